@@ -1,0 +1,62 @@
+# Each target does one thing and sets up what it needs; `make` alone lists them.
+MAKEFLAGS += --no-print-directory
+SHELL := /bin/sh
+BIN := .venv/bin
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# What a target writes stays in the checkout.
+export ANSIBLE_HOME := $(CURDIR)/.ansible
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint type unit benchmark wheel wheel-check collection python39 debian13 clean setup-run setup-dev
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+
+run: setup-run ## audit this host, show the plan, run the benchmark; reports in build/run (BENCH_ARGS="--model resnet50 --quick")
+	@tools/run-main-job $(BENCH_ARGS)
+
+test: setup-dev ## everything that must hold: lint, type, unit
+	@$(MAKE) lint
+	@$(MAKE) type
+	@$(MAKE) unit
+
+lint: setup-dev ## ruff (rules and format) and ansible-lint at profile production
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/ansible-lint --offline --strict
+
+type: setup-dev ## mypy, strict; the core once more as the oldest Python that mypy knows
+	$(BIN)/mypy
+	$(BIN)/mypy --python-version 3.10 --cache-dir .mypy_cache/core -p numatune.core
+
+unit: setup-dev ## the tests (ARGS="-k name" picks some)
+	$(BIN)/python -m pytest $(ARGS)
+
+benchmark: setup-dev ## numatune's own speed beside what it is held against; asserts nothing
+	@$(BIN)/python benchmarks/run.py
+
+wheel: setup-dev ## the sdist and the wheel, in dist/
+	@rm -rf dist
+	$(BIN)/python -m build --no-isolation --outdir dist
+
+wheel-check: wheel ## the wheel in a new environment: it audits, and ansible-playbook finds its playbooks
+	@tools/check-wheel dist/*.whl
+
+collection: setup-dev ## the Ansible collection's archive in dist/, installed and played from an empty folder
+	@tools/check-collection
+
+python39: setup-dev ## the core and the recorder under a real Python 3.9
+	@tools/check-python39
+
+debian13: setup-dev ## the playbooks with ansible-core 2.21 in a Debian 13 root tree (needs root; build/debian13)
+	@tools/check-debian13
+
+clean: ## remove what the targets made (.venv, build, dist, caches)
+	rm -rf .venv build dist .ansible .mypy_cache .ruff_cache .pytest_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+setup-run:
+	@tools/setup bench
+
+setup-dev:
+	@tools/setup bench dev

@@ -1,0 +1,115 @@
+"""The user's cache of generated weights, checked by hash before each run.
+
+`$XDG_CACHE_HOME/numatune/bench/<model>-<first digits of the weights' hash>/` holds the weights and, beside them, the
+graph: the engine looks for external data next to the graph and refuses a path that leaves its folder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pkgutil
+from dataclasses import dataclass
+from typing import Callable
+
+from .architecture import architecture
+from .errors import BenchError, reason
+from .expected import GRAPH_SHA256, WEIGHTS_SHA256
+from .files import replacing
+
+_CHUNK = 1 << 20
+_REMEDY = "free some space, or set XDG_CACHE_HOME to a folder with room"
+
+
+@dataclass(frozen=True)
+class CachedModel:
+    """A graph with its weights beside it, both verified."""
+
+    graph_path: str
+    weights_path: str
+    graph_sha256: str
+    weights_sha256: str
+
+
+def cache_folder() -> str:
+    """The user's cache folder of numatune, whether it exists or not."""
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    if not os.path.isabs(base):  # the specification says that a relative value is ignored
+        base = os.path.join(os.path.expanduser("~"), ".cache")
+    return os.path.join(base, "numatune", "bench")
+
+
+def shipped_graph(model: str) -> bytes:
+    """The graph as packaged; it is read through the import system, so a zipapp works too."""
+    content = pkgutil.get_data(__package__, "graphs/{}.onnx".format(model))
+    if content is None or hashlib.sha256(content).hexdigest() != GRAPH_SHA256[model]:
+        raise BenchError("the shipped graph of {} is damaged: reinstall numatune".format(model))
+    return content
+
+
+def ensure_model(model: str, say: Callable[[str], None]) -> CachedModel:
+    """`model` ready to load. Missing weights are made; damaged ones are made again, and `say` gets a line about it.
+
+    Making them again is safe: the folder is numatune's own, a file in it is only ever replaced by a rename, and the
+    content is a function of the seed. Weights that still do not match are an error: this host computes differently.
+    """
+    network = architecture(model)
+    expected = WEIGHTS_SHA256[model]
+    folder = os.path.join(cache_folder(), "{}-{}".format(model, expected[:16]))
+    graph_path = os.path.join(folder, model + ".onnx")
+    weights_path = os.path.join(folder, model + ".weights")
+    try:
+        os.makedirs(folder, mode=0o755, exist_ok=True)
+    except OSError as error:
+        line = "cannot create the cache folder {}: {}; set XDG_CACHE_HOME to a folder that you can write"
+        raise BenchError(line.format(folder, reason(error))) from error
+
+    found = _hash_of(weights_path)
+    if found != expected:
+        size = "{:.0f} MB".format(network.folded_floats() * 4 / 1e6)
+        if found:
+            say("the cached weights {} are damaged; making them again ({})".format(weights_path, size))
+        else:
+            say("making the weights of {} once ({} in {})".format(model, size, folder))
+        _make_weights(model, weights_path)
+    if _hash_of(graph_path) != GRAPH_SHA256[model]:
+        with replacing(graph_path, _REMEDY) as file:
+            file.write(shipped_graph(model))
+    return CachedModel(graph_path, weights_path, GRAPH_SHA256[model], expected)
+
+
+def _make_weights(model: str, path: str) -> None:
+    from .weights import tensors  # numpy; only when weights have to be made
+
+    digest = hashlib.sha256()
+    with replacing(path, _REMEDY) as file:
+        for _name, values in tensors(architecture(model)):
+            digest.update(values)
+            file.write(values)
+        if digest.hexdigest() != WEIGHTS_SHA256[model]:
+            raise BenchError(
+                "the weights of {} made on this host hash to {}…, not {}…: its numpy computes differently; "
+                "install the locked one (see numatune/bench/locks.py)".format(
+                    model, digest.hexdigest()[:12], WEIGHTS_SHA256[model][:12]
+                )
+            )
+
+
+def _hash_of(path: str) -> str:
+    """The SHA-256 of a file; empty where there is none."""
+    digest = hashlib.sha256()
+    buffer = bytearray(_CHUNK)
+    view = memoryview(buffer)
+    try:
+        with open(path, "rb", buffering=0) as file:
+            while True:
+                count = file.readinto(buffer)
+                if not count:
+                    return digest.hexdigest()
+                digest.update(view[:count])
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        raise BenchError(
+            "cannot read {}: {}; remove it and it is made again".format(path, reason(error))
+        ) from error

@@ -1,0 +1,78 @@
+"""ONNX Runtime: load a graph for one image size with each thread on its CPU, and run it."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Dict, List, Sequence
+
+from .cache import CachedModel
+from .errors import BenchError
+
+AFFINITIES = "session.intra_op_thread_affinities"
+
+
+def import_engine() -> Any:
+    """The onnxruntime module, silenced: no telemetry, no second thread pool in numpy's BLAS.
+
+    From 1.29 on, the Linux wheels send usage data from a background thread unless this variable is set before the
+    import. A benchmark neither reports its user's models nor measures an uploader. (The variable has two names in
+    the engine's history.)
+    """
+    os.environ["ORT_DISABLE_TELEMETRY"] = os.environ["ORT_TELEMETRY_DISABLED"] = "1"
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # an idle BLAS pool would still show among the threads
+    try:
+        import numpy  # noqa: F401
+        import onnxruntime
+    except ImportError as error:
+        missing = error.name or "onnxruntime"
+        raise BenchError(
+            "{} is not installed: the benchmark needs it; pip install 'numatune[bench]'".format(missing)
+        ) from error
+    return onnxruntime
+
+
+def affinity_groups(cpus: Sequence[int]) -> str:
+    """The engine's own notation: one group per worker, 1-based; the calling thread (cpus[0]) pins itself."""
+    return ";".join(str(cpu + 1) for cpu in cpus[1:])
+
+
+def engine_options(cpus: Sequence[int]) -> Dict[str, Any]:
+    """What the session is told, for the record."""
+    return {
+        "intra_op_num_threads": len(cpus),
+        "inter_op_num_threads": 1,
+        "execution_mode": "sequential",
+        "graph_optimization_level": "all",
+        AFFINITIES: affinity_groups(cpus),
+    }
+
+
+class Session:
+    """A loaded model and its input; `infer` runs one image and gives logits of shape (1, 1000)."""
+
+    def __init__(self, model: CachedModel, size: int, cpus: Sequence[int], image: Any) -> None:
+        engine = import_engine()
+        options = engine.SessionOptions()
+        options.log_severity_level = 3
+        options.intra_op_num_threads = len(cpus)
+        options.inter_op_num_threads = 1
+        options.execution_mode = engine.ExecutionMode.ORT_SEQUENTIAL
+        options.graph_optimization_level = engine.GraphOptimizationLevel.ORT_ENABLE_ALL
+        # Fixed dimensions let the engine plan all memory before the first run.
+        options.add_free_dimension_override_by_name("height", size)
+        options.add_free_dimension_override_by_name("width", size)
+        if len(cpus) > 1:
+            options.add_session_config_entry(AFFINITIES, affinity_groups(cpus))
+        try:
+            self._session = engine.InferenceSession(
+                model.graph_path, sess_options=options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # the engine's exceptions share no base class of their own
+            raise BenchError(
+                "onnxruntime {} cannot load {}: {}".format(engine.__version__, model.graph_path, error)
+            ) from error
+        self._feed = {"image": image}
+        self._names: List[str] = ["logits"]
+
+    def infer(self) -> Any:
+        return self._session.run(self._names, self._feed)[0]

@@ -1,0 +1,64 @@
+"""Files that are either whole or absent: written under a temporary name beside the target, synced, renamed."""
+
+from __future__ import annotations
+
+import os
+import stat
+from contextlib import contextmanager
+from typing import BinaryIO, Iterator
+
+from .errors import BenchError, reason
+
+
+@contextmanager
+def replacing(path: str, remedy: str) -> Iterator[BinaryIO]:
+    """A binary file that becomes `path` when the block ends well; on any error, Ctrl-C included, nothing is left.
+
+    A failure to write (a full disk, no permission) is one line that ends with `remedy`.
+    """
+    target = os.path.realpath(path)  # a symbolic link stays one: what it points to is replaced
+    temporary = os.path.join(os.path.dirname(target), ".{}.{}.part".format(os.path.basename(target), os.getpid()))
+    try:
+        try:
+            with open(temporary, "xb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            os.rename(temporary, target)
+            _sync_folder(os.path.dirname(target))
+        except OSError as error:
+            raise BenchError("cannot write {}: {}; {}".format(path, reason(error), remedy)) from error
+    finally:
+        # After the rename there is no such name; before it, the half-written file goes.
+        try:
+            os.unlink(temporary)
+        except OSError:
+            pass
+
+
+def check_writable(path: str) -> None:
+    """Refuse a result file that could not be written, before minutes of measuring go into it."""
+    target = os.path.realpath(path)
+    folder = os.path.dirname(target)
+    if not os.path.isdir(folder):
+        raise BenchError("cannot write {}: the folder {} does not exist; create it first".format(path, folder))
+    try:
+        mode = os.stat(target).st_mode
+    except OSError:
+        mode = stat.S_IFREG
+    if not stat.S_ISREG(mode):
+        # Renaming over a device such as /dev/stdout would replace the device itself.
+        kind = "a folder" if stat.S_ISDIR(mode) else "not a regular file"
+        raise BenchError("cannot write {}: it is {}; name a file".format(path, kind))
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise BenchError("cannot write {}: no permission to create files in {}".format(path, folder))
+
+
+def _sync_folder(folder: str) -> None:
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    except OSError:
+        pass  # some file systems cannot sync a folder; the file itself is whole
+    finally:
+        os.close(handle)

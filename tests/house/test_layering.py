@@ -94,9 +94,9 @@ KEPT = [
     ("numatune/cli/audit.py", "from ..report import text\nprint('x')\nmatch x:\n    case 1: pass"),
     (
         "plugins/modules/a.py",
-        "import os\nfrom ansible.module_utils.basic import AnsibleModule\n"
-        "from ansible_collections.numatune.latency.plugins.module_utils.core import audit\nopen('x')",
+        "import os\nfrom ansible_collections.numatune.latency.plugins.module_utils.core import audit\nopen('x')",
     ),
+    ("plugins/modules/a.py", "from ansible.module_utils.basic import AnsibleModule"),
     ("plugins/modules/a.py", "from ..module_utils.core import audit"),
 ]
 

@@ -21,8 +21,8 @@ LAYERS: dict[str, tuple[str, ...]] = {
 # The standard library's modules that compute only. All others could read a file, a clock or the environment.
 PURE_STDLIB = frozenset(
     "__future__ abc base64 binascii bisect collections contextlib copy dataclasses datetime decimal difflib enum"
-    " fnmatch fractions functools graphlib hashlib heapq ipaddress itertools json math numbers operator posixpath re shlex"
-    " statistics string struct textwrap types typing unicodedata zlib".split()
+    " fnmatch fractions functools graphlib hashlib heapq ipaddress itertools json math numbers operator posixpath re"
+    " shlex statistics string struct textwrap types typing unicodedata zlib".split()
 )
 IMPURE_CALLS = frozenset("open print input __import__ exec eval compile breakpoint".split())
 CLOCK_CALLS = frozenset("now utcnow today".split())

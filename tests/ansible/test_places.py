@@ -1,0 +1,96 @@
+"""From every place that the documentation names: the root, playbooks/, an installed collection, a role alone."""
+
+from __future__ import annotations
+
+import tarfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from conftest import Controller
+
+
+def test_typed_in_the_playbooks_folder(controller: Controller) -> None:
+    root = controller.root("here")
+    before = root.state(journal=True)
+    run = controller.play("tune.yml", "--check", "--limit", "here", cwd=controller.repo / "playbooks")
+    assert run.code == 0, run.out + run.err
+    assert run.recap("here")["changed"] == 4
+    assert root.state(journal=True) == before
+
+
+@pytest.mark.parametrize("folder", ["", "playbooks"])
+def test_the_configuration_holds_in_both_folders(controller: Controller, folder: str) -> None:
+    shown = controller.run("ansible-config", "dump", "--only-changed", cwd=controller.repo / folder)
+    for line in ("INVENTORY_ANY_UNPARSED_IS_FAILED", "INJECT_FACTS_AS_VARS", "PIPELINING", "DEFAULT_HOST_LIST"):
+        assert line in shown.out
+    hosts = controller.run("ansible-inventory", "--list", cwd=controller.repo / folder)
+    assert "this-machine" in hosts.out
+
+
+def test_an_inventory_that_does_not_parse_fails(controller: Controller) -> None:
+    broken = controller.folder / "broken.yml"
+    broken.write_text("all:\n  hosts: [\n")
+    run = controller.play("playbooks/tune.yml", "--check", inventory=broken)
+    assert run.code != 0
+    assert "broken.yml" in run.err
+    assert "PLAY" not in run.out
+
+
+@pytest.mark.parametrize("playbook", ["audit", "tune", "revert"])
+def test_an_inventory_without_hosts_fails(controller: Controller, playbook: str) -> None:
+    empty = controller.folder / "empty.yml"
+    empty.write_text("all:\n  hosts: {}\n")
+    run = controller.play(f"playbooks/{playbook}.yml", "--check", inventory=empty)
+    assert run.code != 0
+    assert "the inventory has no hosts" in run.err
+
+
+def test_the_example_inventory_parses(controller: Controller) -> None:
+    run = controller.run("ansible-inventory", "-i", "inventory/example.yml", "--list")
+    assert run.code == 0
+    assert "numatune_serving_cpus" in run.out
+
+
+def test_a_role_alone_plans_for_itself(controller: Controller) -> None:
+    root = controller.root("alone")
+    playbook = controller.folder / "alone.yml"
+    playbook.write_text(
+        "- hosts: alone\n  gather_facts: false\n  roles:\n    - role: numatune.latency.numa_balancing\n"
+        '      vars: {numa_balancing_sysroot: "{{ numatune_sysroot }}"}\n'
+    )
+    run = controller.play(str(playbook))
+    assert run.code == 0, run.out + run.err
+    assert root.read(root.runtime) == "0\n"
+
+
+def test_built_installed_and_named_from_an_empty_folder(controller: Controller, tmp_path: Path) -> None:
+    build = controller.run("ansible-galaxy", "collection", "build", "--output-path", str(tmp_path))
+    assert build.code == 0, build.out + build.err
+    (tarball,) = tmp_path.glob("numatune-latency-*.tar.gz")
+    with tarfile.open(tarball) as archive:
+        names = archive.getnames()
+        links = {member.name: member.linkname for member in archive if member.issym() or member.islnk()}
+    assert links == {"plugins/module_utils/core": "../../numatune/core"}
+    assert all(name.startswith("numatune/core") for name in names if name.startswith("numatune/"))
+    tops = {name.split("/")[0] for name in names}
+    assert tops <= {
+        *("FILES.json", "MANIFEST.json", "plugins", "roles", "playbooks", "meta", "docs", "numatune"),
+        *("README.md", "LICENSE", "CHANGELOG.md", "CONTRIBUTING.md"),
+    }
+    assert "numatune/core/settings/numa_balancing.py" in names
+    assert not [name for name in names if "__pycache__" in name]
+    # The default place below this controller's home, so that the empty folder needs no configuration.
+    install = controller.run("ansible-galaxy", "collection", "install", "--offline", str(tarball), cwd=tmp_path)
+    assert install.code == 0, install.out + install.err
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    controller.root("installed")
+    run = controller.play("numatune.latency.audit", "--limit", "installed", cwd=empty)
+    assert run.code == 0, run.out + run.err
+    assert "CRITICAL: numa_balancing is wrong" in run.out
+    run = controller.play("numatune.latency.tune", "--limit", "installed", "--check", cwd=empty)
+    assert run.code == 0, run.out + run.err
+    assert run.recap("installed")["changed"] == 4

@@ -1,0 +1,118 @@
+"""The command line: which commands there are, and how each of them ends.
+
+A command is one module with `configure(parser)` and `run(args) -> exit code`, imported when it is called.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from typing import NoReturn, Optional
+
+from .. import __version__
+from ..core.errors import NumatuneError
+from .errors import BAD_INPUT, INCOMPLETE, INTERNAL, CliError
+
+COMMANDS = {
+    "audit": "judge hosts: which settings cause latency jitter",
+    "collect": "save a snapshot of a host, to be judged later",
+    "plan": "show what tune.yml would change, and why",
+    "settings": "list the settings that are judged",
+    "explain": "explain one setting",
+    "bench": "run the pinned ResNet-152 and show its latency spikes",
+    "compare": "decide from runs before and after whether the spikes are gone",
+}
+
+# What later releases bring is refused by name, so that nobody takes a missing check for a passed one.
+_LATER_COMMANDS = ("probe", "watch", "report", "qualify", "history", "diff")
+_LATER_FLAGS = {
+    "audit": ("-i", "-l", "--inventory", "--limit", "--forks", "--transport", "--host-keys", "--retry-failed")
+    + ("--become", "--ask-become-pass", "--unit", "--pid"),
+    "bench": ("--precision", "--batch", "--scope", "--memory", "--counters", "--engine", "--instances", "--inject")
+    + ("--yes-change-this-host",),
+}
+_LATER_FLAGS["collect"] = _LATER_FLAGS["plan"] = _LATER_FLAGS["audit"]
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose complaint is one line."""
+
+    def error(self, message: str) -> NoReturn:
+        raise CliError(f"{message} (see `{self.prog} --help`)")
+
+
+def main(argv: Optional[list[str]] = None) -> int:
+    """Run the command line; return the documented exit code, never a traceback for what a user can mend."""
+    words = sys.argv[1:] if argv is None else argv
+    try:
+        return _run(words)
+    except (CliError, NumatuneError) as error:
+        _say(str(error))
+        return error.code if isinstance(error, CliError) else BAD_INPUT
+    except KeyboardInterrupt:
+        _say("interrupted: nothing was left half-written")
+        return INCOMPLETE
+    except BrokenPipeError:
+        # The reader went away; keep Python from complaining again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return INCOMPLETE
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        _say(f"{where}{error.strerror or error}; free space or check the path, then run again")
+        return BAD_INPUT
+    except Exception as error:
+        if os.environ.get("NUMATUNE_TRACEBACK"):
+            raise
+        _say(f"internal error: {type(error).__name__}: {error} (NUMATUNE_TRACEBACK=1 shows where; please report it)")
+        return INTERNAL
+
+
+def _run(words: list[str]) -> int:
+    if words and words[0] in COMMANDS:
+        command = words[0]
+        _refuse_later(command, words[1:])
+        module = importlib.import_module(f".{command}", __name__)
+        parser = _Parser(prog=f"numatune {command}", description=COMMANDS[command], allow_abbrev=False)
+        module.configure(parser)
+        code = int(module.run(parser.parse_args(words[1:])))
+        sys.stdout.flush()
+        return code
+    if words and words[0] in _LATER_COMMANDS:
+        raise CliError(f"`numatune {words[0]}` is not in version {__version__}; see CHANGELOG.md for what is")
+    if words in (["--version"], ["-V"]):
+        sys.stdout.write(f"numatune {__version__}\n")
+        return 0
+    if not words or words[0] not in ("-h", "--help"):
+        named = f"no command {words[0]!r}" if words else "no command given"
+        raise CliError(f"{named}; there is {', '.join(COMMANDS)} (see `numatune --help`)")
+    sys.stdout.write(_help())
+    return 0
+
+
+def _refuse_later(command: str, words: list[str]) -> None:
+    for word in words:
+        flag = word.split("=")[0]
+        if flag in _LATER_FLAGS.get(command, ()):
+            hint = ""
+            if flag in ("-i", "--inventory"):
+                hint = ": for an inventory run `ansible-playbook -i … playbooks/audit.yml`"
+            raise CliError(f"{command} {flag} is not in version {__version__}{hint}")
+
+
+def _help() -> str:
+    lines = "".join(f"  {name:<10}{summary}\n" for name, summary in COMMANDS.items())
+    return (
+        "usage: numatune COMMAND [ARGUMENTS]\n\n"
+        "Find, remove and prove the removal of latency jitter on hosts that serve inference on CPUs.\n\n"
+        f"commands:\n{lines}\n"
+        "`numatune COMMAND --help` shows a command's arguments.\n"
+        "exit codes: 0 done, all ok; 1 findings; 2 bad usage or input; 3 incomplete; 4 internal error\n"
+    )
+
+
+def _say(message: str) -> None:
+    # One line, whatever the message holds: terminal escapes of a target must not reach the terminal.
+    plain = "".join(sign if sign.isprintable() else " " for sign in message)
+    sys.stderr.write(f"numatune: {plain}\n")

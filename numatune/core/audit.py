@@ -1,0 +1,68 @@
+"""The judge: (snapshot, profile) to findings."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import date
+from typing import Iterable, Optional
+
+from .catalogue import setting
+from .facts import facts
+from .host import Host
+from .model import Finding, HostReport, Severity, Snapshot, Status
+from .profile import Profile
+
+
+def judge(
+    snapshot: Snapshot,
+    profile: Profile,
+    today: date,
+    fail_on: Severity = Severity.WARNING,
+    require: Optional[Iterable[str]] = None,
+) -> HostReport:
+    """Judge one host: a finding for every setting of the profile.
+
+    The host is "incomplete" when a required setting is unknown (`require`, else the critical ones), "findings" when
+    a bad one is at `fail_on` or worse, else "ok". `today` decides whether a waiver still holds. Raises InputError
+    when the profile's CPU roles do not fit the host.
+    """
+    host = Host(snapshot, profile)
+    notes = [host.roles.note] if not host.roles.split else []
+    findings = tuple(_finding(host, name, today) for name in profile.settings)
+    required = None if require is None else set(require)
+    return HostReport(_status(findings, fail_on, required), facts(snapshot, host.topology), findings, tuple(notes))
+
+
+def _finding(host: Host, name: str, today: date) -> Finding:
+    finding = setting(name).judge(host)
+    severity = host.profile.severities.get(name)
+    if severity is not None:
+        finding = replace(finding, severity=severity)
+    if not finding.bad:
+        return finding
+    if finding.status is Status.UNKNOWN and setting(name).changes is None:
+        finding = replace(finding, remedy=_how_to_know(finding.reason))
+    for waiver in host.profile.waivers:
+        if waiver.setting == name:
+            if date.fromisoformat(waiver.expires) >= today:
+                return replace(finding, status=Status.WAIVED, waiver=waiver)
+            reason = f"{finding.reason}; {waiver.owner}'s waiver ended on {waiver.expires}"
+            finding = replace(finding, reason=reason)
+    return finding
+
+
+def _how_to_know(reason: str) -> str:
+    if "needs root" in reason:
+        return "run it as root, which may read what is named here"
+    if "not in the captured tree" in reason:
+        return "capture what is named here too (numatune collect does)"
+    return "look by hand at what is named here: numatune could not read it"
+
+
+def _status(findings: tuple[Finding, ...], fail_on: Severity, required: Optional[set[str]]) -> str:
+    bad = [finding for finding in findings if finding.bad]
+    for finding in bad:
+        wanted = finding.severity is Severity.CRITICAL if required is None else finding.setting in required
+        if wanted and finding.status is Status.UNKNOWN:
+            return "incomplete"
+    return "findings" if any(finding.severity.rank <= fail_on.rank for finding in bad) else "ok"

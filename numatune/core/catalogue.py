@@ -1,0 +1,38 @@
+"""The settings in the order in which they are judged and shown.
+
+The order is that of the hunt: what moved memory and threads in the founding story first, then what changes a CPU's
+speed, then what wakes it late, then what interrupts it, then what shares it.
+"""
+
+from __future__ import annotations
+
+from .errors import InputError
+from .host import Setting
+from .settings.core_isolation import CORE_ISOLATION
+from .settings.cpu_governor import CPU_GOVERNOR
+from .settings.cpu_idle import CPU_IDLE
+from .settings.irq_affinity import IRQ_AFFINITY
+from .settings.irqbalance import IRQBALANCE
+from .settings.numa_balancing import NUMA_BALANCING
+
+SETTINGS: tuple[Setting, ...] = (
+    NUMA_BALANCING,
+    CPU_GOVERNOR,
+    CPU_IDLE,
+    IRQBALANCE,
+    IRQ_AFFINITY,
+    CORE_ISOLATION,
+)
+
+
+def names() -> tuple[str, ...]:
+    """Return the names of all settings, in order."""
+    return tuple(setting.name for setting in SETTINGS)
+
+
+def setting(name: str) -> Setting:
+    """Return one setting; raises InputError for a name that is none."""
+    for item in SETTINGS:
+        if item.name == name:
+            return item
+    raise InputError(f"no setting named {name!r}; there is {', '.join(names())}")

@@ -1,0 +1,114 @@
+"""What a host is: kernel release, architecture, virtualisation, shape."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Optional
+
+from .model import Snapshot
+from .parsers import cmdline
+from .sources import Command, Extract, File, Source
+from .topology import Topology
+
+_CAPTURED_UNAME = "/sos_commands/kernel/uname_-a"
+
+SOURCES: tuple[Source, ...] = (
+    File("/proc/cmdline"),
+    File("/proc/version"),
+    File("/proc/sys/kernel/osrelease"),
+    File("/proc/sys/kernel/random/boot_id"),
+    Extract("/proc/cpuinfo", first_paragraph=True),
+    File("/sys/hypervisor/type"),
+    File("/sys/class/dmi/id/sys_vendor"),
+    File("/sys/class/dmi/id/product_name"),
+    File(_CAPTURED_UNAME, captured_only=True),
+    Command("uname", "uname -m", needs="uname"),
+    Command("virt", "limit systemd-detect-virt --vm || :", needs="systemd-detect-virt"),
+    Command("uid", "id -u", needs="id"),
+)
+
+_ARCHES = r"x86_64|aarch64|ppc64le|ppc64|s390x|riscv64|i[3-6]86|armv7l|armv6l"
+_HYPERVISORS = (("QEMU", "kvm"), ("KVM", "kvm"), ("Google", "google"), ("VMware", "vmware"), ("Xen", "xen"))
+
+
+def facts(snapshot: Snapshot, topology: Topology) -> dict[str, Any]:
+    """Return the facts of one host as the audit's JSON has them; what the snapshot does not determine is None."""
+    nodes = topology.nodes
+    return {
+        "kernel": kernel_release(snapshot),
+        "arch": architecture(snapshot),
+        "virtualization": virtualization(snapshot),
+        "cpu_model": _cpu_model(snapshot),
+        "topology": {
+            "online": None if topology.online is None else str(topology.online),
+            "packages": topology.packages,
+            "cores": len(topology.cores) or None,
+            "threads_per_core": topology.threads_per_core,
+            "nodes": None
+            if nodes is None
+            else {
+                str(ident): {"cpus": str(node.cpus), "memory_kib": node.memory_kib} for ident, node in nodes.items()
+            },
+        },
+    }
+
+
+def kernel_release(snapshot: Snapshot) -> Optional[str]:
+    """Return the running kernel's release, from the first source that has it."""
+    release = snapshot.read("/proc/sys/kernel/osrelease")
+    if release.present:
+        return release.text.strip() or None
+    for path in ("/proc/version", _CAPTURED_UNAME):
+        words = snapshot.read(path).text.split()
+        # "Linux version 6.1.0 (…)" and "Linux name 6.1.0 #1 …"
+        if len(words) > 2 and words[0] == "Linux":
+            return words[2]
+    image = cmdline.last(snapshot.read("/proc/cmdline").text, "BOOT_IMAGE") or ""
+    match = re.search(r"vmlinuz-(\S+)$", image)
+    return match[1] if match else None
+
+
+def architecture(snapshot: Snapshot) -> Optional[str]:
+    """Return the machine's architecture in uname's words."""
+    machine = snapshot.command("uname")
+    if machine.present and machine.text.strip():
+        return machine.text.strip()
+    named = re.search(rf"\b({_ARCHES})\b", snapshot.read(_CAPTURED_UNAME).text) or re.search(
+        rf"(?:\b|\.)({_ARCHES})\b", kernel_release(snapshot) or ""
+    )
+    if named:
+        return named[1]
+    info = snapshot.read("/proc/cpuinfo").text
+    if re.search(r"^flags\s*:.*\blm\b", info, re.M):
+        return "x86_64"
+    if re.search(r"^vendor_id\s*:\s*IBM/S390", info, re.M):
+        return "s390x"
+    match = re.search(r"^CPU architecture\s*:\s*(\d+)", info, re.M)
+    if match:
+        return "aarch64" if match[1] == "8" else f"armv{match[1]}l"
+    return None
+
+
+def virtualization(snapshot: Snapshot) -> str:
+    """Return "none", the hypervisor's name in systemd's words, "vm" for an unnamed one, or "unknown"."""
+    detected = snapshot.command("virt")
+    if detected.present and detected.text.strip():
+        return detected.text.strip().splitlines()[-1]
+    xen = snapshot.read("/sys/hypervisor/type").text.strip()
+    if xen:
+        return xen
+    maker = snapshot.read("/sys/class/dmi/id/sys_vendor").text + snapshot.read("/sys/class/dmi/id/product_name").text
+    info = snapshot.read("/proc/cpuinfo").text
+    flags = re.search(r"^flags\s*:(.*)$", info, re.M)
+    guest = bool(flags and " hypervisor" in flags[1])
+    for sign, name in _HYPERVISORS:
+        if sign in maker and (guest or not flags):
+            return name
+    if guest:
+        return "vm"
+    return "none" if flags else "unknown"
+
+
+def _cpu_model(snapshot: Snapshot) -> Optional[str]:
+    match = re.search(r"^(?:model name|cpu|Processor)\s*:\s*(\S.*)$", snapshot.read("/proc/cpuinfo").text, re.M)
+    return match[1].strip() if match else None

@@ -1,0 +1,78 @@
+"""One host as the settings see it: its snapshot, and what every setting needs of it, each derived once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Callable, Optional
+
+from . import roles, topology
+from .boot import NextBoot, next_boot
+from .facts import kernel_release
+from .model import Change, Conflict, Finding, Severity, Snapshot
+from .sources import Source
+
+if TYPE_CHECKING:
+    from .profile import Profile
+
+
+class Host:
+    """A snapshot with a profile: the settings' only input."""
+
+    def __init__(self, snapshot: Snapshot, profile: Profile) -> None:
+        self.snapshot = snapshot
+        self.profile = profile
+
+    @cached_property
+    def topology(self) -> topology.Topology:
+        """The machine's shape."""
+        return topology.read(self.snapshot)
+
+    @cached_property
+    def roles(self) -> roles.Roles:
+        """Who serves and who keeps house; raises InputError when the profile asks for what cannot be."""
+        wanted = self.profile
+        return roles.assign(self.topology, wanted.serving, wanted.housekeeping, wanted.housekeeping_cores_per_node)
+
+    @cached_property
+    def next_boot(self) -> NextBoot:
+        """The arguments of the entry that boots next."""
+        return next_boot(self.snapshot)
+
+    @cached_property
+    def kernel(self) -> Optional[str]:
+        """The running kernel's release."""
+        return kernel_release(self.snapshot)
+
+    def option(self, setting: str, name: str) -> Any:
+        """Return what the profile says of one option of a setting (its default when nothing)."""
+        return self.profile.options.get(setting, {}).get(name)
+
+
+@dataclass(frozen=True)
+class Option:
+    """One thing that a profile may say of a setting."""
+
+    kind: type
+    doc: str
+    choices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A cause of jitter: everything that numatune knows of it, in one place.
+
+    `judge` returns the finding of one host; `changes` what `tune` would do about it, or the conflicts that forbid
+    it. A setting without `changes` is judged and explained, and a person mends it.
+    """
+
+    name: str
+    title: str
+    severity: Severity
+    why: str
+    remedy: str
+    references: tuple[str, ...]
+    sources: tuple[Source, ...]
+    judge: Callable[[Host], Finding]
+    options: dict[str, Option]
+    changes: Optional[Callable[[Host, Finding], tuple[tuple[Change, ...], tuple[Conflict, ...]]]] = None

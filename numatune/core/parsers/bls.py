@@ -1,0 +1,40 @@
+"""Boot Loader Specification entries (`loader/entries/*.conf`), as RHEL, Fedora and systemd-boot keep them."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from ..model import Line
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One entry: its id (the file's name without .conf), version and options line."""
+
+    ident: str
+    version: str
+    options: Line
+
+
+def parse(path: str, text: str) -> Entry:
+    """Read one entry; several `options` lines count as one, and the last one gives the line's number."""
+    version, options, at = "", [], 0
+    for number, line in enumerate(text.splitlines(), 1):
+        key, _, value = line.strip().partition(" ")
+        if key == "version":
+            version = value.strip()
+        elif key == "options":
+            options.append(value.strip())
+            at = number
+    ident = path.rpartition("/")[2].removesuffix(".conf")
+    return Entry(ident, version, Line(path, at, " ".join(options)))
+
+
+def newest_first(found: list[Entry]) -> list[Entry]:
+    """Sort as the loader shows them: highest version first, numbers compared as numbers."""
+    return sorted(found, key=lambda entry: _version_key(entry.version or entry.ident), reverse=True)
+
+
+def _version_key(text: str) -> list[tuple[int, int, str]]:
+    return [(1, int(part), "") if part.isdigit() else (0, 0, part) for part in re.findall(r"\d+|[A-Za-z]+", text)]

@@ -1,0 +1,135 @@
+"""GRUB's own files: which entry of grub.cfg boots next, and the kernel line that it holds."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Mapping, Optional
+
+from ..model import Line
+
+_TITLE = re.compile(r"^\s*(menuentry|submenu)\s+(?:'((?:[^']|'\\'')*)'|\"([^\"]*)\"|(\S+))")
+_ID = re.compile(r"(?:--id|\$\{?menuentry_id_option\}?)\s+(?:'([^']*)'|\"([^\"]*)\"|([^\s{]+))")
+_DEFAULT = re.compile(r"^\s*set\s+default=(?:\"([^\"]*)\"|'([^']*)'|(\S+))")
+_LINUX = re.compile(r"^\s*linux(?:16|efi)?\s+(\S+)\s*(.*)$")
+
+
+@dataclass
+class Entry:
+    """A menu entry or a submenu: title, id, its kernel line, its children."""
+
+    title: str
+    ident: str
+    linux: Optional[Line] = None
+    children: list[Entry] = field(default_factory=list)
+    submenu: bool = False
+
+
+def environment(text: str) -> dict[str, str]:
+    """Read a grubenv block: name=value lines, padded with "#"."""
+    pairs = {}
+    for line in text.splitlines():
+        name, sign, value = line.partition("=")
+        if sign and not line.startswith("#"):
+            pairs[name] = value
+    return pairs
+
+
+def entries(path: str, text: str) -> list[Entry]:
+    """Read the menu of a grub.cfg, nesting kept."""
+    top: list[Entry] = []
+    stack: list[tuple[int, Entry]] = []
+    depth = 0
+    for number, line in enumerate(text.splitlines(), 1):
+        words = line.strip()
+        if not words or words.startswith("#"):
+            continue
+        title = _TITLE.match(line)
+        if title and words.endswith("{"):
+            entry = Entry(title[2] or title[3] or title[4] or "", _ident(line), submenu=title[1] == "submenu")
+            (stack[-1][1].children if stack else top).append(entry)
+            depth += 1
+            stack.append((depth, entry))
+            continue
+        kernel = _LINUX.match(line)
+        if kernel and stack and stack[-1][1].linux is None:
+            stack[-1][1].linux = Line(path, number, words)
+        # Functions and nested blocks open braces too; "${name}" opens none at a line's end.
+        if words.endswith("{"):
+            depth += 1
+        elif words == "}":
+            if stack and stack[-1][0] == depth:
+                stack.pop()
+            depth -= 1
+    return top
+
+
+def _ident(line: str) -> str:
+    match = _ID.search(line)
+    return (match[1] or match[2] or match[3]) if match else ""
+
+
+def default_name(text: str, env: Mapping[str, str]) -> str:
+    """Return the name (index, title or id, ">" between levels) of the entry that boots next.
+
+    A `next_entry` in grubenv is booted once; else the last plain `set default=` counts, where a reference to
+    `saved_entry` means grubenv's, or the first entry when none is saved.
+    """
+    if env.get("next_entry"):
+        return env["next_entry"]
+    name = "0"
+    for line in text.splitlines():
+        match = _DEFAULT.match(line)
+        if match:
+            value = match[1] or match[2] or match[3] or ""
+            if "next_entry" not in value:
+                name = value
+    if "saved_entry" in name:
+        return env.get("saved_entry") or "0"
+    return name or "0"
+
+
+def pick(menu: list[Entry], name: str) -> Optional[Entry]:
+    """Return the bootable entry that a name leads to, or None.
+
+    GRUB falls back to the first entry when a name leads nowhere; so does this.
+    """
+    level, entry = menu, None
+    for part in name.split(">"):
+        entry = _find(level, part.strip())
+        if entry is None:
+            break
+        level = entry.children
+    if entry is None and menu:
+        entry = menu[0]
+    while entry is not None and entry.submenu:
+        entry = entry.children[0] if entry.children else None
+    return entry
+
+
+def _find(level: list[Entry], name: str) -> Optional[Entry]:
+    if name.isdigit():
+        return level[int(name)] if int(name) < len(level) else None
+    for entry in level:
+        if name in (entry.ident, entry.title):
+            return entry
+    return None
+
+
+def arguments(linux: Line) -> str:
+    """Return the kernel arguments of a `linux` line, without the command and the image."""
+    match = _LINUX.match(linux.text)
+    return match[2].strip() if match else ""
+
+
+def expand(text: str, env: Mapping[str, str]) -> tuple[str, list[str]]:
+    """Replace $name by grubenv's values; return the text and the names that grubenv does not hold."""
+    missing: list[str] = []
+
+    def value(match: re.Match[str]) -> str:
+        name = match[1]
+        if name not in env:
+            missing.append(name)
+        return env.get(name, "")
+
+    return re.sub(r"\$\{?([A-Za-z_]\w*)\}?", value, text), missing

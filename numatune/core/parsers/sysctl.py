@@ -1,0 +1,84 @@
+"""sysctl.d and sysctl.conf: assignments, and which of several files wins (sysctl.d(5), systemd's order)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Iterable, Optional
+
+from ..model import Line
+
+DIRECTORIES = ("/etc/sysctl.d", "/run/sysctl.d", "/usr/local/lib/sysctl.d", "/usr/lib/sysctl.d", "/lib/sysctl.d")
+"""In falling priority: a file in an earlier one hides a file of the same name in a later one."""
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """One assignment of the wanted key: the raw value and where it stands."""
+
+    value: str
+    where: Line
+
+
+def assignments(path: str, text: str, key: str) -> list[Assignment]:
+    """Return the assignments of one dotted key in one file, in order.
+
+    Keys may be written with dots or slashes and may hold patterns; a leading "-" only means that a failure is
+    ignored. Comments start a line, never end one: what follows a value belongs to it.
+    """
+    found = []
+    for number, line in enumerate(text.splitlines(), 1):
+        word = line.strip()
+        if not word or word[0] in "#;" or "=" not in word:
+            continue
+        name, _, value = word.partition("=")
+        if _matches(name.strip().removeprefix("-").strip(), key):
+            found.append(Assignment(value.strip(), Line(path, number, word)))
+    return found
+
+
+def _matches(name: str, key: str) -> bool:
+    # Whichever separator comes first is the separator; the other one is then a literal.
+    dotted = name.replace("/", ".") if _first_is_slash(name) else name
+    return dotted == key or (any(sign in dotted for sign in "*?[") and fnmatchcase(key, dotted))
+
+
+def _first_is_slash(name: str) -> bool:
+    slash, dot = name.find("/"), name.find(".")
+    return slash >= 0 and (dot < 0 or slash < dot)
+
+
+def files_in_order(paths: Iterable[str]) -> list[str]:
+    """Return the files that are read at boot, in the order in which they are applied.
+
+    Files of all the directories are sorted by name together; of one name only the one in the directory of
+    highest priority is read.
+    """
+    chosen: dict[str, str] = {}
+    for directory in DIRECTORIES:
+        for path in paths:
+            parent, _, name = path.rpartition("/")
+            if parent == directory and name.endswith(".conf"):
+                chosen.setdefault(name, path)
+    return [chosen[name] for name in sorted(chosen)]
+
+
+def integer(value: str) -> Optional[int]:
+    """Return the number that the kernel takes from a written value: the first word, in C notation.
+
+    proc_dointvec reads the first word and ignores what follows white space, so "0 # off" is 0.
+    """
+    words = value.split()
+    try:
+        return int(words[0], 0) if words else None
+    except ValueError:
+        return None
+
+
+def listing(text: str, key: str) -> Optional[str]:
+    """Return the value of a key in the output of `sysctl -a`, as an sosreport stores it."""
+    for line in text.splitlines():
+        name, _, value = line.partition(" = ")
+        if name == key:
+            return value.strip()
+    return None

@@ -1,0 +1,156 @@
+"""What is wanted: the built-in profile, and profiles that a user writes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from datetime import date
+from typing import Any, Mapping, Optional
+
+from .catalogue import SETTINGS, names
+from .cpuset import CpuSet, parse_list
+from .errors import InputError
+from .model import Severity, Waiver
+
+_KEYS = ("name", "extends", "description", "cpus", "settings", "waivers")
+_CPU_KEYS = ("serving", "housekeeping", "housekeeping_cores_per_node")
+_WAIVER_KEYS = ("setting", "owner", "reason", "expires")
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What is wanted of a host; None for a CPU set means "from the topology"."""
+
+    name: str
+    settings: tuple[str, ...]
+    severities: Mapping[str, Severity] = field(default_factory=dict)
+    options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    serving: Optional[CpuSet] = None
+    housekeeping: Optional[CpuSet] = None
+    housekeeping_cores_per_node: int = 1
+    waivers: tuple[Waiver, ...] = ()
+
+
+_BUILTIN = {"inference-latency": Profile("inference-latency", names())}
+
+
+def builtin(name: str) -> Profile:
+    """Return a built-in profile; raises InputError for another name."""
+    try:
+        return _BUILTIN[name]
+    except KeyError:
+        raise InputError(f"no profile named {name!r}; there is {', '.join(_BUILTIN)}, or give a YAML file") from None
+
+
+def from_mapping(mapping: Any) -> Profile:
+    """Make a profile from parsed YAML or JSON (keys: name, extends, description, cpus, settings, waivers).
+
+    `settings` maps a setting to false (not judged) or to its options and `severity`; all others are as in the
+    profile that is extended. Raises InputError that names the key which is unknown or of the wrong type.
+    """
+    top = _mapping(mapping, "the profile")
+    _known(top, _KEYS, "the profile")
+    base = builtin(_text(top.get("extends", "inference-latency"), "extends"))
+    profile = replace(base, name=_text(top.get("name", base.name), "name"))
+    profile = _with_cpus(profile, _mapping(top.get("cpus") or {}, "cpus"))
+    profile = _with_settings(profile, _mapping(top.get("settings") or {}, "settings"))
+    waivers = top.get("waivers") or []
+    if not isinstance(waivers, list):
+        raise InputError("waivers: a list is wanted")
+    return replace(profile, waivers=tuple(_waiver(item, number) for number, item in enumerate(waivers, 1)))
+
+
+def _with_cpus(profile: Profile, cpus: Mapping[str, Any]) -> Profile:
+    _known(cpus, _CPU_KEYS, "cpus")
+    per_node = cpus.get("housekeeping_cores_per_node", profile.housekeeping_cores_per_node)
+    if isinstance(per_node, bool) or not isinstance(per_node, int) or per_node < 1:
+        raise InputError("cpus.housekeeping_cores_per_node: a whole number from 1 is wanted")
+    return replace(
+        profile,
+        serving=_cpus(cpus.get("serving"), "cpus.serving"),
+        housekeeping=_cpus(cpus.get("housekeeping"), "cpus.housekeeping"),
+        housekeeping_cores_per_node=per_node,
+    )
+
+
+def _with_settings(profile: Profile, settings: Mapping[str, Any]) -> Profile:
+    judged = list(profile.settings)
+    severities, options = dict(profile.severities), {key: dict(value) for key, value in profile.options.items()}
+    known = {setting.name: setting for setting in SETTINGS}
+    _known(settings, tuple(known), "settings")
+    for name, value in settings.items():
+        if value is False:
+            judged.remove(name)
+            continue
+        entry = _mapping({} if value is None or value is True else value, f"settings.{name}")
+        setting = known[name]
+        _known(entry, ("severity", *setting.options), f"settings.{name}")
+        for key, wanted in entry.items():
+            where = f"settings.{name}.{key}"
+            if key == "severity":
+                severities[name] = _severity(wanted, where)
+                continue
+            option = setting.options[key]
+            if not isinstance(wanted, option.kind) or isinstance(wanted, bool) != (option.kind is bool):
+                raise InputError(f"{where}: {option.kind.__name__} is wanted, not {wanted!r}")
+            if option.choices and wanted not in option.choices:
+                raise InputError(f"{where}: one of {', '.join(option.choices)} is wanted, not {wanted!r}")
+            if option.kind is int and wanted < 0:
+                raise InputError(f"{where}: a number from 0 is wanted, not {wanted!r}")
+            options.setdefault(name, {})[key] = wanted
+    return replace(profile, settings=tuple(judged), severities=severities, options=options)
+
+
+def _waiver(item: Any, number: int) -> Waiver:
+    where = f"waivers, number {number}"
+    entry = _mapping(item, where)
+    _known(entry, _WAIVER_KEYS, where)
+    for key in _WAIVER_KEYS:
+        if not entry.get(key):
+            raise InputError(f"{where}: {key} is missing (owner, reason and expires are all needed)")
+    if entry["setting"] not in names():
+        raise InputError(f"{where}: no setting named {entry['setting']!r}; there is {', '.join(names())}")
+    expires = entry["expires"]
+    if not isinstance(expires, date):
+        try:
+            expires = date.fromisoformat(str(expires))
+        except ValueError:
+            raise InputError(f"{where}: expires must be a day such as 2027-01-31, not {expires!r}") from None
+    return Waiver(entry["setting"], str(entry["owner"]), str(entry["reason"]), expires.isoformat())
+
+
+def _cpus(value: Any, where: str) -> Optional[CpuSet]:
+    if value is None or value == "":
+        return None
+    if isinstance(value, list):
+        value = ",".join(str(item) for item in value)
+    if isinstance(value, bool) or not isinstance(value, (str, int)):
+        raise InputError(f"{where}: a CPU list such as '2-7,10' is wanted, not {value!r}")
+    try:
+        return parse_list(str(value))
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from None
+
+
+def _severity(value: Any, where: str) -> Severity:
+    try:
+        return Severity(value)
+    except ValueError:
+        raise InputError(f"{where}: one of {', '.join(Severity)} is wanted, not {value!r}") from None
+
+
+def _mapping(value: Any, where: str) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise InputError(f"{where}: a mapping is wanted, not {type(value).__name__}")
+    return value
+
+
+def _text(value: Any, where: str) -> str:
+    if not isinstance(value, str) or not value:
+        raise InputError(f"{where}: a name is wanted, not {value!r}")
+    return value
+
+
+def _known(mapping: Mapping[str, Any], known: tuple[str, ...], where: str) -> None:
+    for key in mapping:
+        if key not in known:
+            raise InputError(f"{where}: unknown key {key!r}; known are {', '.join(known)}")

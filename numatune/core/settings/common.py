@@ -1,0 +1,74 @@
+"""What several settings share: values grouped by number, the kernel's build configuration, joined reasons."""
+
+from __future__ import annotations
+
+import re
+from typing import Iterable, Mapping, Optional
+
+from ..cpuset import CpuSet
+from ..host import Host
+from ..model import Evidence, Line, Reading, ValueGroup
+from ..sources import Command, Extract, Source
+
+_KEEP = "^CONFIG_[NCP][UPR][MUE]"
+
+KERNEL_CONFIG: tuple[Source, ...] = (
+    Extract("/boot/config-*", keep=_KEEP),
+    Command("kernel_config", f"zcat /proc/config.gz | grep '{_KEEP}'", needs="zcat"),
+)
+"""NUMA, CPU frequency and preemption options of the kernels under /boot, and of the running one."""
+
+
+def group(kind: str, values: Mapping[int, Optional[str]]) -> tuple[ValueGroup, ...]:
+    """Group numbers that share a value, in the order of each group's first number."""
+    bits: dict[Optional[str], int] = {}
+    for number, value in values.items():
+        bits[value] = bits.get(value, 0) | 1 << number
+    ordered = sorted(bits.items(), key=lambda item: item[1] & -item[1])
+    return tuple(ValueGroup(kind, str(CpuSet(mask)), value) for value, mask in ordered)
+
+
+def summary(groups: Iterable[ValueGroup]) -> Optional[str]:
+    """Return one value when all share it, else each with its numbers; None when none was read."""
+    found = list(groups)
+    if all(item.value is None for item in found):
+        return None
+    if len(found) == 1:
+        return found[0].value
+    return "; ".join(f"{item.value or 'not read'} ({item.ids})" for item in found)
+
+
+def kernel_config(host: Host) -> Reading:
+    """Return the build options of the kernel that boots next (else of the running one)."""
+    where = host.next_boot.where
+    image = re.search(r"vmlinuz-(\S+)", where.text) if where else None
+    release = image[1] if image else host.kernel
+    if release:
+        reading = host.snapshot.read(f"/boot/config-{release}")
+        if reading.present:
+            return reading
+    running = host.snapshot.command("kernel_config")
+    if running.present and (not image or image[1] == host.kernel):
+        return running._replace(path="/proc/config.gz")
+    return host.snapshot.read(f"/boot/config-{release or '(release not known)'}")
+
+
+def built(config: Reading, option: str) -> bool:
+    """Return whether a kernel build option is "y"."""
+    return f"{option}=y" in config.text.split()
+
+
+def evidence(*items: object) -> tuple[Evidence, ...]:
+    """Make the evidence from readings that are present and from lines; what is None or absent is left out."""
+    found = []
+    for item in items:
+        if isinstance(item, Reading) and item.present:
+            found.append(Evidence(item.path, item.text.strip("\n\0")))
+        elif isinstance(item, Line):
+            found.append(Evidence(f"{item.path}:{item.line}", item.text))
+    return tuple(found)
+
+
+def sentence(*parts: str) -> str:
+    """Join what there is to say with "; "."""
+    return "; ".join(part for part in parts if part)

@@ -1,0 +1,260 @@
+"""Automatic NUMA balancing: the kernel unmaps pages to see who touches them, and moves pages and threads."""
+
+from __future__ import annotations
+
+from typing import Optional
+
+from ..host import Host, Setting
+from ..model import Change, Conflict, Finding, Line, Reading, Severity, State, Status
+from ..parsers import cmdline, sysctl
+from ..sources import Directory, File
+from ..status import Plane, combine, outcome
+from .common import KERNEL_CONFIG, built, evidence, kernel_config, sentence
+
+KEY = "kernel.numa_balancing"
+RUNTIME = "/proc/sys/kernel/numa_balancing"
+DROP_IN = "/etc/sysctl.d/99-zz-numatune.conf"
+_HEADER = "# Written by numatune; `playbooks/revert.yml` puts back what was here."
+_CONTENT = f"{_HEADER}\n# Automatic NUMA balancing unmaps pages of a serving process to sample its accesses.\n{KEY} = 0\n"
+_CONF = "/etc/sysctl.conf"
+_LISTING = "/sos_commands/kernel/sysctl_-a"
+_SYSTEMD = "/run/systemd/system"
+
+
+class _Persisted:
+    """What the sysctl files come to: the plane, the winning line, a masked one, and what could not be read."""
+
+    def __init__(self, host: Host) -> None:
+        snapshot = host.snapshot
+        paths = [path for folder in sysctl.DIRECTORIES for path in snapshot.below(folder)]
+        order = sysctl.files_in_order(paths)
+        self.unread = [reading for reading in map(snapshot.directory, sysctl.DIRECTORIES[:-1]) if reading.unread]
+        # `sysctl --system` of procps reads /etc/sysctl.conf after everything; systemd reads it only as 99-sysctl.conf.
+        self.found = self._assignments(host, order)
+        last = self._assignments(host, [_CONF])
+        self.other_order = ""
+        systemd = snapshot.directory(_SYSTEMD).present
+        if last and not self._wanted(last[-1]) and (not self.found or self._wanted(self.found[-1])):
+            where = last[-1].where
+            self.other_order = f"{where.path} line {where.line} sets {last[-1].value} where procps applies it last"
+            if not systemd and snapshot.complete:
+                self.found.append(last[-1])
+        self.winner = self.found[-1] if self.found else None
+        self.masked = bool(
+            self.winner and not self._wanted(self.winner) and any(self._wanted(item) for item in self.found)
+        )
+
+    def _assignments(self, host: Host, paths: list[str]) -> list[sysctl.Assignment]:
+        found = []
+        for path in paths:
+            # A link to /dev/null masks the name; it has no text and says nothing.
+            if host.snapshot.links.get(path) == "/dev/null":
+                continue
+            reading = host.snapshot.read(path)
+            if reading.present:
+                found.extend(sysctl.assignments(path, reading.text, KEY))
+            elif reading.unread and path != _CONF:
+                self.unread.append(reading)
+        return found
+
+    @staticmethod
+    def _wanted(item: sysctl.Assignment) -> bool:
+        return sysctl.integer(item.value) == 0
+
+    @property
+    def plane(self) -> Plane:
+        if self.winner and not self._wanted(self.winner):
+            return Plane.WRONG
+        if self.unread:
+            return Plane.UNREAD
+        return Plane.RIGHT if self.winner else Plane.NONE
+
+
+def judge(host: Host) -> Finding:
+    """Judge the running value, the sysctl files, and what the next kernel starts with."""
+    severity = _severity(host)
+    reading = _running(host)
+    if reading.state is State.ABSENT or _realtime(host, reading):
+        return Finding(
+            "numa_balancing",
+            Status.NOT_APPLICABLE,
+            severity,
+            expected="0",
+            reason="this kernel has no automatic NUMA balancing (built without it, or PREEMPT_RT)",
+        )
+    value = sysctl.integer(reading.text) if reading.present else None
+    persisted, (boot, boot_value, boot_reason) = _Persisted(host), _next_boot(host)
+    runtime = Plane.UNREAD if value is None else Plane.RIGHT if value == 0 else Plane.WRONG
+    after = outcome(persisted.plane, boot)
+    status = combine(runtime, after, persisted.masked)
+    winner = persisted.winner
+    return Finding(
+        "numa_balancing",
+        status,
+        severity,
+        runtime=None if value is None else str(value),
+        persisted=None if winner is None or persisted.plane is Plane.UNREAD else winner.value,
+        next_boot=boot_value,
+        expected="0",
+        masked_by=winner.where if winner and persisted.masked else None,
+        reason=_reason(host, status, reading, value, persisted, boot, boot_reason),
+        evidence=evidence(reading, winner and winner.where, host.next_boot.where),
+        remedy="" if status is Status.OK else _remedy(status, winner and winner.where),
+    )
+
+
+def _severity(host: Host) -> Severity:
+    # Measured: hinting faults on one node too, once it is switched on; but nothing to migrate between.
+    balanced = host.topology.balanced_nodes
+    return Severity.INFO if balanced is not None and balanced < 2 else Severity.CRITICAL
+
+
+def _running(host: Host) -> Reading:
+    reading = host.snapshot.read(RUNTIME)
+    if reading.state is State.NOT_CAPTURED:
+        listing = host.snapshot.read(_LISTING)
+        value = sysctl.listing(listing.text, KEY) if listing.present else None
+        if value is not None:
+            return Reading(_LISTING, State.PRESENT, f"{KEY} = {value}")._replace(text=value)
+    return reading
+
+
+def _realtime(host: Host, reading: Reading) -> bool:
+    version = host.snapshot.read("/proc/version").text
+    return not reading.present and ("PREEMPT_RT" in version or "PREEMPT RT" in version)
+
+
+def _next_boot(host: Host) -> tuple[Plane, Optional[str], str]:
+    """Return the plane, the value that the next kernel starts with, and why it is not known."""
+    boot = host.next_boot
+    if boot.arguments is None:
+        return Plane.UNREAD, None, boot.reason
+    argument = cmdline.last(boot.arguments, "numa_balancing")
+    if argument in ("enable", "disable"):
+        value = "0" if argument == "disable" else "1"
+        return (Plane.RIGHT if value == "0" else Plane.WRONG), value, ""
+    nodes = host.topology.nodes
+    # mempolicy.c, check_numabalancing_enable(): on by default only with more than one node online.
+    if nodes is not None and len(nodes) == 1:
+        return Plane.RIGHT, "0", ""
+    config = kernel_config(host)
+    if not config.present:
+        return Plane.UNREAD, None, f"the kernel's default is not known: {config.why()}"
+    if not built(config, "CONFIG_NUMA_BALANCING_DEFAULT_ENABLED"):
+        return Plane.RIGHT, "0", ""
+    if nodes is None:
+        return Plane.UNREAD, None, "the kernel's default depends on the number of nodes, which is not known"
+    return Plane.WRONG, "1", ""
+
+
+def _reason(
+    host: Host,
+    status: Status,
+    reading: Reading,
+    value: Optional[int],
+    persisted: _Persisted,
+    boot: Plane,
+    boot_reason: str,
+) -> str:
+    parts = []
+    if value:
+        nodes = host.topology.balanced_nodes
+        spread = f"{nodes} nodes with CPUs and memory" if nodes and nodes > 1 else "faults even on one node"
+        parts.append(f"the kernel unmaps pages to sample accesses and moves pages and threads ({spread})")
+    elif value is None:
+        parts.append(f"the running value: {reading.why() if not reading.present else 'not a number'}")
+    winner = persisted.winner
+    if status is Status.MASKED and winner:
+        parts.append(f"{winner.where.path} line {winner.where.line} wins over the file that says 0")
+    elif status is Status.LOST_AT_REBOOT:
+        if winner:
+            parts.append(f"{winner.where.path} line {winner.where.line} sets {winner.value} at the next boot")
+        else:
+            parts.append("no file persists it, and the next kernel starts with 1")
+    elif status is Status.PENDING_REBOOT:
+        parts.append("right on disk, not yet in the running kernel")
+    if persisted.unread and persisted.plane is not Plane.WRONG:
+        parts.append("what is persisted: " + persisted.unread[0].why())
+    elif persisted.plane is Plane.NONE and boot is Plane.UNREAD:
+        parts.append("no file persists it; the next boot: " + boot_reason)
+    if status is Status.OK:
+        if winner:
+            parts.append(f"off, and {winner.where.path} keeps it off")
+        else:
+            parts.append("off, and the next kernel starts with it off")
+    parts.append(persisted.other_order)
+    return sentence(*parts)
+
+
+def _remedy(status: Status, winner: Optional[Line]) -> str:
+    if status is Status.MASKED and winner:
+        return f"remove the line from {winner.path}, then run playbooks/tune.yml"
+    return "run playbooks/tune.yml, or: sysctl kernel.numa_balancing=0 and a file in /etc/sysctl.d"
+
+
+def changes(host: Host, finding: Finding) -> tuple[tuple[Change, ...], tuple[Conflict, ...]]:
+    """Plan a drop-in that sorts last and the running value; a line that would win all the same is a conflict."""
+    reading = _running(host)
+    if not finding.bad or not reading.present:
+        return (), ()
+    persisted = _Persisted(host)
+    planned = []
+    if persisted.plane is not Plane.RIGHT:
+        conflict = _conflict(host, persisted)
+        if conflict:
+            return (), (conflict,)
+        current = host.snapshot.read(DROP_IN)
+        if current.text != _CONTENT:
+            before = current.text if current.present else None
+            why = "off at every boot: a file that sorts after every other"
+            planned.append(Change("numa_balancing", "file", DROP_IN, _CONTENT, before, why, "0644"))
+    if sysctl.integer(reading.text) != 0:
+        why = "off now: no page is unmapped to sample accesses"
+        planned.append(Change("numa_balancing", "runtime", RUNTIME, "0\n", reading.text, why))
+    return tuple(planned), ()
+
+
+def _conflict(host: Host, persisted: _Persisted) -> Optional[Conflict]:
+    current = host.snapshot.read(DROP_IN)
+    if current.present and current.text and not current.text.startswith(_HEADER):
+        first = current.text.splitlines()[0]
+        message = f"{DROP_IN} exists and is not numatune's: move it away, then run again"
+        return Conflict("numa_balancing", DROP_IN, 1, first, message)
+    winner = persisted.winner
+    if winner is None or sysctl.integer(winner.value) == 0:
+        return None
+    where = winner.where
+    name = where.path.rpartition("/")[2]
+    if where.path == _CONF or name > DROP_IN.rpartition("/")[2]:
+        message = f"{where.path} line {where.line} would win over {DROP_IN}: remove {where.text!r} there, then run again"
+        return Conflict("numa_balancing", where.path, where.line, where.text, message)
+    return None
+
+
+NUMA_BALANCING = Setting(
+    name="numa_balancing",
+    title="Automatic NUMA balancing",
+    severity=Severity.CRITICAL,
+    why="To learn which node uses a page, the kernel unmaps parts of a process and takes a fault at the next access, "
+    "then moves pages and threads between nodes. Each scan stalls the threads of a request in bursts of minor "
+    "faults and context switches: single inferences take many times the median. Pinning CPUs does not stop it; "
+    "an explicit memory policy (numactl --membind, NUMAPolicy=local in a unit) does, for that process.",
+    remedy="kernel.numa_balancing = 0 in /etc/sysctl.d and in the running kernel; playbooks/tune.yml does both.",
+    references=(
+        "https://docs.kernel.org/admin-guide/sysctl/kernel.html#numa-balancing",
+        "https://nvidia.github.io/grace-cpu-benchmarking-guide/platform/index.html",
+        "https://github.com/deepseek-ai/DeepEP/issues/624",
+    ),
+    sources=(
+        File(RUNTIME),
+        *(File(f"{folder}/*.conf", links=True) for folder in sysctl.DIRECTORIES),
+        *(Directory(folder) for folder in sysctl.DIRECTORIES),
+        File(_CONF),
+        Directory(_SYSTEMD),
+        File(_LISTING, captured_only=True),
+        *KERNEL_CONFIG,
+    ),
+    judge=judge,
+    options={},
+    changes=changes,
+)

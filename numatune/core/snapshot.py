@@ -1,0 +1,115 @@
+"""The framed stream of the collector, read into a Snapshot; absent, unreadable, failed and empty stay apart."""
+
+from __future__ import annotations
+
+import re
+
+from .errors import SnapshotError
+from .model import Reading, Snapshot, State
+
+MAGIC = "numatune-snapshot 1"
+_FRAMES = ("@states", "@texts", "@errors", "@links", "@extract", "@failed", "@denied", "@command", "@end")
+_GREP_ERROR = re.compile(r"\| grep: (/[^:]+): (.*)")
+
+
+def parse_stream(text: str) -> Snapshot:
+    """Read what the collector's script printed.
+
+    Raises SnapshotError when the stream does not begin as one, does not end with its trailer (it was cut), or
+    holds a line that belongs to no frame.
+    """
+    lines = text.split("\n")
+    if lines[0].rstrip("\r") != MAGIC:
+        raise SnapshotError("not a numatune snapshot: its first line is not " + repr(MAGIC))
+    while lines and not lines[-1]:
+        lines.pop()
+    if lines[-1] != "@end":
+        raise SnapshotError("the snapshot is cut short: its last line is not '@end'; collect it again")
+    reader = _Reader()
+    for number, line in enumerate(lines[1:-1], 2):
+        if line.startswith("@"):
+            reader.frame(line, number)
+        else:
+            reader.line(line, number)
+    return reader.snapshot()
+
+
+class _Reader:
+    def __init__(self) -> None:
+        self.readable: dict[str, list[str]] = {}
+        self.dirs: set[str] = set()
+        self.links: dict[str, str] = {}
+        self.problems: dict[str, Reading] = {}
+        self.commands: dict[str, tuple[str, list[str]]] = {}
+        self.mode = ""
+        self.sink: list[str] = []
+
+    def frame(self, line: str, number: int) -> None:
+        word, _, rest = line.partition(" ")
+        if word not in _FRAMES or word == "@end":
+            raise SnapshotError(f"line {number} of the snapshot is no frame: {line[:60]!r}")
+        self.mode = word
+        if word == "@extract":
+            self.sink = self.readable[rest] = []
+        elif word == "@failed":
+            self.problems[rest] = Reading(rest, State.ERROR)
+        elif word == "@denied":
+            self.problems[rest] = Reading(rest, State.DENIED)
+        elif word == "@command":
+            name, _, code = rest.partition(" ")
+            self.sink = []
+            self.commands[name] = (code, self.sink)
+
+    def line(self, line: str, number: int) -> None:
+        mode = self.mode
+        if mode == "@texts":
+            path, _, content = line.partition(":")
+            try:
+                self.readable[path].append(content)
+            except KeyError:
+                raise SnapshotError(f"line {number} of the snapshot names no listed file") from None
+        elif mode in ("@extract", "@command") and line.startswith("| "):
+            self.sink.append(line[2:])
+        elif mode == "@states" and (line == "" or line[1:3] == " /"):
+            self._state(line)
+        elif mode == "@links" and " " in line:
+            path, _, target = line.partition(" ")
+            self.links[path] = target
+        elif mode == "@errors" and line.startswith("| "):
+            match = _GREP_ERROR.match(line)
+            if match:
+                denied = match[2] in ("Permission denied", "Operation not permitted")
+                state = State.DENIED if denied else State.ERROR
+                self.problems[match[1]] = Reading(match[1], state, detail=match[2])
+        else:
+            raise SnapshotError(f"line {number} of the snapshot belongs to no frame: {line[:60]!r}")
+
+    def _state(self, line: str) -> None:
+        kind, path = line[:1], line[2:]
+        if kind == "f":
+            self.readable[path] = []
+        elif kind == "d":
+            self.dirs.add(path)
+        elif kind == "n":
+            self.problems[path] = Reading(path, State.DENIED)
+        elif kind == "e":
+            self.problems[path] = Reading(path, State.ERROR, detail="it holds a file name that cannot be carried")
+
+    def snapshot(self) -> Snapshot:
+        files = {
+            path: "\n".join(lines) + "\n" if lines else ""
+            for path, lines in self.readable.items()
+            if path not in self.problems
+        }
+        commands = {}
+        for name, (code, lines) in self.commands.items():
+            while lines and not lines[-1]:
+                lines.pop()
+            body = "\n".join(lines) + "\n" if lines else ""
+            if code == "0":
+                commands[name] = Reading(name, State.PRESENT, body)
+            elif code == "absent":
+                commands[name] = Reading(name, State.ABSENT)
+            else:
+                commands[name] = Reading(name, State.ERROR, body, f"exit status {code}")
+        return Snapshot(files, self.problems, self.links, frozenset(self.dirs), commands, complete=True)

@@ -1,0 +1,201 @@
+"""CPUs, cores, thread siblings, packages and NUMA nodes, from whatever of sysfs there is.
+
+Trees of real machines lack `cpu/online`, `topology/` of offline CPUs, `cpulist` or `cpumap`, or the whole `node`
+directory; each fact is None where nothing determines it.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Callable, Mapping, Optional
+
+from .cpuset import EMPTY, CpuSet, parse_list, parse_mask
+from .errors import InputError
+from .model import Snapshot
+from .sources import Directory, Extract, File, Source
+
+CPU = "/sys/devices/system/cpu"
+NODE = "/sys/devices/system/node"
+_TOPOLOGY = ("thread_siblings_list", "thread_siblings", "core_id", "physical_package_id", "book_id", "drawer_id")
+
+SOURCES: tuple[Source, ...] = (
+    *(File(f"{CPU}/{name}") for name in ("online", "offline", "present", "possible")),
+    File(f"{CPU}/smt/control"),
+    File(f"{CPU}/smt/active"),
+    Directory(CPU),
+    Directory(NODE),
+    Directory(f"{CPU}/cpu[0-9]*"),
+    Directory(f"{NODE}/node[0-9]*"),
+    File(f"{CPU}/cpu[0-9]*/online"),
+    *(File(f"{CPU}/cpu[0-9]*/topology/{name}") for name in _TOPOLOGY),
+    Directory(f"{CPU}/cpu[0-9]*/node[0-9]*"),
+    Directory(f"{NODE}/node[0-9]*/cpu[0-9]*"),
+    File(f"{NODE}/node[0-9]*/cpulist"),
+    File(f"{NODE}/node[0-9]*/cpumap"),
+    Extract(f"{NODE}/node[0-9]*/meminfo", keep="MemTotal"),
+    File(f"{NODE}/has_cpu"),
+    File(f"{NODE}/has_memory"),
+)
+
+
+@dataclass(frozen=True)
+class Node:
+    """A NUMA node: its online CPUs (empty for memory alone) and its memory in KiB, None where unknown."""
+
+    cpus: CpuSet
+    memory_kib: Optional[int]
+
+
+@dataclass(frozen=True)
+class Topology:
+    """The machine's shape; None is "the tree does not say"."""
+
+    online: Optional[CpuSet]
+    cores: tuple[CpuSet, ...]
+    """One set of thread siblings per physical core, online CPUs only, sorted by the first CPU."""
+    packages: Optional[int]
+    nodes: Optional[Mapping[int, Node]]
+
+    @property
+    def threads_per_core(self) -> Optional[int]:
+        """Return the most threads that a core has, as lscpu does for mixed cores."""
+        return max(map(len, self.cores)) if self.cores else None
+
+    def core_of(self, cpu: int) -> CpuSet:
+        """Return the thread siblings of a CPU, itself included."""
+        for core in self.cores:
+            if cpu in core:
+                return core
+        return CpuSet(1 << cpu)
+
+    @property
+    def balanced_nodes(self) -> Optional[int]:
+        """Return how many nodes have both CPUs and memory; None when the tree does not say.
+
+        A node whose memory is not shown counts as having some: only has_memory or a MemTotal of 0 denies it.
+        """
+        if self.nodes is None:
+            return None
+        return sum(1 for node in self.nodes.values() if node.cpus and node.memory_kib != 0)
+
+
+def read(snapshot: Snapshot) -> Topology:
+    """Read the topology from a snapshot."""
+    listed = _numbered(snapshot, f"{CPU}/cpu")
+    online = _online(snapshot, listed)
+    cores, packages = _cores(snapshot, online or EMPTY)
+    return Topology(online, cores, packages, _nodes(snapshot, online))
+
+
+def _numbered(snapshot: Snapshot, prefix: str) -> CpuSet:
+    bits, size = 0, len(prefix)
+    for path in snapshot.dirs:
+        if path.startswith(prefix) and path[size:].isdigit():
+            bits |= 1 << int(path[size:])
+    return CpuSet(bits)
+
+
+def _online(snapshot: Snapshot, listed: CpuSet) -> Optional[CpuSet]:
+    online = _parsed(snapshot, f"{CPU}/online", parse_list)
+    if online is not None and online:
+        return online
+    if not listed:
+        return None
+    # No summary: each directory's own `online` decides; a CPU that cannot be unplugged (CPU 0) has none. A
+    # CPU that the summary of offline ones names is off whatever its directory holds.
+    offline = _parsed(snapshot, f"{CPU}/offline", parse_list) or EMPTY
+    bits = 0
+    for cpu in listed - offline:
+        state = snapshot.read(f"{CPU}/cpu{cpu}/online")
+        if not (state.present and state.text.strip() == "0"):
+            bits |= 1 << cpu
+    return CpuSet(bits)
+
+
+def _cores(snapshot: Snapshot, online: CpuSet) -> tuple[tuple[CpuSet, ...], Optional[int]]:
+    files = snapshot.files
+    siblings: dict[str, CpuSet] = {}
+    cores: dict[int, CpuSet] = {}
+    packages: set[tuple[str, ...]] = set()
+    unknown = False
+    for cpu in online:
+        base = f"{CPU}/cpu{cpu}/topology/"
+        raw = files.get(base + "thread_siblings_list")
+        mask = None if raw is not None else files.get(base + "thread_siblings")
+        text = raw if raw is not None else mask
+        if text is None:
+            unknown = True
+        else:
+            core = siblings.get(text)
+            if core is None:
+                core = _siblings(text, mask is not None) & online
+                siblings[text] = core
+            # Siblings that do not name the CPU itself are a firmware's mistake; it is then its own core.
+            core = core if cpu in core else CpuSet(1 << cpu)
+            cores.setdefault(core.first(), core)
+        package = files.get(base + "physical_package_id")
+        if package is not None:
+            packages.add((package, files.get(base + "book_id", ""), files.get(base + "drawer_id", "")))
+    count = len(packages) or None
+    return (() if unknown else tuple(cores[first] for first in sorted(cores))), count
+
+
+def _siblings(text: str, mask: bool) -> CpuSet:
+    try:
+        return parse_mask(text) if mask else parse_list(text)
+    except InputError:
+        return EMPTY
+
+
+def _nodes(snapshot: Snapshot, online: Optional[CpuSet]) -> Optional[dict[int, Node]]:
+    links = _node_links(snapshot)
+    ids = _numbered(snapshot, f"{NODE}/node") | CpuSet.of(links)
+    if not ids:
+        return None
+    without_memory = _parsed(snapshot, f"{NODE}/has_memory", parse_list)
+    nodes = {}
+    for ident in ids:
+        base = f"{NODE}/node{ident}"
+        cpus = _parsed(snapshot, f"{base}/cpulist", parse_list)
+        if cpus is None:
+            cpus = _parsed(snapshot, f"{base}/cpumap", parse_mask)
+        if cpus is None:
+            cpus = links.get(ident, EMPTY)
+        memory = _memory(snapshot, f"{base}/meminfo")
+        if memory is None and without_memory is not None and ident not in without_memory:
+            memory = 0
+        nodes[ident] = Node(cpus & online if online is not None else cpus, memory)
+    return nodes
+
+
+def _node_links(snapshot: Snapshot) -> dict[int, CpuSet]:
+    """Return the CPUs of each node as the links between their directories show them, in either direction."""
+    found: dict[int, CpuSet] = {}
+    for path in snapshot.dirs:
+        match = _LINK.fullmatch(path)
+        if match:
+            node, cpu = (match[2], match[1]) if match[1] else (match[3], match[4])
+            found[int(node)] = found.get(int(node), EMPTY) | CpuSet(1 << int(cpu))
+    return found
+
+
+_LINK = re.compile(rf"{CPU}/cpu(\d+)/node(\d+)|{NODE}/node(\d+)/cpu(\d+)")
+
+
+def _memory(snapshot: Snapshot, path: str) -> Optional[int]:
+    for line in snapshot.read(path).text.splitlines():
+        words = line.split()
+        if "MemTotal:" in words and words[-1] == "kB" and words[-2].isdigit():
+            return int(words[-2])
+    return None
+
+
+def _parsed(snapshot: Snapshot, path: str, parse: Callable[[str], CpuSet]) -> Optional[CpuSet]:
+    reading = snapshot.read(path)
+    if not reading.present:
+        return None
+    try:
+        return parse(reading.text)
+    except InputError:
+        return None

@@ -113,9 +113,9 @@ class Tree:
                     os.setxattr(handle.fileno(), _LABEL, seen.label.encode())
                 os.fsync(handle.fileno())
             os.rename(temporary, real)
-        except BaseException:
+        except OSError as error:
             os.unlink(temporary)
-            raise
+            raise TreeError(f"{real} could not be written: {error.strerror}; what was there is untouched") from None
         sync_directory(parent)
 
     def remove(self, path: str) -> None:

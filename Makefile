@@ -36,7 +36,7 @@ benchmark: setup-dev ## numatune's own speed beside what it is held against; ass
 	@$(BIN)/python benchmarks/run.py
 
 wheel: setup-dev ## the sdist and the wheel, in dist/
-	@rm -rf dist
+	@rm -f dist/*.whl dist/numatune-[0-9]*.tar.gz
 	$(BIN)/python -m build --no-isolation --outdir dist
 
 wheel-check: wheel ## the wheel in a new environment: it audits, and ansible-playbook finds its playbooks

@@ -65,7 +65,7 @@ def host(
     }
     if numa_balancing is not None:
         files["proc/sys/kernel/numa_balancing"] = numa_balancing
-    for name, text in (sysctl or {"99-numatune.conf": "kernel.numa_balancing = 0"}).items():
+    for name, text in ({"99-latency.conf": "kernel.numa_balancing = 0"} if sysctl is None else sysctl).items():
         files[f"etc/sysctl.d/{name}"] = text
     off = frozenset(idle_disabled)
     cores = cpus // threads

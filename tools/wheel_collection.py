@@ -13,13 +13,15 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 PLACE = "ansible_collections/numatune/latency"
 # plugins/module_utils/core is a link to numatune/core: hatchling follows it, and the wheel gets the files.
-PARTS = ("LICENSE", "README.md", "galaxy.yml", "meta", "playbooks", "plugins", "roles")
+PARTS = ("LICENSE", "README.md", "galaxy.yml", "meta", "plugins", "roles")
 
 
 class WheelCollection(BuildHookInterface):  # type: ignore[type-arg]  # generic over a configuration that is not used
-    """Adds PARTS of the collection to a standard wheel."""
+    """Adds the collection's files to a standard wheel."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         if version == "standard":
             root = Path(self.root)
-            build_data["force_include"].update({str(root / part): f"{PLACE}/{part}" for part in PARTS})
+            # The links in playbooks/ are for a checkout, and one of them leads back to the root.
+            playbooks = [f"playbooks/{path.name}" for path in (root / "playbooks").iterdir() if not path.is_symlink()]
+            build_data["force_include"].update({str(root / part): f"{PLACE}/{part}" for part in (*PARTS, *playbooks)})

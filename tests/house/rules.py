@@ -54,6 +54,13 @@ def runs_on_targets(path: PurePosixPath) -> bool:
     return path.parts[0] == "plugins" or path.parts[:2] in (("numatune", "core"), ("numatune", "bench"))
 
 
+def layer_of(path: PurePosixPath) -> str:
+    """Return the layer that a file under numatune/ is in; "" for the package's own files."""
+    if path.parts == ("numatune", "__main__.py"):
+        return "cli"
+    return path.parts[1] if len(path.parts) > 2 else ""
+
+
 def imported(path: PurePosixPath, tree: ast.AST) -> Iterator[tuple[int, str, bool]]:
     """Yield (line, absolute dotted name, was it written relative) of every import, nested ones too."""
     package = path.with_suffix("").parts[:-1]
@@ -80,7 +87,7 @@ def _imports(path: PurePosixPath, tree: ast.AST) -> Iterator[tuple[int, str]]:
             if not _plugin_may_import(name, top):
                 yield line, f"a plugin imports {name}: only ansible.module_utils, the core and the standard library"
             continue
-        layer = path.parts[1] if len(path.parts) > 2 else ""
+        layer = layer_of(path)
         if top == "numatune":
             if not _layer_may_import(layer, name):
                 yield line, f"{layer or 'the package'} imports {name}: against the direction of dependency"
@@ -127,7 +134,7 @@ def _within(name: str, package: str) -> bool:
 def _calls(path: PurePosixPath, tree: ast.AST) -> Iterator[tuple[int, str]]:
     if path.parts[0] == "plugins":
         return
-    layer = path.parts[1] if len(path.parts) > 2 else ""
+    layer = layer_of(path)
     # The recorder travels to targets alone, as a zipapp: its entry point is its command line.
     may_print = layer == "cli" or path.parts == ("numatune", "bench", "__main__.py")
     for node in ast.walk(tree):

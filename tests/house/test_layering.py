@@ -88,6 +88,7 @@ KEPT = [
     ("numatune/core/settings/a.py", "from ..parsers import sysctl\nfrom collections.abc import Iterable"),
     ("numatune/bench/a.py", "import os\nimport numpy as np\nfrom .errors import BenchError\nopen('/proc/self/stat')"),
     ("numatune/bench/__main__.py", "import sys\nprint('x')\nsys.exit(1)"),
+    ("numatune/__main__.py", "import sys\nfrom .cli import main\nsys.exit(main())"),
     ("numatune/transport/ssh.py", "import paramiko\nfrom ..core.model import Reading"),
     ("numatune/transport/ssh/pool.py", "import fabric"),
     ("numatune/report/text.py", "from ..core.model import Reading\nfrom .. import __version__"),

@@ -1,0 +1,76 @@
+"""What makes a run worthless for a verdict, and the rule for a host that is too busy to start on.
+
+Only what no setting of numatune cures is here: steal, heat, a thread off its CPU, another clock, load at the start.
+Other tasks, interrupts, a CPU quota and idle exits during the run are causes like any other and yield their spikes.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Dict, List, Sequence
+
+from . import host
+from .cpus import format_cpu_list
+from .errors import INVALID_RUN, BenchError
+
+LOOK_SECONDS = 0.3
+"""How long the host is watched before the start: 30 ticks of the usual 100 Hz accounting."""
+
+BUSY_SHARE = 0.25
+"""A CPU that others keep busier than this is not free for a pinned, spinning thread: the run is marked."""
+
+CLEARLY_BUSY_SHARE, CLEARLY_RUNNING = 0.90, 2.0
+"""Refused outright: every CPU for the run is this busy, and this many tasks per online CPU run or wait."""
+
+STEAL_SHARE, STEAL_TICKS = 0.01, 5
+"""More than this share of the CPUs' time, and enough ticks of the accounting that one or two do not make the share."""
+
+Event = Dict[str, str]
+
+
+def event(name: str, detail: str) -> Event:
+    """One invalidating event, as the result lists it."""
+    return {"event": name, "detail": detail}
+
+
+def look_before_start(cpus: Sequence[int]) -> List[Event]:
+    """Watch the CPUs while this process sleeps; a busy one is an event, a host with no room at all is refused."""
+    running, samples = 0, 4
+    before = host.cpu_times(cpus)
+    for _ in range(samples):
+        time.sleep(LOOK_SECONDS / samples)
+        running += host.running_tasks() - 1  # this process itself
+    shares = host.shares_between(before, host.cpu_times(cpus))
+    per_cpu = running / samples / host.online_count()
+    return judge_start(shares, per_cpu)
+
+
+def judge_start(shares: Dict[int, float], running_per_cpu: float) -> List[Event]:
+    """The rule itself: `shares` is CPU -> share of time that others had it, `running_per_cpu` their runnable tasks."""
+    busy = {cpu: share for cpu, share in shares.items() if share > BUSY_SHARE}
+    if not busy:
+        return []
+    most = max(busy.values())
+    detail = "CPU {} busy up to {:.0%} with other work at the start".format(format_cpu_list(busy), most)
+    if min(shares.values()) > CLEARLY_BUSY_SHARE and running_per_cpu >= CLEARLY_RUNNING:
+        raise BenchError(
+            "not started: {}, {:.1f} runnable tasks per CPU; stop that work, or name free CPUs with --cpus".format(
+                detail, running_per_cpu
+            ),
+            INVALID_RUN,
+        )
+    return [event("oversubscribed", detail)]
+
+
+def judge_run(growth: Dict[str, Any], clock_before: Any, clock_after: Any) -> List[Event]:
+    """Events of the run as a whole, from the growth of the host's counts and the clock source at both ends."""
+    found = []
+    if growth["steal_share"] > STEAL_SHARE and growth["cpu_jiffies"]["steal"] >= STEAL_TICKS:
+        found.append(
+            event("steal", "the hypervisor took {:.1%} of the CPUs' time (limit 1 %)".format(growth["steal_share"]))
+        )
+    if growth["thermal_throttles"]:
+        found.append(event("throttled", "the CPUs were throttled {} times for heat".format(growth["thermal_throttles"])))
+    if clock_before != clock_after:
+        found.append(event("clock_changed", "the clock source went from {} to {}".format(clock_before, clock_after)))
+    return found

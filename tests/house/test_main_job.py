@@ -1,0 +1,87 @@
+"""`make run`: findings are a report, a stage without its report fails by name, arguments reach the benchmark."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+# Ends with the exit code that the file named after its command holds, and writes its report unless that holds "none".
+COMMAND = """#!/bin/sh
+echo "$*" >>called
+stage=$1
+for argument; do
+    case $argument in json=*) report=${argument#json=} ;; esac
+    case $last in -o) report=$argument ;; esac
+    last=$argument
+done
+echo "what $stage says"
+read -r code writes <"$stage.behaviour"
+[ "$writes" = none ] || [ -z "$report" ] || echo '{}' >"$report"
+exit "$code"
+"""
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """Lay out the script beside a `numatune` that behaves as files say."""
+    (tmp_path / "tools").mkdir()
+    shutil.copy(ROOT / "tools/run-main-job", tmp_path / "tools")
+    command = tmp_path / ".venv/bin/numatune"
+    command.parent.mkdir(parents=True)
+    command.write_text(COMMAND, "utf-8")
+    command.chmod(0o755)
+    for stage in ("audit", "plan", "bench"):
+        behave(tmp_path, stage, "0 report")
+    return tmp_path
+
+
+def behave(checkout: Path, stage: str, how: str) -> None:
+    """Say how a stage ends."""
+    (checkout / f"{stage}.behaviour").write_text(how + "\n", "utf-8")
+
+
+def main_job(checkout: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the main job."""
+    command = [str(checkout / "tools/run-main-job"), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("code", [0, 1, 3])
+def test_an_audit_with_findings_is_a_report(checkout: Path, code: int) -> None:
+    behave(checkout, "audit", f"{code} report")
+    done = main_job(checkout)
+    assert done.returncode == 0, done.stderr
+    reports = {path.name for path in (checkout / "build/run").iterdir()}
+    assert reports == {"audit.txt", "audit.json", "plan.txt", "bench.txt", "bench.json"}
+    assert "what audit says" in done.stdout
+    assert "what bench says" in done.stdout
+    assert "ansible-playbook" in done.stdout.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("stage", "how"),
+    [("audit", "2 report"), ("audit", "4 report"), ("audit", "1 none"), ("plan", "2 report"), ("bench", "0 none")],
+)
+def test_a_stage_without_its_report_is_named(checkout: Path, stage: str, how: str) -> None:
+    behave(checkout, stage, how)
+    done = main_job(checkout)
+    assert done.returncode == 1
+    assert f'"{stage}"' in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_an_earlier_report_does_not_pass_for_this_one(checkout: Path) -> None:
+    assert main_job(checkout).returncode == 0
+    behave(checkout, "bench", "0 none")
+    assert main_job(checkout).returncode == 1
+
+
+def test_arguments_reach_the_benchmark(checkout: Path) -> None:
+    main_job(checkout, "--model", "resnet50", "--quick")
+    called = (checkout / "called").read_text("utf-8").splitlines()
+    assert called[-1] == "bench --model resnet50 --quick -o build/run/bench.json"

@@ -9,7 +9,7 @@ from ..errors import InputError
 from ..host import Host, Option, Setting
 from ..model import Finding, Reading, Severity, Snapshot, Status
 from ..parsers import cmdline
-from ..sources import Command, File
+from ..sources import Command, Directory, File
 from ..status import Plane, combine
 from ..topology import CPU
 from .common import evidence, sentence
@@ -49,6 +49,9 @@ def judge(host: Host) -> Finding:
     boot = host.next_boot
     later = None if boot.arguments is None else _arguments(boot.arguments)
     runtime = _plane(mode, now, partition, serving)
+    groups = snapshot.directory(_CGROUP)
+    if runtime is Plane.RIGHT and mode == "none" and groups.unread:
+        runtime = Plane.UNREAD
     if mode == "partition":
         # A partition made at runtime is gone after a reboot; what makes it again is not judged yet.
         after = Plane.UNREAD
@@ -161,7 +164,8 @@ def _complaints(mode: str, now: _Isolation, serving: CpuSet) -> list[str]:
 
 def _unread(snapshot: Snapshot, now: _Isolation) -> str:
     names = [name for name, cpus in (("isolated", now.domain), ("nohz_full", now.nohz)) if cpus is None]
-    return "; ".join(snapshot.read(f"{CPU}/{name}").why() for name in names)
+    readings = [snapshot.read(f"{CPU}/{name}") for name in names] or [snapshot.directory(_CGROUP)]
+    return "; ".join(reading.why() for reading in readings)
 
 
 def _remedy(mode: str) -> str:
@@ -196,7 +200,7 @@ CORE_ISOLATION = Setting(
     sources=(
         File(f"{CPU}/isolated"),
         File(f"{CPU}/nohz_full"),
-        File(f"{_CGROUP}/cpuset.cpus.isolated"),
+        Directory(_CGROUP),
         *(
             File(f"{_CGROUP}/{depth}cpuset.cpus.{name}")
             for depth in ("*/", "*/*/")

@@ -1,0 +1,106 @@
+"""The hosts of a command: this machine, a captured tree, or snapshot files; and the profile to judge them by."""
+
+from __future__ import annotations
+
+import argparse
+import socket
+from collections.abc import Iterator
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Optional
+
+from ..core.model import Snapshot
+from ..core.profile import Profile, builtin, from_mapping
+from ..core.snapshot import parse_stream
+from .errors import CliError
+
+_SUFFIXES = (".numatune.gz", ".tar.gz", ".tar.bz2", ".tar.xz", ".tgz", ".tar", ".gz")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments that choose hosts."""
+    parser.add_argument("target", nargs="*", metavar="TARGET", help=argparse.SUPPRESS)
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--root", type=Path, metavar="DIR", help="judge a captured tree (it holds proc/, sys/, etc/)")
+    where.add_argument(
+        "--snapshot",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="judge tarballs of captured trees, or what `collect` wrote",
+    )
+
+
+def add_profile(parser: argparse.ArgumentParser) -> None:
+    """Add the argument that chooses the profile."""
+    parser.add_argument(
+        "--profile",
+        default="inference-latency",
+        metavar="NAME|FILE",
+        help="what is wanted: a built-in profile or a YAML file (default: inference-latency)",
+    )
+
+
+def check(args: argparse.Namespace) -> None:
+    """Refuse what this version does not reach: hosts over SSH."""
+    if args.target:
+        raise CliError(
+            f"{args.target[0]}: hosts over SSH are not in this version: "
+            "run `ansible-playbook -i … playbooks/audit.yml`, or judge a file with --snapshot"
+        )
+
+
+def streams(args: argparse.Namespace) -> Iterator[tuple[str, Optional[str], Optional[Snapshot]]]:
+    """Yield name, framed stream and snapshot of each host; the stream is None for a captured tree."""
+    from ..transport import local, replay
+
+    check(args)
+    if args.root is not None:
+        yield args.root.resolve().name or "/", None, replay.from_root(args.root)
+    elif args.snapshot:
+        for path in args.snapshot:
+            yield _name(path), None, replay.from_file(path)
+    else:
+        text = local.stream()
+        yield socket.gethostname() or "localhost", text, parse_stream(text)
+
+
+def hosts(args: argparse.Namespace) -> Iterator[tuple[str, Snapshot]]:
+    """Yield name and snapshot of each host; raises NumatuneError for the first that cannot be read."""
+    for name, _, snapshot in streams(args):
+        assert snapshot is not None
+        yield name, snapshot
+
+
+def profile(word: str) -> Profile:
+    """Return a built-in profile, or one from a YAML file (a word with a slash, a dot, or that names a file)."""
+    path = Path(word)
+    if "/" not in word and path.suffix not in (".yml", ".yaml", ".json") and not path.is_file():
+        return builtin(word)
+    import yaml
+
+    try:
+        mapping = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise CliError(f"{path}: {error.strerror}; give a profile's name or a YAML file") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" line {mark.line + 1}" if mark else ""
+        raise CliError(f"{path}{where}: not YAML: {getattr(error, 'problem', None) or 'not text'}") from None
+    try:
+        return from_mapping({} if mapping is None else mapping)
+    except Exception as error:
+        raise CliError(f"{path}: {error}") from None
+
+
+def now() -> str:
+    """Return the time as reports write it."""
+    return datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _name(path: Path) -> str:
+    for suffix in _SUFFIXES:
+        if path.name.endswith(suffix):
+            return path.name[: -len(suffix)]
+    return path.name

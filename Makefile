@@ -21,7 +21,7 @@ test: setup-dev ## everything that must hold: lint, type, unit
 	@$(MAKE) unit
 
 lint: setup-dev ## ruff (rules and format) and ansible-lint at profile production
-	$(BIN)/ruff check .
+	$(BIN)/ruff check --output-format concise .
 	$(BIN)/ruff format --check .
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/ansible-lint --offline --strict
 

@@ -9,7 +9,7 @@ import argparse
 import importlib
 import os
 import sys
-from typing import NoReturn, Optional
+from typing import NoReturn
 
 from .. import __version__
 from ..core.errors import NumatuneError
@@ -28,10 +28,31 @@ COMMANDS = {
 # What later releases bring is refused by name, so that nobody takes a missing check for a passed one.
 _LATER_COMMANDS = ("probe", "watch", "report", "qualify", "history", "diff")
 _LATER_FLAGS = {
-    "audit": ("-i", "-l", "--inventory", "--limit", "--forks", "--transport", "--host-keys", "--retry-failed")
-    + ("--become", "--ask-become-pass", "--unit", "--pid"),
-    "bench": ("--precision", "--batch", "--scope", "--memory", "--counters", "--engine", "--instances", "--inject")
-    + ("--yes-change-this-host",),
+    "audit": (
+        "-i",
+        "-l",
+        "--inventory",
+        "--limit",
+        "--forks",
+        "--transport",
+        "--host-keys",
+        "--retry-failed",
+        "--become",
+        "--ask-become-pass",
+        "--unit",
+        "--pid",
+    ),
+    "bench": (
+        "--precision",
+        "--batch",
+        "--scope",
+        "--memory",
+        "--counters",
+        "--engine",
+        "--instances",
+        "--inject",
+        "--yes-change-this-host",
+    ),
 }
 _LATER_FLAGS["collect"] = _LATER_FLAGS["plan"] = _LATER_FLAGS["audit"]
 
@@ -43,7 +64,7 @@ class _Parser(argparse.ArgumentParser):
         raise CliError(f"{message} (see `{self.prog} --help`)")
 
 
-def main(argv: Optional[list[str]] = None) -> int:
+def main(argv: list[str] | None = None) -> int:
     """Run the command line; return the documented exit code, never a traceback for what a user can mend."""
     words = sys.argv[1:] if argv is None else argv
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 
 from .. import __version__
@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
     for name in args.require or ():
         setting(name)
     profile, started = targets.profile(args.profile), targets.now()
-    today = datetime.now(timezone.utc).date()
+    today = datetime.now(UTC).date()
     judged = tuple(
         Judged(name, judge(snapshot, profile, today, Severity(args.fail_on), args.require))
         for name, snapshot in targets.hosts(args)

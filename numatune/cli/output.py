@@ -21,6 +21,7 @@ def write_whole(path: Path, data: bytes) -> None:
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     except OSError as error:
         raise CliError(f"{path}: cannot be written: {error.strerror}") from None
+    temporary = Path(name)
     try:
         with os.fdopen(handle, "wb") as sink:
             sink.write(data)
@@ -28,11 +29,11 @@ def write_whole(path: Path, data: bytes) -> None:
             os.fsync(sink.fileno())
         umask = os.umask(0)
         os.umask(umask)
-        os.chmod(name, 0o666 & ~umask)
-        os.replace(name, path)
+        temporary.chmod(0o666 & ~umask)
+        temporary.replace(path)
     except OSError as error:
-        os.unlink(name)
+        temporary.unlink()
         raise CliError(f"{path}: cannot be written: {error.strerror}; nothing was left there") from None
     except BaseException:
-        os.unlink(name)
+        temporary.unlink()
         raise

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 from .. import __version__
 from ..core.plan import make_plan
@@ -25,10 +25,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Plan every host; 0 when done, 1 with changes or conflicts where the exit code was asked to say so."""
     profile, started = targets.profile(args.profile), targets.now()
-    today = datetime.now(timezone.utc).date()
-    planned = tuple(
-        Judged(name, plan=make_plan(snapshot, profile, today)) for name, snapshot in targets.hosts(args)
-    )
+    today = datetime.now(UTC).date()
+    planned = tuple(Judged(name, plan=make_plan(snapshot, profile, today)) for name, snapshot in targets.hosts(args))
     done = Run(__version__, profile.name, started, targets.now(), planned)
     sys.stdout.write(json_format.plan(done) if args.format == "json" else text.plan(done))
     pending = any(host.plan and (host.plan.changes or host.plan.conflicts) for host in planned)

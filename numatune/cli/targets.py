@@ -5,9 +5,8 @@ from __future__ import annotations
 import argparse
 import socket
 from collections.abc import Iterator
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Optional
 
 from ..core.model import Snapshot
 from ..core.profile import Profile, builtin, from_mapping
@@ -51,7 +50,7 @@ def check(args: argparse.Namespace) -> None:
         )
 
 
-def streams(args: argparse.Namespace) -> Iterator[tuple[str, Optional[str], Optional[Snapshot]]]:
+def streams(args: argparse.Namespace) -> Iterator[tuple[str, str | None, Snapshot | None]]:
     """Yield name, framed stream and snapshot of each host; the stream is None for a captured tree."""
     from ..transport import local, replay
 
@@ -96,7 +95,7 @@ def profile(word: str) -> Profile:
 
 def now() -> str:
     """Return the time as reports write it."""
-    return datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _name(path: Path) -> str:

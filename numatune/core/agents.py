@@ -62,8 +62,8 @@ def unit(snapshot: Snapshot, name: str) -> Unit:
                 )
     enabled, where = _enabled(snapshot, name)
     running = _running(snapshot, name.removesuffix(".service"))
-    installed = True if running or enabled else (None if running is None or enabled is None else False)
-    return Unit(installed, running, enabled, where)
+    known = running is not None and enabled is not None
+    return Unit(True if running or enabled else False if known else None, running, enabled, where)
 
 
 def _running(snapshot: Snapshot, program: str) -> Optional[bool]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import date
-from typing import Iterable, Optional
+from typing import Optional
 
 from .catalogue import setting
 from .facts import facts

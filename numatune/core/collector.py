@@ -8,7 +8,7 @@ seen as cut. Every line that a file or command contributes is prefixed, so that 
 from __future__ import annotations
 
 import re
-from functools import lru_cache
+from functools import cache
 
 from .boot import SOURCES as BOOT
 from .catalogue import SETTINGS
@@ -64,7 +64,7 @@ printf '%s\n' "$errors" | body
 """
 
 
-@lru_cache(maxsize=None)
+@cache
 def sources() -> tuple[Source, ...]:
     """Return every source, each once, in a steady order."""
     gathered = [*FACTS, *TOPOLOGY, *BOOT]
@@ -103,10 +103,11 @@ def _extract(source: Extract) -> str:
     return (
         f"for p in {source.path}; do\n"
         '  if [ -r "$p" ] && [ -f "$p" ]; then\n'
-        f'    if t=$(sed -n {" ".join(steps)} "$p" 2>/dev/null); then echo "@extract $p"; printf \'%s\\n\' "$t" | body\n'
+        f'    if t=$(sed -n {" ".join(steps)} "$p" 2>/dev/null); then\n'
+        '      echo "@extract $p"; printf \'%s\\n\' "$t" | body\n'
         '    else echo "@failed $p"; fi\n'
         '  elif [ -e "$p" ]; then echo "@denied $p"\n'
-        "  else echo @states; miss \"$p\"; fi\n"
+        '  else echo @states; miss "$p"; fi\n'
         "done\n"
     )
 

@@ -5,7 +5,7 @@ A set is held as one integer, bit N for CPU N, so that hosts with thousands of C
 
 from __future__ import annotations
 
-from typing import Iterable, Iterator
+from collections.abc import Iterable, Iterator
 
 from .errors import InputError
 

@@ -46,9 +46,7 @@ def facts(snapshot: Snapshot, topology: Topology) -> dict[str, Any]:
             "threads_per_core": topology.threads_per_core,
             "nodes": None
             if nodes is None
-            else {
-                str(ident): {"cpus": str(node.cpus), "memory_kib": node.memory_kib} for ident, node in nodes.items()
-            },
+            else {str(ident): {"cpus": str(node.cpus), "memory_kib": node.memory_kib} for ident, node in nodes.items()},
         },
     }
 

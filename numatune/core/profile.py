@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date
-from typing import Any, Mapping, Optional
+from typing import Any, Optional
 
 from .catalogue import SETTINGS, names
 from .cpuset import CpuSet, parse_list
@@ -94,7 +95,7 @@ def _with_settings(profile: Profile, settings: Mapping[str, Any]) -> Profile:
                 raise InputError(f"{where}: {option.kind.__name__} is wanted, not {wanted!r}")
             if option.choices and wanted not in option.choices:
                 raise InputError(f"{where}: one of {', '.join(option.choices)} is wanted, not {wanted!r}")
-            if option.kind is int and wanted < 0:
+            if isinstance(wanted, int) and wanted < 0:
                 raise InputError(f"{where}: a number from 0 is wanted, not {wanted!r}")
             options.setdefault(name, {})[key] = wanted
     return replace(profile, settings=tuple(judged), severities=severities, options=options)

@@ -7,8 +7,9 @@ an absolute one from the tree's own root: `etc/mtab -> /proc/self/mounts` never 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from fnmatch import fnmatchcase
-from typing import Iterator, Optional, Protocol
+from typing import Optional, Protocol
 
 from .collector import sources
 from .model import Reading, Snapshot, State

@@ -7,8 +7,9 @@ directory; each fact is None where nothing determines it.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Callable, Mapping, Optional
+from typing import Callable, Optional
 
 from .cpuset import EMPTY, CpuSet, parse_list, parse_mask
 from .errors import InputError
@@ -17,7 +18,7 @@ from .sources import Directory, Extract, File, Source
 
 CPU = "/sys/devices/system/cpu"
 NODE = "/sys/devices/system/node"
-_TOPOLOGY = ("thread_siblings_list", "thread_siblings", "core_id", "physical_package_id", "book_id", "drawer_id")
+_TOPOLOGY = ("thread_siblings_list", "thread_siblings", "core_siblings_list", "physical_package_id")
 
 SOURCES: tuple[Source, ...] = (
     *(File(f"{CPU}/{name}") for name in ("online", "offline", "present", "possible")),
@@ -117,7 +118,7 @@ def _cores(snapshot: Snapshot, online: CpuSet) -> tuple[tuple[CpuSet, ...], Opti
     files = snapshot.files
     siblings: dict[str, CpuSet] = {}
     cores: dict[int, CpuSet] = {}
-    packages: set[tuple[str, ...]] = set()
+    packages: set[str] = set()
     unknown = False
     for cpu in online:
         base = f"{CPU}/cpu{cpu}/topology/"
@@ -134,9 +135,10 @@ def _cores(snapshot: Snapshot, online: CpuSet) -> tuple[tuple[CpuSet, ...], Opti
             # Siblings that do not name the CPU itself are a firmware's mistake; it is then its own core.
             core = core if cpu in core else CpuSet(1 << cpu)
             cores.setdefault(core.first(), core)
-        package = files.get(base + "physical_package_id")
-        if package is not None:
-            packages.add((package, files.get(base + "book_id", ""), files.get(base + "drawer_id", "")))
+        # Ids may be -1 for all (s390), or repeat; the CPUs that share a package are its better name.
+        package = files.get(base + "core_siblings_list") or files.get(base + "physical_package_id")
+        if package and package.strip() != "-1":
+            packages.add(package)
     count = len(packages) or None
     return (() if unknown else tuple(cores[first] for first in sorted(cores))), count
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Optional
+from typing import Any
 
 from ..core.model import HostReport, Plan
 
@@ -13,9 +13,9 @@ class Judged:
     """One host of a report: its name, and either its judgement or the error (phase and one line)."""
 
     name: str
-    report: Optional[HostReport] = None
-    error: Optional[dict[str, str]] = None
-    plan: Optional[Plan] = None
+    report: HostReport | None = None
+    error: dict[str, str] | None = None
+    plan: Plan | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return the host as the audit's JSON has it."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import textwrap
-from typing import Optional
 
 from ..core.model import Change, Conflict, Finding, HostReport, Left, Status
 from .hosts import Judged, Run
@@ -132,7 +131,7 @@ def _change(change: Change) -> str:
     return _wrapped(f"{change.setting}: {what}", "   ") + "\n" + _wrapped(f"{change.reason}{reboot}", _INDENT)
 
 
-def _now(before: Optional[str]) -> str:
+def _now(before: str | None) -> str:
     return "not there" if before is None else clean(before.strip())
 
 

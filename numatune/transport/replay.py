@@ -126,7 +126,8 @@ class ArchiveTree:
         self._archive = archive
         self._members: dict[str, tarfile.TarInfo] = {}
         self._names: dict[str, set[str]] = {"": set()}
-        members, total = [], 0
+        members: list[tuple[list[str], tarfile.TarInfo]] = []
+        total = 0
         for member in archive:
             total += member.size
             if len(members) >= _MAX_MEMBERS or total > _MAX_TOTAL:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 
 # Multi-queue block and network drivers ask the kernel to spread these; /proc refuses to move them (EIO).
-_MANAGED = re.compile(r"nvme\d+q[1-9]\d*|virtio\d+-(?:req|request)\.\d+|megasas\d+-msix[1-9]\d*|mpt\dsas\d+-msix[1-9]\d*")
+_MANAGED = re.compile(
+    r"nvme\d+q[1-9]\d*|virtio\d+-(?:req|request)\.\d+|megasas\d+-msix[1-9]\d*|mpt\dsas\d+-msix[1-9]\d*"
+)
 
 
 def actions(text: str) -> dict[int, str]:

@@ -37,12 +37,12 @@ def judge(host: Host) -> Finding:
     values: dict[int, Optional[str]] = {}
     drivers: dict[int, Optional[str]] = {}
     for cpu in serving:
-        governor, driver, preference = (files.get(f"{CPU}/cpu{cpu}/cpufreq/{name}", "").strip() for name in _FILES)
-        drivers[cpu] = driver or None
+        governor, found, preference = (files.get(f"{CPU}/cpu{cpu}/cpufreq/{name}", "").strip() for name in _FILES)
+        drivers[cpu] = found or None
         values[cpu] = _value(governor, preference, expected)
     groups = group("cpus", values)
     seen = {item.value for item in groups}
-    wrong = {value for value in seen if value not in (None, expected)}
+    wrong = {value for value in seen if value is not None and value != expected}
     runtime = Plane.WRONG if wrong else Plane.UNREAD if None in seen or not seen else Plane.RIGHT
     persisted, said, where, unknown = _persisted(host, serving, expected)
     boot, boot_value, boot_unknown = _next_boot(host, expected)
@@ -77,12 +77,10 @@ def _without_driver(host: Host, serving: CpuSet, expected: str) -> Optional[Find
         reading.state.value == "not captured" for reading in readings
     ):
         return None
-    common = {"expected": expected, "remedy": ""}
+    status, why = Status.NOT_APPLICABLE, "no cpufreq driver: firmware or the hypervisor sets the frequency"
     if not serving or any(reading.unread for reading in readings):
-        why = readings[0].why() if readings else "the online CPUs are not known"
-        return Finding("cpu_governor", Status.UNKNOWN, Severity.CRITICAL, reason=why, **common)
-    why = "no cpufreq driver: firmware or the hypervisor sets the frequency"
-    return Finding("cpu_governor", Status.NOT_APPLICABLE, Severity.CRITICAL, reason=why, **common)
+        status, why = Status.UNKNOWN, readings[0].why() if readings else "the online CPUs are not known"
+    return Finding("cpu_governor", status, Severity.CRITICAL, expected=expected, reason=why)
 
 
 def _value(governor: str, preference: str, expected: str) -> Optional[str]:
@@ -93,10 +91,10 @@ def _value(governor: str, preference: str, expected: str) -> Optional[str]:
     return governor
 
 
-def _meaning(wrong: set[Optional[str]], driver: Optional[str], expected: str) -> str:
+def _meaning(wrong: set[str], driver: Optional[str], expected: str) -> str:
     if not wrong:
         return ""
-    names = " and ".join(sorted(filter(None, wrong)))
+    names = " and ".join(sorted(wrong))
     if driver in _OWN_SCALING and "powersave" in wrong:
         return f"{driver}'s powersave scales with load and energy preference: a CPU is slow when a request arrives"
     if "powersave" in wrong:
@@ -115,7 +113,12 @@ def _persisted(host: Host, serving: CpuSet, expected: str) -> tuple[Plane, Optio
     for name in _AGENTS:
         if agents.unit(snapshot, name).enabled:
             profile = snapshot.read("/etc/tuned/active_profile").text.strip() if name == "tuned.service" else ""
-            return Plane.UNREAD, None, None, f"{name} starts at boot and decides{' by profile ' + profile if profile else ''}"
+            return (
+                Plane.UNREAD,
+                None,
+                None,
+                f"{name} starts at boot and decides{' by profile ' + profile if profile else ''}",
+            )
     for name, path, variable, expression in _SERVICES:
         if agents.unit(snapshot, name).enabled:
             found = shell.variable(path, snapshot.read(path).text, variable)
@@ -137,9 +140,7 @@ def _persisted(host: Host, serving: CpuSet, expected: str) -> tuple[Plane, Optio
 
 
 def _reaches(write: tmpfiles.Write, cpu: int) -> bool:
-    return any(
-        write.covers(f"{CPU}/{base}/scaling_governor") for base in (f"cpu{cpu}/cpufreq", f"cpufreq/policy{cpu}")
-    )
+    return any(write.covers(f"{CPU}/{base}/scaling_governor") for base in (f"cpu{cpu}/cpufreq", f"cpufreq/policy{cpu}"))
 
 
 def _next_boot(host: Host, expected: str) -> tuple[Plane, Optional[str], str]:

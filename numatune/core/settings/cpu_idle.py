@@ -60,8 +60,9 @@ def judge(host: Host) -> Finding:
         values=groups if len(groups) > 1 else (),
         reason=sentence(
             f"an idle serving CPU may sleep deeper than {cap} us" if runtime is Plane.WRONG else "",
-            "a process holds /dev/cpu_dma_latency at "
-            f"{holder} us: it ends with that process" if holder is not None and runtime is Plane.RIGHT else "",
+            f"a process holds /dev/cpu_dma_latency at {holder} us: it ends with that process"
+            if holder is not None and runtime is Plane.RIGHT
+            else "",
             "some CPUs show no usable idle states" if runtime is Plane.UNREAD else "",
             _later(status, persisted, boot, unknown, boot_reason),
         ),
@@ -113,9 +114,7 @@ def _cap(host: Host, states: dict[int, list[_Idle]]) -> int:
     return max(shallow)
 
 
-def _deepest(
-    snapshot: Snapshot, cpu: int, states: list[_Idle], holder: Optional[int], cap: int
-) -> Optional[_Idle]:
+def _deepest(snapshot: Snapshot, cpu: int, states: list[_Idle], holder: Optional[int], cap: int) -> Optional[_Idle]:
     """Return the deepest state that a CPU may enter now, None where that is not known."""
     if not states:
         return None

@@ -58,7 +58,9 @@ def judge(host: Host) -> Finding:
         values=group("irqs", {irq.number: str(irq.cpus) for irq in movable}),
         reason=sentence(
             _offenders(movable),
-            f"{len(managed)} more look managed by the kernel (multi-queue names), which cannot be moved" if managed else "",
+            f"{len(managed)} more look managed by the kernel (multi-queue names), which cannot be moved"
+            if managed
+            else "",
             f"the affinity of {len(unread)} interrupts could not be read" if unread else "",
             "where interrupts go after a reboot is not known" if after is Plane.UNREAD else "",
             "nothing on disk keeps them there after a reboot" if status is Status.LOST_AT_REBOOT else "",
@@ -155,11 +157,14 @@ IRQ_AFFINITY = Setting(
     name="irq_affinity",
     title="Interrupt affinity",
     severity=Severity.WARNING,
-    why="A device interrupt on a serving CPU takes that CPU away from its thread in the middle of a request. The affinity "
-    "asked for (smp_affinity) and the one in force (effective_affinity) differ; the latter counts. Managed interrupts "
+    why="A device interrupt on a serving CPU takes that CPU from its thread in the middle of a request. The affinity "
+    "asked for (smp_affinity) and the one in force (effective_affinity) differ; the latter counts. Managed ones "
     "(multi-queue storage and some network queues) cannot be moved from user space.",
     remedy="Deliver device interrupts to housekeeping CPUs.",
-    references=("https://docs.kernel.org/core-api/irq/irq-affinity.html", "https://github.com/scylladb/seastar/issues/703"),
+    references=(
+        "https://docs.kernel.org/core-api/irq/irq-affinity.html",
+        "https://github.com/scylladb/seastar/issues/703",
+    ),
     sources=(
         Directory(_IRQ),
         Directory(f"{_IRQ}/[0-9]*"),

@@ -133,14 +133,14 @@ def _unknown(snapshot: Snapshot, unit: agents.Unit, runtime: Plane) -> str:
 # `read` of a NUL-separated file needs tr; the pid file is not everywhere, the process list is.
 _ENVIRONMENT = (
     "p=$(grep -lxs irqbalance /proc/[0-9]*/comm | sed -n 's|/comm$||p' | sed q); "
-    '[ -n "$p" ] && [ -r "$p/environ" ] && tr \'\\0\' \'\\n\' <"$p/environ" | sed -n \'/^IRQBALANCE_/p\''
+    "[ -n \"$p\" ] && [ -r \"$p/environ\" ] && tr '\\0' '\\n' <\"$p/environ\" | sed -n '/^IRQBALANCE_/p'"
 )
 
 IRQBALANCE = Setting(
     name="irqbalance",
     title="irqbalance",
     severity=Severity.WARNING,
-    why="irqbalance moves interrupts every ten seconds to spread their load. A serving CPU that takes a network or disk "
+    why="irqbalance moves interrupts every ten seconds to spread their load. A serving CPU that takes a device "
     "interrupt stalls its thread, and every other thread of the same inference waits for it at the next barrier.",
     remedy="Ban the serving CPUs in irqbalance's own file, or stop it and place each interrupt.",
     references=("https://github.com/Irqbalance/irqbalance/blob/master/irqbalance.1",),

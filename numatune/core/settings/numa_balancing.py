@@ -15,7 +15,9 @@ KEY = "kernel.numa_balancing"
 RUNTIME = "/proc/sys/kernel/numa_balancing"
 DROP_IN = "/etc/sysctl.d/99-zz-numatune.conf"
 _HEADER = "# Written by numatune; `playbooks/revert.yml` puts back what was here."
-_CONTENT = f"{_HEADER}\n# Automatic NUMA balancing unmaps pages of a serving process to sample its accesses.\n{KEY} = 0\n"
+_CONTENT = (
+    f"{_HEADER}\n# Automatic NUMA balancing unmaps pages of a serving process to sample its accesses.\n{KEY} = 0\n"
+)
 _CONF = "/etc/sysctl.conf"
 _LISTING = "/sos_commands/kernel/sysctl_-a"
 _SYSTEMD = "/run/systemd/system"
@@ -88,6 +90,7 @@ def judge(host: Host) -> Finding:
     after = outcome(persisted.plane, boot)
     status = combine(runtime, after, persisted.masked)
     winner = persisted.winner
+    line = winner.where if winner else None
     return Finding(
         "numa_balancing",
         status,
@@ -98,8 +101,8 @@ def judge(host: Host) -> Finding:
         expected="0",
         masked_by=winner.where if winner and persisted.masked else None,
         reason=_reason(host, status, reading, value, persisted, boot, boot_reason),
-        evidence=evidence(reading, winner and winner.where, host.next_boot.where),
-        remedy="" if status is Status.OK else _remedy(status, winner and winner.where),
+        evidence=evidence(reading, line, host.next_boot.where),
+        remedy="" if status is Status.OK else _remedy(status, line),
     )
 
 
@@ -226,7 +229,9 @@ def _conflict(host: Host, persisted: _Persisted) -> Optional[Conflict]:
     where = winner.where
     name = where.path.rpartition("/")[2]
     if where.path == _CONF or name > DROP_IN.rpartition("/")[2]:
-        message = f"{where.path} line {where.line} would win over {DROP_IN}: remove {where.text!r} there, then run again"
+        message = (
+            f"{where.path} line {where.line} would win over {DROP_IN}: remove {where.text!r} there, then run again"
+        )
         return Conflict("numa_balancing", where.path, where.line, where.text, message)
     return None
 

@@ -1,0 +1,265 @@
+"""The command line as users and programs meet it: exit codes, one-line refusals, JSON, nothing half-written."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import synthetic
+
+import numatune
+from numatune.cli import COMMANDS
+
+HOSTS = Path(__file__).parents[1] / "hosts"
+DGX = HOSTS / "hwloc-nvidia-dgx-gb10.tar.gz"
+
+
+def run(*words: str | Path, **options: object) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": str(Path(numatune.__file__).parents[1]), "NO_COLOR": "1"}
+    return subprocess.run(  # type: ignore[call-overload, no-any-return] # the options are the callers'
+        [sys.executable, "-m", "numatune", *map(str, words)],
+        capture_output=True,
+        text=True,
+        env=environment,
+        timeout=60,
+        **options,
+    )
+
+
+def refused(result: subprocess.CompletedProcess[str], code: int, *words: str) -> None:
+    """Assert one line on stderr that holds the words, the exit code, and nothing on stdout."""
+    assert result.returncode == code, result.stderr
+    assert result.stderr.count("\n") == 1, result.stderr
+    assert "Traceback" not in result.stderr
+    for word in words:
+        assert word in result.stderr
+    assert result.stdout == ""
+
+
+def tuned(tmp_path: Path) -> Path:
+    """Write a tree that shows everything right, as far as a captured tree can."""
+    root = tmp_path / "host"
+    synthetic.write(synthetic.host(8, 2, 1), root)
+    return root
+
+
+def test_this_machine_is_audited_without_being_changed() -> None:
+    result = run("audit", "--format", "json")
+    assert result.returncode in (0, 1, 3), result.stderr
+    audit = json.loads(result.stdout)
+    assert audit["schema"] == "numatune/audit/1"
+    assert audit["summary"]["hosts"] == 1
+    host = audit["hosts"][0]
+    assert host["facts"]["kernel"] == os.uname().release
+    assert host["facts"]["topology"]["online"]
+    assert [finding["setting"] for finding in host["findings"]] == [
+        "numa_balancing",
+        "cpu_governor",
+        "cpu_idle",
+        "irqbalance",
+        "irq_affinity",
+        "core_isolation",
+    ]
+
+
+def test_a_finding_has_every_key_of_the_contract() -> None:
+    result = run("audit", "--snapshot", HOSTS / "cpuinfo-huawei-honor-6.tar.gz", "--format", "json")
+    assert result.returncode == 3
+    host = json.loads(result.stdout)["hosts"][0]
+    assert host["status"] == "incomplete"
+    assert host["error"] is None
+    wanted = set("setting status severity runtime persisted next_boot expected values masked_by waiver reason".split())
+    for finding in host["findings"]:
+        assert set(finding) == wanted | {"evidence", "remedy"}
+    governor = host["findings"][1]
+    assert governor["values"][0] == {"cpus": "1-3", "value": "interactive"}
+    assert {"path", "text"} == set(governor["evidence"][0])
+
+
+def test_what_is_wrong_comes_first() -> None:
+    result = run("audit", "--snapshot", HOSTS / "nri-2s-snc-pmem-112cpu.tar.gz")
+    lines = result.stdout.splitlines()
+    assert lines[0].startswith("nri-2s-snc-pmem-112cpu: incomplete")
+    assert lines[1].split()[:2] == ["wrong", "cpu_governor"]
+
+
+def test_several_snapshots_in_one_run() -> None:
+    paths = sorted(HOSTS.glob("hwloc-*.tar.gz"))
+    result = run("audit", "--snapshot", *paths, "--format", "json")
+    audit = json.loads(result.stdout)
+    assert audit["summary"]["hosts"] == 6
+    assert [host["name"] for host in audit["hosts"]] == [path.name.removesuffix(".tar.gz") for path in paths]
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        ([], 3),
+        (["--require", "numa_balancing"], 1),
+        (["--fail-on", "critical", "--require", "numa_balancing"], 1),
+        (["--fail-on", "info"], 3),
+    ],
+)
+def test_exit_codes_of_findings(words: list[str], code: int, tmp_path: Path) -> None:
+    root = tmp_path / "host"
+    synthetic.write(synthetic.host(8, 2, 1, numa_balancing="1"), root)
+    assert run("audit", "--root", root, *words).returncode == code
+
+
+def test_a_collected_snapshot_is_judged_as_the_live_host_was(tmp_path: Path) -> None:
+    made = run("collect", "-o", tmp_path / "snapshots")
+    assert made.returncode == 0, made.stderr
+    (path,) = (tmp_path / "snapshots").iterdir()
+    assert made.stdout.strip() == str(path)
+    assert path.name.endswith(".numatune.gz")
+    replayed = json.loads(run("audit", "--snapshot", path, "--format", "json").stdout)["hosts"][0]
+    live = json.loads(run("audit", "--format", "json").stdout)["hosts"][0]
+    assert replayed["facts"]["topology"] == live["facts"]["topology"]
+    assert [item["status"] for item in replayed["findings"]] == [item["status"] for item in live["findings"]]
+
+
+def test_the_script_is_printed_for_reviewers_and_only_reads() -> None:
+    result = run("collect", "--print-script")
+    assert result.returncode == 0
+    assert subprocess.run(["sh", "-n"], input=result.stdout, text=True, check=False).returncode == 0
+    for word in (" rm ", " mv ", " tee ", "sysctl -w", " dd ", "mktemp", "> /", ">/"):
+        assert word not in result.stdout.replace(">/dev/null", "")
+
+
+def test_plan_says_what_tune_would_do(tmp_path: Path) -> None:
+    root = tmp_path / "host"
+    synthetic.write(synthetic.host(8, 2, 1, numa_balancing="1"), root)
+    plan = json.loads(run("plan", "--root", root, "--format", "json").stdout)
+    assert plan["schema"] == "numatune/plan/1"
+    kinds = [(change["kind"], change["path"]) for change in plan["hosts"][0]["changes"]]
+    assert kinds == [("file", "/etc/sysctl.d/99-zz-numatune.conf"), ("runtime", "/proc/sys/kernel/numa_balancing")]
+    assert run("plan", "--root", root).returncode == 0
+    assert run("plan", "--root", root, "--detailed-exitcode").returncode == 1
+
+
+def test_settings_and_explain() -> None:
+    listed = run("settings")
+    assert listed.returncode == 0
+    assert len(listed.stdout.split("\n\n")[0].splitlines()) == 6
+    assert listed.stdout.startswith("numa_balancing ")
+    told = run("explain", "cpu_idle")
+    assert told.returncode == 0
+    assert "max_exit_latency_us" in told.stdout
+    assert json.loads(run("explain", "cpu_idle", "--format", "json").stdout)["setting"] == "cpu_idle"
+
+
+def test_help_names_what_there_is_and_nothing_else() -> None:
+    text = run("--help").stdout
+    for command in COMMANDS:
+        assert f"  {command}" in text
+        assert run(command, "--help").returncode == 0
+    for later in ("probe", "watch", "qualify", "history"):
+        assert later not in text
+    assert "--inject" not in run("bench", "--help").stdout
+    assert "--forks" not in run("audit", "--help").stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (["audit", "web1.example"], "web1.example"),
+        (["audit", "-i", "hosts.yml"], "ansible-playbook"),
+        (["audit", "--forks=4"], "--forks"),
+        (["bench", "--inject", "hog", "-o", "x"], "--inject"),
+        (["watch", "--pid", "1"], "watch"),
+        (["nonsense"], "nonsense"),
+        ([], "no command"),
+        (["explain", "nonsense"], "nonsense"),
+        (["audit", "--require", "nonsense"], "nonsense"),
+        (["audit", "--profile", "nonsense"], "nonsense"),
+        (["audit", "--profile", "missing.yml"], "missing.yml"),
+        (["audit", "--root", "/no/such/root"], "/no/such/root"),
+        (["audit", "--snapshot", "/no/such/file"], "/no/such/file"),
+        (["audit", "--format", "yaml"], "--format"),
+        (["audit", "--report", "text"], "FMT=PATH"),
+        (["audit", "--report", "json=/no/such/folder/x.json"], "/no/such/folder"),
+        (["collect"], "-o DIR"),
+    ],
+)
+def test_bad_usage_is_one_line(words: list[str], named: str) -> None:
+    refused(run(*words), 2, named)
+
+
+def test_an_empty_root_is_refused(tmp_path: Path) -> None:
+    refused(run("audit", "--root", tmp_path), 2, str(tmp_path))
+
+
+PROFILES = {
+    "colour: red\n": "unknown key 'colour'",
+    "settings: {nonsense: {}}\n": "unknown key 'nonsense'",
+    "settings: {cpu_idle: {nonsense: 1}}\n": "unknown key 'nonsense'",
+    "settings: {cpu_idle: {max_exit_latency_us: soon}}\n": "settings.cpu_idle.max_exit_latency_us",
+    "cpus: {serving: 2-x}\n": "cpus.serving",
+    "- a\n- b\n": "mapping",
+    "a: [\n": "not YAML",
+    "extends: nothing\n": "nothing",
+}
+
+
+@pytest.mark.parametrize("text", PROFILES)
+def test_a_bad_profile_is_one_line(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "profile.yml"
+    path.write_text(text)
+    refused(run("audit", "--profile", path, "--snapshot", DGX), 2, str(path), PROFILES[text])
+
+
+def test_cpu_roles_that_do_not_fit_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "profile.yml"
+    path.write_text("cpus: {serving: 0-3}\n")
+    refused(run("audit", "--profile", path, "--snapshot", DGX), 2, "CPU 0 cannot serve")
+
+
+def test_truncated_and_foreign_snapshots_are_refused(tmp_path: Path) -> None:
+    data = DGX.read_bytes()
+    (tmp_path / "cut.tar.gz").write_bytes(data[: len(data) // 2])
+    (tmp_path / "empty.tar.gz").write_bytes(b"")
+    (tmp_path / "noise").write_bytes(bytes(range(256)) * 16)
+    (tmp_path / "noise.gz").write_bytes(gzip.compress(b"hello, this is no snapshot"))
+    made = run("collect", "-o", tmp_path / "s").stdout.strip()
+    text = gzip.decompress(Path(made).read_bytes())
+    (tmp_path / "stream-cut").write_bytes(text[: len(text) // 2])
+    (tmp_path / "packed-cut").write_bytes(Path(made).read_bytes()[:-200])
+    for name in ("cut.tar.gz", "empty.tar.gz", "noise", "noise.gz", "stream-cut", "packed-cut"):
+        refused(run("audit", "--snapshot", tmp_path / name), 2, str(tmp_path / name))
+
+
+def test_reports_are_written_beside_stdout(tmp_path: Path) -> None:
+    result = run(
+        "audit", "--snapshot", DGX, "--report", f"json={tmp_path / 'a.json'}", "--report", f"text={tmp_path / 'a.txt'}"
+    )
+    assert json.loads((tmp_path / "a.json").read_text())["hosts"][0]["name"] == "hwloc-nvidia-dgx-gb10"
+    assert (tmp_path / "a.txt").read_text() == result.stdout
+
+
+def test_a_full_disk_leaves_nothing_behind(tmp_path: Path) -> None:
+    """A limit on file size stands for the full disk: the write fails in its middle."""
+    path = tmp_path / "a.json"
+    path.write_text("the old report")
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+
+    result = run("audit", "--snapshot", DGX, "--report", f"json={path}", preexec_fn=limit)
+    refused(result, 2, str(path))
+    assert path.read_text() == "the old report"
+    assert [item.name for item in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_a_tree_cannot_steer_the_terminal(tmp_path: Path) -> None:
+    files = synthetic.host(8, 2, 1)
+    name = next(path for path in files if path.endswith("scaling_governor"))
+    files = {path: ("evil\x1b[2J" if path.endswith("scaling_governor") else text) for path, text in files.items()}
+    assert name in files
+    synthetic.write(files, tmp_path / "host")
+    assert "\x1b" not in run("audit", "--root", tmp_path / "host").stdout

@@ -6,8 +6,9 @@ not in the 3x3 as in "v1.5". Source: He et al., "Deep Residual Learning for Imag
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Iterator, Optional, Tuple
+from typing import Optional
 
 from .errors import BenchError
 
@@ -72,7 +73,7 @@ class Architecture:
 
     name: str
     stem: Convolution
-    blocks: Tuple[Block, ...]
+    blocks: tuple[Block, ...]
     features: int
     classes: int = CLASSES
 
@@ -82,7 +83,7 @@ class Architecture:
         for block in self.blocks:
             yield from block.convolutions()
 
-    def tensors(self) -> Iterator[Tuple[str, Tuple[int, ...], float, int]]:
+    def tensors(self) -> Iterator[tuple[str, tuple[int, ...], float, int]]:
         """(name, shape, gain, fan_in) of each folded tensor, in file order; a bias has fan_in 0."""
         for convolution in self.convolutions():
             kernel = convolution.kernel
@@ -130,7 +131,7 @@ def architecture(model: str) -> Architecture:
         width, outputs = 64 << stage, 256 << stage
         for index in range(count):
             stride = 2 if stage > 0 and index == 0 else 1
-            name = "stage{}.block{}".format(stage + 1, index + 1)
+            name = f"stage{stage + 1}.block{index + 1}"
             shortcut = None
             if index == 0:
                 shortcut = Convolution(name + ".shortcut", inputs, outputs, 1, stride, SHORTCUT_GAIN)
@@ -150,7 +151,5 @@ def architecture(model: str) -> Architecture:
 def check_size(size: int) -> int:
     """`size` where it is a side in pixels that the network can take."""
     if not SMALLEST_SIZE <= size <= LARGEST_SIZE:
-        raise BenchError(
-            "--size {}: the side of the image is {} to {} pixels".format(size, SMALLEST_SIZE, LARGEST_SIZE)
-        )
+        raise BenchError(f"--size {size}: the side of the image is {SMALLEST_SIZE} to {LARGEST_SIZE} pixels")
     return size

@@ -41,9 +41,9 @@ def cache_folder() -> str:
 
 def shipped_graph(model: str) -> bytes:
     """The graph as packaged; it is read through the import system, so a zipapp works too."""
-    content = pkgutil.get_data(__package__, "graphs/{}.onnx".format(model))
+    content = pkgutil.get_data(__package__, f"graphs/{model}.onnx")
     if content is None or hashlib.sha256(content).hexdigest() != GRAPH_SHA256[model]:
-        raise BenchError("the shipped graph of {} is damaged: reinstall numatune".format(model))
+        raise BenchError(f"the shipped graph of {model} is damaged: reinstall numatune")
     return content
 
 
@@ -55,7 +55,7 @@ def ensure_model(model: str, say: Callable[[str], None]) -> CachedModel:
     """
     network = architecture(model)
     expected = WEIGHTS_SHA256[model]
-    folder = os.path.join(cache_folder(), "{}-{}".format(model, expected[:16]))
+    folder = os.path.join(cache_folder(), f"{model}-{expected[:16]}")
     graph_path = os.path.join(folder, model + ".onnx")
     weights_path = os.path.join(folder, model + ".weights")
     try:
@@ -66,11 +66,11 @@ def ensure_model(model: str, say: Callable[[str], None]) -> CachedModel:
 
     found = _hash_of(weights_path)
     if found != expected:
-        size = "{:.0f} MB".format(network.folded_floats() * 4 / 1e6)
+        size = f"{network.folded_floats() * 4 / 1e6:.0f} MB"
         if found:
-            say("the cached weights {} are damaged; making them again ({})".format(weights_path, size))
+            say(f"the cached weights {weights_path} are damaged; making them again ({size})")
         else:
-            say("making the weights of {} once ({} in {})".format(model, size, folder))
+            say(f"making the weights of {model} once ({size} in {folder})")
         _make_weights(model, weights_path)
     if _hash_of(graph_path) != GRAPH_SHA256[model]:
         with replacing(graph_path, _REMEDY) as file:
@@ -88,10 +88,9 @@ def _make_weights(model: str, path: str) -> None:
             file.write(values)
         if digest.hexdigest() != WEIGHTS_SHA256[model]:
             raise BenchError(
-                "the weights of {} made on this host hash to {}…, not {}…: its numpy computes differently; "
-                "install the locked one (see numatune/bench/locks.py)".format(
-                    model, digest.hexdigest()[:12], WEIGHTS_SHA256[model][:12]
-                )
+                f"the weights of {model} made on this host hash to {digest.hexdigest()[:12]}…, not "
+                f"{WEIGHTS_SHA256[model][:12]}…: its numpy computes differently; install the one that "
+                "numatune/bench/locks.py names"
             )
 
 
@@ -110,6 +109,4 @@ def _hash_of(path: str) -> str:
     except FileNotFoundError:
         return ""
     except OSError as error:
-        raise BenchError(
-            "cannot read {}: {}; remove it and it is made again".format(path, reason(error))
-        ) from error
+        raise BenchError(f"cannot read {path}: {reason(error)}; remove it and it is made again") from error

@@ -12,7 +12,8 @@ import resource
 import struct
 import time
 from array import array
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from collections.abc import Sequence
+from typing import Any, Optional
 
 from . import perf
 
@@ -32,7 +33,7 @@ virtual machine it was measured at 25 us, half of the whole budget, and it distu
 
 _SCHEDSTAT_BYTES = 64  # three decimal numbers of at most 20 digits, two spaces and a newline
 
-Deltas = List[Optional[int]]
+Deltas = list[Optional[int]]
 
 
 class Counters:
@@ -40,7 +41,7 @@ class Counters:
 
     def __init__(self, iterations: int) -> None:
         self.readings = iterations + 1
-        self.unavailable: Dict[str, str] = {}
+        self.unavailable: dict[str, str] = {}
         self._count = 0
         self._migrations, why = perf.open_migrations()
         if why:
@@ -50,11 +51,11 @@ class Counters:
         self._moves = bytearray(8 * self.readings)
         self._moves_view = memoryview(self._moves)
         self._cost = array("q", bytes(8 * self.readings))
-        self._schedstats: List[int] = []
+        self._schedstats: list[int] = []
         self._texts = bytearray()
         self._texts_view = memoryview(self._texts)
-        self._probes: List[int] = []
-        self.strides: Dict[str, int] = dict.fromkeys((MIGRATIONS, *SCHEDSTAT), 1)
+        self._probes: list[int] = []
+        self.strides: dict[str, int] = dict.fromkeys((MIGRATIONS, *SCHEDSTAT), 1)
         self._stride = self._moves_stride = 1
 
     def probe(self) -> None:
@@ -65,13 +66,13 @@ class Counters:
             self._probes.append(time.perf_counter_ns() - start)
 
     def watch(self, threads: Sequence[int]) -> None:
-        """Open schedstat of these threads, which must exist; where the kernel has none, the counters are unavailable."""
+        """Open schedstat of these threads; where the kernel has none, its counters are unavailable."""
         try:
             for tid in threads:
-                self._schedstats.append(os.open("/proc/self/task/{}/schedstat".format(tid), os.O_RDONLY | os.O_CLOEXEC))
+                self._schedstats.append(os.open(f"/proc/self/task/{tid}/schedstat", os.O_RDONLY | os.O_CLOEXEC))
         except OSError as error:
             for name in SCHEDSTAT:
-                self.unavailable[name] = "/proc/self/task/{}/schedstat: {}".format(tid, error.strerror)
+                self.unavailable[name] = f"/proc/self/task/{tid}/schedstat: {error.strerror}"
             self._close_schedstats()
         if self._probes and sorted(self._probes)[len(self._probes) // 2] > MIGRATIONS_DEAR_NS:
             self._moves_stride = MIGRATIONS_STRIDE
@@ -103,14 +104,14 @@ class Counters:
         self._count = index + 1
         self._cost[index] = time.perf_counter_ns() - start
 
-    def deltas(self) -> Dict[str, Deltas]:
+    def deltas(self) -> dict[str, Deltas]:
         """Name -> one raw delta per iteration; None where a counter was not read after that iteration."""
-        found: Dict[str, Deltas] = {}
+        found: dict[str, Deltas] = {}
         for column, name in enumerate(USAGE):
             found[name] = _differences(self._usage[column : self._count * len(USAGE) : len(USAGE)])
         if self._migrations >= 0:
             readings = -(-self._count // self._moves_stride)
-            totals = struct.unpack("={}q".format(readings), self._moves[: 8 * readings])
+            totals = struct.unpack(f"={readings}q", self._moves[: 8 * readings])
             found[MIGRATIONS] = self._spread(_differences(totals), self._moves_stride)
         if self._schedstats:
             for name, sums in zip(SCHEDSTAT, self._schedstat_totals()):
@@ -133,7 +134,7 @@ class Counters:
             os.close(descriptor)
         self._schedstats = []
 
-    def _schedstat_totals(self) -> Tuple[List[int], List[int]]:
+    def _schedstat_totals(self) -> tuple[list[int], list[int]]:
         """On-CPU time and run delay summed over the threads, ns, at each reading."""
         threads = len(self._schedstats)
         on_cpu, delay = [], []

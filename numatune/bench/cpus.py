@@ -7,7 +7,8 @@ CPU that this process may run on.
 from __future__ import annotations
 
 import os
-from typing import Dict, Iterable, List, Optional, Sequence, Set
+from collections.abc import Iterable, Sequence
+from typing import Optional
 
 from .errors import BenchError
 
@@ -15,66 +16,66 @@ _CPU = "/sys/devices/system/cpu"
 _NODE = "/sys/devices/system/node"
 
 
-def parse_cpu_list(text: str) -> List[int]:
+def parse_cpu_list(text: str) -> list[int]:
     """CPU numbers of a kernel list such as "0-3,8"; sorted, each once. An empty text is an empty list."""
-    cpus: Set[int] = set()
+    cpus: set[int] = set()
     for part in filter(None, text.strip().split(",")):
         first, dash, last = part.strip().partition("-")
         if not first.isdecimal() or (dash and not last.isdecimal()):
-            raise BenchError("{!r} is not a list of CPUs: write it like 0-3,8".format(text.strip()))
+            raise BenchError(f"{text.strip()!r} is not a list of CPUs: write it like 0-3,8")
         low, high = int(first), int(last or first)
         if high < low or high > 65_535:
-            raise BenchError("{!r} is not a list of CPUs: {} is no range".format(text.strip(), part))
+            raise BenchError(f"{text.strip()!r} is not a list of CPUs: {part} is no range")
         cpus.update(range(low, high + 1))
     return sorted(cpus)
 
 
 def format_cpu_list(cpus: Iterable[int]) -> str:
     """The kernel list of some CPU numbers: [0, 1, 2, 8] is "0-2,8"."""
-    parts: List[str] = []
+    parts: list[str] = []
     ordered = sorted(set(cpus))
     start = 0
     for index, cpu in enumerate(ordered):
         if index + 1 < len(ordered) and ordered[index + 1] == cpu + 1:
             continue
         first = ordered[start]
-        parts.append(str(cpu) if first == cpu else "{}-{}".format(first, cpu))
+        parts.append(str(cpu) if first == cpu else f"{first}-{cpu}")
         start = index + 1
     return ",".join(parts)
 
 
-def allowed_cpus() -> List[int]:
+def allowed_cpus() -> list[int]:
     """CPUs that this process may run on, sorted."""
     return sorted(os.sched_getaffinity(0))
 
 
-def node_of_cpus() -> Dict[int, int]:
+def node_of_cpus() -> dict[int, int]:
     """CPU -> NUMA node; empty on a kernel without NUMA."""
-    nodes: Dict[int, int] = {}
+    nodes: dict[int, int] = {}
     try:
         names = os.listdir(_NODE)
     except OSError:
         return nodes
     for name in names:
         if name.startswith("node") and name[4:].isdecimal():
-            for cpu in parse_cpu_list(_read("{}/{}/cpulist".format(_NODE, name))):
+            for cpu in parse_cpu_list(_read(f"{_NODE}/{name}/cpulist")):
                 nodes[cpu] = int(name[4:])
     return nodes
 
 
-def first_of_each_core(cpus: Sequence[int]) -> List[int]:
+def first_of_each_core(cpus: Sequence[int]) -> list[int]:
     """One CPU per physical core: of thread siblings, the lowest that is in `cpus`."""
-    chosen: List[int] = []
-    taken: Set[int] = set()
+    chosen: list[int] = []
+    taken: set[int] = set()
     for cpu in sorted(set(cpus)):
         if cpu not in taken:
             chosen.append(cpu)
-            text = _read("{}/cpu{}/topology/thread_siblings_list".format(_CPU, cpu))
+            text = _read(f"{_CPU}/cpu{cpu}/topology/thread_siblings_list")
             taken.update(parse_cpu_list(text))
     return chosen
 
 
-def choose_cpus(threads: Optional[int], candidates: Optional[Sequence[int]] = None) -> List[int]:
+def choose_cpus(threads: Optional[int], candidates: Optional[Sequence[int]] = None) -> list[int]:
     """The CPU of each thread, the calling thread's first.
 
     `threads` None is one per physical core of one node: the node with the most cores among `candidates`, the lowest
@@ -86,28 +87,26 @@ def choose_cpus(threads: Optional[int], candidates: Optional[Sequence[int]] = No
     outside = sorted(set(wanted) - set(allowed))
     if outside:
         raise BenchError(
-            "CPU {} cannot be used here: this process may run on {}".format(
-                format_cpu_list(outside), format_cpu_list(allowed)
-            )
+            f"CPU {format_cpu_list(outside)} cannot be used here: this process may run on {format_cpu_list(allowed)}"
         )
     cores = first_of_each_core(wanted)
     if not cores:
         raise BenchError("no CPU to run on: the list of CPUs is empty")
     nodes = node_of_cpus()
-    by_node: Dict[int, List[int]] = {}
+    by_node: dict[int, list[int]] = {}
     for cpu in cores:
         by_node.setdefault(nodes.get(cpu, 0), []).append(cpu)
     order = sorted(by_node, key=lambda node: (-len(by_node[node]), node))
     if threads is None:
         return by_node[order[0]]
     if threads < 1:
-        raise BenchError("--threads {}: at least one thread is needed".format(threads))
+        raise BenchError(f"--threads {threads}: at least one thread is needed")
     if threads > len(cores):
         # A spinning barrier on an oversubscribed core takes a median of 55 ms to a second.
         raise BenchError(
             "--threads {}: there {} for it (CPUs {}); use at most that many".format(
                 threads,
-                "is one free core" if len(cores) == 1 else "are {} free cores".format(len(cores)),
+                "is one free core" if len(cores) == 1 else f"are {len(cores)} free cores",
                 format_cpu_list(cores),
             )
         )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Dict, List, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 from .cache import CachedModel
 from .errors import BenchError
@@ -26,7 +27,7 @@ def import_engine() -> Any:
     except ImportError as error:
         missing = error.name or "onnxruntime"
         raise BenchError(
-            "{} is not installed: the benchmark needs it; pip install 'numatune[bench]'".format(missing)
+            f"{missing} is not installed: the benchmark needs it; pip install 'numatune[bench]'"
         ) from error
     return onnxruntime
 
@@ -36,7 +37,7 @@ def affinity_groups(cpus: Sequence[int]) -> str:
     return ";".join(str(cpu + 1) for cpu in cpus[1:])
 
 
-def engine_options(cpus: Sequence[int]) -> Dict[str, Any]:
+def engine_options(cpus: Sequence[int]) -> dict[str, Any]:
     """What the session is told, for the record."""
     return {
         "intra_op_num_threads": len(cpus),
@@ -68,11 +69,9 @@ class Session:
                 model.graph_path, sess_options=options, providers=["CPUExecutionProvider"]
             )
         except Exception as error:  # the engine's exceptions share no base class of their own
-            raise BenchError(
-                "onnxruntime {} cannot load {}: {}".format(engine.__version__, model.graph_path, error)
-            ) from error
+            raise BenchError(f"onnxruntime {engine.__version__} cannot load {model.graph_path}: {error}") from error
         self._feed = {"image": image}
-        self._names: List[str] = ["logits"]
+        self._names: list[str] = ["logits"]
 
     def infer(self) -> Any:
         return self._session.run(self._names, self._feed)[0]

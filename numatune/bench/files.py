@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import stat
-from contextlib import contextmanager
-from typing import BinaryIO, Iterator
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import BinaryIO
 
 from .errors import BenchError, reason
 
@@ -17,7 +18,7 @@ def replacing(path: str, remedy: str) -> Iterator[BinaryIO]:
     A failure to write (a full disk, no permission) is one line that ends with `remedy`.
     """
     target = os.path.realpath(path)  # a symbolic link stays one: what it points to is replaced
-    temporary = os.path.join(os.path.dirname(target), ".{}.{}.part".format(os.path.basename(target), os.getpid()))
+    temporary = os.path.join(os.path.dirname(target), f".{os.path.basename(target)}.{os.getpid()}.part")
     try:
         try:
             with open(temporary, "xb") as file:
@@ -27,13 +28,11 @@ def replacing(path: str, remedy: str) -> Iterator[BinaryIO]:
             os.rename(temporary, target)
             _sync_folder(os.path.dirname(target))
         except OSError as error:
-            raise BenchError("cannot write {}: {}; {}".format(path, reason(error), remedy)) from error
+            raise BenchError(f"cannot write {path}: {reason(error)}; {remedy}") from error
     finally:
         # After the rename there is no such name; before it, the half-written file goes.
-        try:
+        with suppress(OSError):
             os.unlink(temporary)
-        except OSError:
-            pass
 
 
 def check_writable(path: str) -> None:
@@ -41,7 +40,7 @@ def check_writable(path: str) -> None:
     target = os.path.realpath(path)
     folder = os.path.dirname(target)
     if not os.path.isdir(folder):
-        raise BenchError("cannot write {}: the folder {} does not exist; create it first".format(path, folder))
+        raise BenchError(f"cannot write {path}: the folder {folder} does not exist; create it first")
     try:
         mode = os.stat(target).st_mode
     except OSError:
@@ -49,9 +48,9 @@ def check_writable(path: str) -> None:
     if not stat.S_ISREG(mode):
         # Renaming over a device such as /dev/stdout would replace the device itself.
         kind = "a folder" if stat.S_ISDIR(mode) else "not a regular file"
-        raise BenchError("cannot write {}: it is {}; name a file".format(path, kind))
+        raise BenchError(f"cannot write {path}: it is {kind}; name a file")
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise BenchError("cannot write {}: no permission to create files in {}".format(path, folder))
+        raise BenchError(f"cannot write {path}: no permission to create files in {folder}")
 
 
 def _sync_folder(folder: str) -> None:

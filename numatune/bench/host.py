@@ -6,7 +6,8 @@ import glob
 import hashlib
 import os
 import platform
-from typing import Any, Dict, List, Optional, Sequence
+from collections.abc import Sequence
+from typing import Any, Optional
 
 from .cpus import format_cpu_list, node_of_cpus, parse_cpu_list
 
@@ -30,7 +31,7 @@ def machine_id() -> Optional[str]:
     return hashlib.sha256(("numatune/machine/" + text).encode()).hexdigest()[:16] if text else None
 
 
-def identity(cpus: Sequence[int]) -> Dict[str, Any]:
+def identity(cpus: Sequence[int]) -> dict[str, Any]:
     """The machine, its kernel and the tunables that matter for latency; null where a value could not be read."""
     uname = os.uname()
     return {
@@ -59,10 +60,10 @@ def clock_source() -> Optional[str]:
     return read_text("/sys/devices/system/clocksource/clocksource0/current_clocksource")
 
 
-def cpu_times(cpus: Sequence[int]) -> Dict[int, Dict[str, int]]:
+def cpu_times(cpus: Sequence[int]) -> dict[int, dict[str, int]]:
     """CPU -> its jiffies by kind, as /proc/stat counts them."""
     wanted = set(cpus)
-    times: Dict[int, Dict[str, int]] = {}
+    times: dict[int, dict[str, int]] = {}
     for line in (read_text("/proc/stat") or "").splitlines():
         fields = line.split()
         if fields[0].startswith("cpu") and fields[0][3:].isdecimal() and int(fields[0][3:]) in wanted:
@@ -70,9 +71,9 @@ def cpu_times(cpus: Sequence[int]) -> Dict[int, Dict[str, int]]:
     return times
 
 
-def shares_between(before: Dict[int, Dict[str, int]], after: Dict[int, Dict[str, int]]) -> Dict[int, float]:
+def shares_between(before: dict[int, dict[str, int]], after: dict[int, dict[str, int]]) -> dict[int, float]:
     """How busy each CPU was between two `cpu_times`: CPU -> 0.0 to 1.0."""
-    shares: Dict[int, float] = {}
+    shares: dict[int, float] = {}
     for cpu in sorted(set(before) & set(after)):
         spent = {kind: after[cpu][kind] - before[cpu][kind] for kind in after[cpu]}
         total = sum(spent.values())
@@ -94,7 +95,7 @@ def online_count() -> int:
     return len(parse_cpu_list(text)) if text else os.cpu_count() or 1
 
 
-def totals(cpus: Sequence[int]) -> Dict[str, Any]:
+def totals(cpus: Sequence[int]) -> dict[str, Any]:
     """Counts since boot whose growth over the run is recorded: interrupts, throttling, NUMA balancing, time by kind."""
     return {
         "cpu_times": cpu_times(cpus),
@@ -105,14 +106,14 @@ def totals(cpus: Sequence[int]) -> Dict[str, Any]:
     }
 
 
-def growth(before: Dict[str, Any], after: Dict[str, Any]) -> Dict[str, Any]:
+def growth(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
     """The difference of two `totals`: steal as a share of the CPUs' time; null where a source does not exist."""
-    spent = {kind: 0 for kind in _STAT}
+    spent = dict.fromkeys(_STAT, 0)
     for cpu, times in after["cpu_times"].items():
         for kind, value in times.items():
             spent[kind] += value - before["cpu_times"].get(cpu, times)[kind]
     total = sum(spent.values())
-    grown: Dict[str, Any] = {"steal_share": spent["steal"] / total if total else 0.0, "cpu_jiffies": spent}
+    grown: dict[str, Any] = {"steal_share": spent["steal"] / total if total else 0.0, "cpu_jiffies": spent}
     for name in ("interrupts", "thermal_throttles", "cgroup_throttled"):
         known = before[name] is not None and after[name] is not None
         grown[name] = after[name] - before[name] if known else None
@@ -121,25 +122,25 @@ def growth(before: Dict[str, Any], after: Dict[str, Any]) -> Dict[str, Any]:
 
 
 def _topology(cpu: int, name: str) -> str:
-    return "{}/cpu{}/topology/{}".format(_CPU, cpu, name)
+    return f"{_CPU}/cpu{cpu}/topology/{name}"
 
 
 def _each(cpus: Sequence[int], name: str) -> Optional[str]:
     """The value of a per-CPU file where all CPUs agree, the distinct values joined by a comma where they do not."""
-    values = {read_text("{}/cpu{}/{}".format(_CPU, cpu, name)) for cpu in cpus}
+    values = {read_text(f"{_CPU}/cpu{cpu}/{name}") for cpu in cpus}
     known = sorted(value for value in values if value is not None)
     return ",".join(known) if known else None
 
 
 def _cpu_model() -> Optional[str]:
     """x86's name of the model, or the register values that name an Arm core."""
-    arm: List[str] = []
+    arm: list[str] = []
     for line in (read_text("/proc/cpuinfo") or "").splitlines():
         key, _colon, value = line.partition(":")
         if key.strip() == "model name":
             return value.strip()
         if key.strip() in ("CPU implementer", "CPU part", "CPU variant") and len(arm) < 3:
-            arm.append("{} {}".format(key.strip()[4:], value.strip()))
+            arm.append(f"{key.strip()[4:]} {value.strip()}")
     return ", ".join(arm) or None
 
 
@@ -159,15 +160,15 @@ def _throttles(cpus: Sequence[int]) -> Optional[int]:
     counts = [
         int(text)
         for cpu in cpus
-        for path in glob.glob("{}/cpu{}/thermal_throttle/*_throttle_count".format(_CPU, cpu))
+        for path in glob.glob(f"{_CPU}/cpu{cpu}/thermal_throttle/*_throttle_count")
         for text in [read_text(path)]
         if text and text.isdecimal()
     ]
     return sum(counts) if counts else None
 
 
-def _vmstat() -> Dict[str, int]:
-    found: Dict[str, int] = {}
+def _vmstat() -> dict[str, int]:
+    found: dict[str, int] = {}
     for line in (read_text("/proc/vmstat") or "").splitlines():
         name, _space, value = line.partition(" ")
         if name in _VMSTAT:

@@ -6,11 +6,9 @@ compared; every result records what it ran with, locked or not.
 
 from __future__ import annotations
 
-from typing import Dict, Tuple
-
 OLDEST_PYTHON = (3, 9)
 
-LOCKS: Dict[Tuple[int, int], Dict[str, str]] = {
+LOCKS: dict[tuple[int, int], dict[str, str]] = {
     (3, 9): {"onnxruntime": "1.19.2", "numpy": "2.0.2"},
     (3, 10): {"onnxruntime": "1.23.2", "numpy": "2.2.6"},
     (3, 11): {"onnxruntime": "1.32.0", "numpy": "2.4.6"},
@@ -18,12 +16,12 @@ LOCKS: Dict[Tuple[int, int], Dict[str, str]] = {
 """Versions from a Python on, until the next entry."""
 
 
-def lock_for(python: Tuple[int, int]) -> Dict[str, str]:
+def lock_for(python: tuple[int, int]) -> dict[str, str]:
     """The versions for a Python such as (3, 12); empty for one older than any entry."""
     known = [version for version in LOCKS if version <= python]
     return dict(LOCKS[max(known)]) if known else {}
 
 
-def requirements(python: Tuple[int, int]) -> Tuple[str, ...]:
+def requirements(python: tuple[int, int]) -> tuple[str, ...]:
     """The lock as pip requirements, such as ("numpy==2.4.6", "onnxruntime==1.32.0")."""
-    return tuple("{}=={}".format(name, version) for name, version in sorted(lock_for(python).items()))
+    return tuple(f"{name}=={version}" for name, version in sorted(lock_for(python).items()))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import os
 import platform
-from typing import Tuple
 
 # From the kernel's own headers: asm/unistd.h and linux/perf_event.h.
 _SYSCALL_NUMBERS = {"x86_64": 298, "aarch64": 241, "riscv64": 241, "ppc64le": 319, "s390x": 331}
@@ -16,7 +15,7 @@ _FLAG_FD_CLOEXEC = 1 << 3
 _ATTRIBUTE_BYTES = 64  # PERF_ATTR_SIZE_VER0, which every kernel since 2.6.31 takes
 
 
-def open_migrations() -> Tuple[int, str]:
+def open_migrations() -> tuple[int, str]:
     """(file descriptor, "") of a counter for this thread and those it starts from now on, or (-1, why not).
 
     `inherit` misses threads that exist already, so this comes before the engine's session. The event happens inside
@@ -25,7 +24,7 @@ def open_migrations() -> Tuple[int, str]:
     """
     number = _SYSCALL_NUMBERS.get(platform.machine())
     if number is None:
-        return -1, "no perf_event_open known for {}".format(platform.machine())
+        return -1, f"no perf_event_open known for {platform.machine()}"
     attribute = ctypes.create_string_buffer(_ATTRIBUTE_BYTES)
     words = (ctypes.c_uint32 * 2).from_buffer(attribute)
     words[0], words[1] = _TYPE_SOFTWARE, _ATTRIBUTE_BYTES
@@ -44,5 +43,5 @@ def open_migrations() -> Tuple[int, str]:
     )
     if descriptor < 0:
         error = ctypes.get_errno()
-        return -1, "perf_event_open: {} (see kernel.perf_event_paranoid)".format(os.strerror(error))
+        return -1, f"perf_event_open: {os.strerror(error)} (see kernel.perf_event_paranoid)"
     return int(descriptor), ""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from typing import Any, Dict, Iterator, List, Sequence, Set
+from typing import Any
 
 from .cpus import format_cpu_list, parse_cpu_list
 
@@ -27,11 +28,11 @@ class ThreadPlace:
     def misplaced(self) -> bool:
         return bool(self.wanted) and self.wanted != self.allowed
 
-    def as_dict(self) -> Dict[str, Any]:
+    def as_dict(self) -> dict[str, Any]:
         return asdict(self)
 
 
-def thread_ids() -> Set[int]:
+def thread_ids() -> set[int]:
     """Kernel ids of the threads that this process has now."""
     return {int(name) for name in os.listdir(_TASKS)}
 
@@ -55,7 +56,7 @@ def idle_helper() -> Iterator[int]:
     server has more than one thread: without the helper a run at one inference thread would hide that jitter.
     """
     ready, done = threading.Event(), threading.Event()
-    ids: List[int] = []
+    ids: list[int] = []
 
     def sleep() -> None:
         ids.append(threading.get_native_id())
@@ -72,7 +73,7 @@ def idle_helper() -> Iterator[int]:
         helper.join()
 
 
-def observe_threads(cpus: Sequence[int], workers: Set[int], helper: int) -> List[ThreadPlace]:
+def observe_threads(cpus: Sequence[int], workers: set[int], helper: int) -> list[ThreadPlace]:
     """Each thread of this process with the CPUs that the kernel allows it, the caller first.
 
     The caller belongs on cpus[0]. Which worker sits on which of the other CPUs is the engine's business, so a worker
@@ -80,7 +81,7 @@ def observe_threads(cpus: Sequence[int], workers: Set[int], helper: int) -> List
     """
     caller = threading.get_native_id()
     free = list(cpus[1:])
-    places: List[ThreadPlace] = []
+    places: list[ThreadPlace] = []
     for tid in sorted(thread_ids(), key=lambda tid: (tid != caller, tid)):
         name, allowed = _name_and_allowed(tid)
         if not allowed:
@@ -96,28 +97,28 @@ def observe_threads(cpus: Sequence[int], workers: Set[int], helper: int) -> List
                 free.remove(alone[0])
                 wanted = allowed
             else:
-                wanted = "one of {}".format(format_cpu_list(cpus[1:]))
+                wanted = f"one of {format_cpu_list(cpus[1:])}"
         places.append(ThreadPlace(tid, role, name, wanted, allowed))
     return places
 
 
-def complaints(places: Sequence[ThreadPlace], threads: int) -> List[str]:
+def complaints(places: Sequence[ThreadPlace], threads: int) -> list[str]:
     """What is wrong with the pinning, one phrase per thread; empty when each thread is alone on its CPU."""
     found = [
-        "{} {} may run on {}, not on {}".format(place.role, place.tid, place.allowed, place.wanted)
+        f"{place.role} {place.tid} may run on {place.allowed}, not on {place.wanted}"
         for place in places
         if place.misplaced
     ]
     working = sum(place.role in ("caller", "worker") for place in places)
     if working != threads:
-        found.append("the engine has {} threads, not {}".format(working, threads))
+        found.append(f"the engine has {working} threads, not {threads}")
     return found
 
 
 def _name_and_allowed(tid: int) -> Sequence[str]:
     name = allowed = ""
     try:
-        with open("{}/{}/status".format(_TASKS, tid)) as file:
+        with open(f"{_TASKS}/{tid}/status") as file:
             for line in file:
                 key, _colon, value = line.partition(":")
                 if key == "Name":

@@ -12,8 +12,9 @@ import os
 import platform
 import time
 from array import array
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Callable, Dict, List, Optional, Sequence, Set, Tuple
+from typing import Any, Callable, Optional
 
 from . import DEFAULT_ITERATIONS, SCHEMA, host, pinning, validity
 from .architecture import architecture, check_size
@@ -40,7 +41,7 @@ class Request:
     cpus: Optional[Sequence[int]] = None
     iterations: int = DEFAULT_ITERATIONS
     provisional: bool = False
-    command: Tuple[str, ...] = ()
+    command: tuple[str, ...] = ()
     program_version: str = ""
 
 
@@ -52,7 +53,7 @@ def record(
     request: Request,
     say: Callable[[str], None] = _ignore,
     progress: Callable[[int, int], None] = _ignore,
-) -> Dict[str, Any]:
+) -> dict[str, Any]:
     """Run the benchmark and give its result, ready for `numatune.bench.result.write_result`.
 
     `say` gets lines meant for a person (weights made again, a host that is busy); `progress` gets (iterations done,
@@ -60,7 +61,7 @@ def record(
     """
     check_size(request.size)
     if request.iterations < 1:
-        raise BenchError("--iterations {}: at least one is needed".format(request.iterations))
+        raise BenchError(f"--iterations {request.iterations}: at least one is needed")
     started = _now()
     cpus = choose_cpus(request.threads, request.cpus)
     events = validity.look_before_start(cpus)
@@ -143,9 +144,9 @@ def record(
     }
 
 
-def _warm_up(session: Session, counters: Counters) -> Tuple[List[int], Any]:
+def _warm_up(session: Session, counters: Counters) -> tuple[list[int], Any]:
     """Latencies of the warm-up, ns, and the logits; kept apart from the samples and never used to drop spikes."""
-    spent: List[int] = []
+    spent: list[int] = []
     logits = None
     while len(spent) < 2 or (len(spent) < WARM_UP_AT_MOST and sum(spent) < WARM_UP_SECONDS * 1e9):
         start = time.perf_counter_ns()
@@ -157,7 +158,7 @@ def _warm_up(session: Session, counters: Counters) -> Tuple[List[int], Any]:
 
 def _measure(
     session: Session, counters: Counters, iterations: int, progress: Callable[[int, int], None]
-) -> Tuple["array[int]", "array[int]"]:
+) -> tuple[array[int], array[int]]:
     """Latency and start (since the first start) of each iteration, ns."""
     latency = array("q", bytes(8 * iterations))
     offsets = array("q", bytes(8 * iterations))
@@ -186,12 +187,12 @@ def _measure(
     return latency, offsets
 
 
-def _verify(cpus: Sequence[int], workers: Set[int], helper: int) -> Tuple[List[pinning.ThreadPlace], List[str]]:
+def _verify(cpus: Sequence[int], workers: set[int], helper: int) -> tuple[list[pinning.ThreadPlace], list[str]]:
     places = pinning.observe_threads(cpus, workers, helper)
     return places, pinning.complaints(places, len(cpus))
 
 
-def _describe_logits(logits: Any) -> Dict[str, Any]:
+def _describe_logits(logits: Any) -> dict[str, Any]:
     """The class and size of the answer: a graph that computes nonsense must not pass for a fast one."""
     largest = float(abs(logits).max())
     if not largest < float("inf"):  # false for a NaN too
@@ -214,7 +215,7 @@ def _numpy_version() -> str:
     return str(numpy.__version__)
 
 
-def _python() -> Tuple[int, int]:
+def _python() -> tuple[int, int]:
     major, minor = platform.python_version_tuple()[:2]
     return int(major), int(minor)
 

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Dict
+from typing import Any
 
 from .files import replacing
 
 _REMEDY = "free some space or name another file with -o"
 
 
-def format_result(result: Dict[str, Any]) -> str:
+def format_result(result: dict[str, Any]) -> str:
     """The text of a result: indented, but with each list of numbers on one line."""
     return _render(result, "") + "\n"
 
 
-def write_result(result: Dict[str, Any], path: str) -> None:
+def write_result(result: dict[str, Any], path: str) -> None:
     """Put `result` at `path`, replacing what was there only once the new file is complete on disk."""
     text = format_result(result)
     with replacing(path, _REMEDY) as file:
@@ -25,6 +25,6 @@ def write_result(result: Dict[str, Any], path: str) -> None:
 def _render(value: Any, indent: str) -> str:
     if isinstance(value, dict) and value:
         inner = indent + " "
-        items = ("{}{}: {}".format(inner, json.dumps(key), _render(item, inner)) for key, item in value.items())
+        items = (f"{inner}{json.dumps(key)}: {_render(item, inner)}" for key, item in value.items())
         return "{\n" + ",\n".join(items) + "\n" + indent + "}"
     return json.dumps(value, allow_nan=False)

@@ -7,7 +7,8 @@ Other tasks, interrupts, a CPU quota and idle exits during the run are causes li
 from __future__ import annotations
 
 import time
-from typing import Any, Dict, List, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 from . import host
 from .cpus import format_cpu_list
@@ -25,7 +26,7 @@ CLEARLY_BUSY_SHARE, CLEARLY_RUNNING = 0.90, 2.0
 STEAL_SHARE, STEAL_TICKS = 0.01, 5
 """More than this share of the CPUs' time, and enough ticks of the accounting that one or two do not make the share."""
 
-Event = Dict[str, str]
+Event = dict[str, str]
 
 
 def event(name: str, detail: str) -> Event:
@@ -33,7 +34,7 @@ def event(name: str, detail: str) -> Event:
     return {"event": name, "detail": detail}
 
 
-def look_before_start(cpus: Sequence[int]) -> List[Event]:
+def look_before_start(cpus: Sequence[int]) -> list[Event]:
     """Watch the CPUs while this process sleeps; a busy one is an event, a host with no room at all is refused."""
     running, samples = 0, 4
     before = host.cpu_times(cpus)
@@ -45,24 +46,23 @@ def look_before_start(cpus: Sequence[int]) -> List[Event]:
     return judge_start(shares, per_cpu)
 
 
-def judge_start(shares: Dict[int, float], running_per_cpu: float) -> List[Event]:
+def judge_start(shares: dict[int, float], running_per_cpu: float) -> list[Event]:
     """The rule itself: `shares` is CPU -> share of time that others had it, `running_per_cpu` their runnable tasks."""
     busy = {cpu: share for cpu, share in shares.items() if share > BUSY_SHARE}
     if not busy:
         return []
     most = max(busy.values())
-    detail = "CPU {} busy up to {:.0%} with other work at the start".format(format_cpu_list(busy), most)
+    detail = f"CPU {format_cpu_list(busy)} busy up to {most:.0%} with other work at the start"
     if min(shares.values()) > CLEARLY_BUSY_SHARE and running_per_cpu >= CLEARLY_RUNNING:
         raise BenchError(
-            "not started: {}, {:.1f} runnable tasks per CPU; stop that work, or name free CPUs with --cpus".format(
-                detail, running_per_cpu
-            ),
+            f"not started: {detail}, {running_per_cpu:.1f} runnable tasks per CPU; stop that work, or name free CPUs "
+            "with --cpus",
             INVALID_RUN,
         )
     return [event("oversubscribed", detail)]
 
 
-def judge_run(growth: Dict[str, Any], clock_before: Any, clock_after: Any) -> List[Event]:
+def judge_run(growth: dict[str, Any], clock_before: Any, clock_after: Any) -> list[Event]:
     """Events of the run as a whole, from the growth of the host's counts and the clock source at both ends."""
     found = []
     if growth["steal_share"] > STEAL_SHARE and growth["cpu_jiffies"]["steal"] >= STEAL_TICKS:
@@ -70,7 +70,9 @@ def judge_run(growth: Dict[str, Any], clock_before: Any, clock_after: Any) -> Li
             event("steal", "the hypervisor took {:.1%} of the CPUs' time (limit 1 %)".format(growth["steal_share"]))
         )
     if growth["thermal_throttles"]:
-        found.append(event("throttled", "the CPUs were throttled {} times for heat".format(growth["thermal_throttles"])))
+        found.append(
+            event("throttled", "the CPUs were throttled {} times for heat".format(growth["thermal_throttles"]))
+        )
     if clock_before != clock_after:
-        found.append(event("clock_changed", "the clock source went from {} to {}".format(clock_before, clock_after)))
+        found.append(event("clock_changed", f"the clock source went from {clock_before} to {clock_after}"))
     return found

@@ -1,7 +1,7 @@
 """Weights made from a seed, byte for byte the same on every host, in any order of tensors.
 
-Each tensor has its own PCG64 stream, keyed by the SHA-256 of "seed/name". Raw 64-bit words are split into 32-bit halves,
-the upper 24 bits of each become a signed integer that float32 holds exactly, and one float32 multiplication scales it.
+Each tensor has its own PCG64 stream, keyed by the SHA-256 of "seed/name". Raw 64-bit words are split into halves of 32
+bits, the upper 24 bits of each become a signed integer that float32 holds exactly, and one float32 multiplication scales it.
 No library function that could differ from host to host (log, sqrt of an array, a ziggurat table) takes part.
 """
 
@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import math
-from typing import Any, Iterator, Tuple
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -24,7 +25,7 @@ Array = Any  # numpy's generic array types do not exist in the numpy that Python
 
 def signed_stream(name: str, count: int, seed: str = SEED) -> Array:
     """`count` float32 integers in [-2**23, 2**23), uniform, from the stream of `name`."""
-    key = hashlib.sha256("{}/{}".format(seed, name).encode()).digest()
+    key = hashlib.sha256(f"{seed}/{name}".encode()).digest()
     generator = np.random.PCG64(0)
     generator.state = {
         "bit_generator": "PCG64",
@@ -48,11 +49,11 @@ def scale(bound: float) -> np.float32:
 
 
 def bound_of(gain: float, fan_in: int) -> float:
-    """He's uniform bound sqrt(6 / fan_in) times the folded batch-norm gain; biases (fan_in 0) have a small fixed one."""
+    """He's uniform bound sqrt(6 / fan_in) times the folded batch-norm gain; a small fixed one for biases (fan_in 0)."""
     return gain * math.sqrt(6.0 / fan_in) if fan_in else _BIAS_BOUND
 
 
-def tensors(network: Architecture, seed: str = SEED) -> Iterator[Tuple[str, Array]]:
+def tensors(network: Architecture, seed: str = SEED) -> Iterator[tuple[str, Array]]:
     """(name, float32 array) of every folded tensor of `network`, in file order."""
     for name, shape, gain, fan_in in network.tensors():
         values = signed_stream(network.name + "/" + name, math.prod(shape), seed)
@@ -62,6 +63,6 @@ def tensors(network: Architecture, seed: str = SEED) -> Iterator[Tuple[str, Arra
 
 def image(size: int, seed: str = SEED) -> Array:
     """The input: one image of shape (1, 3, size, size), float32, uniform with unit variance."""
-    values = signed_stream("image/{}".format(size), 3 * size * size, seed)
+    values = signed_stream(f"image/{size}", 3 * size * size, seed)
     values *= scale(math.sqrt(3.0))
     return values.reshape(1, 3, size, size)

@@ -1,0 +1,103 @@
+"""`numatune compare`: decide from runs before and after a change whether the spikes are gone."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import TYPE_CHECKING
+
+from .errors import BAD_INPUT, FINDINGS, INCOMPLETE, OK, CliError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ..verdict.comparison import Comparison
+    from ..verdict.decision import Side
+    from ..verdict.statistics import Summary
+
+_CODES = {
+    "eliminated": OK,
+    "clean": OK,
+    "reduced": FINDINGS,
+    "unchanged": FINDINGS,
+    "worse": FINDINGS,
+    "inconclusive": INCOMPLETE,
+    "invalid": INCOMPLETE,
+}
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    parser.add_argument("--before", nargs="+", required=True, metavar="FILE", help="runs before the change")
+    parser.add_argument("--after", nargs="+", required=True, metavar="FILE", help="runs after it")
+    parser.add_argument(
+        "--max-spikes-per-1000", type=float, default=3.0, metavar="X", help="what is tolerable (default: 3)"
+    )
+    parser.add_argument("--format", choices=("text", "json"), default="text", help="(default: text)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the verdict; 0 eliminated or clean, 1 reduced, unchanged or worse, 3 inconclusive or invalid."""
+    try:
+        from ..verdict.comparison import compare
+        from ..verdict.errors import VerdictError
+        from ..verdict.run import load_run
+    except ImportError as error:
+        line = f"{error.name} is not installed: comparing needs it; pip install 'numatune[bench]'"
+        raise CliError(line, BAD_INPUT) from error
+    try:
+        before, after = ([load_run(path) for path in paths] for paths in (args.before, args.after))
+        comparison = compare(before, after, args.max_spikes_per_1000)
+    except VerdictError as error:
+        raise CliError(str(error), BAD_INPUT) from error
+    if args.format == "json":
+        print(json.dumps(comparison.as_dict(), indent=1))
+    else:
+        for line in _lines(comparison):
+            print(line)
+    return _CODES[comparison.verdict]
+
+
+def _lines(comparison: Comparison) -> list[str]:
+    lines = [f"{comparison.verdict}: {comparison.reason}", ""]
+    lines += [f"invalid: {event}" for event in comparison.invalid]
+    lines.append(f"  {'':<8}{'inferences':>11}{'p50 ms':>9}{'p99 ms':>9}{'max ms':>9}{'spikes':>8}{'per 1,000':>11}")
+    lines.append(_row("before", comparison.before, comparison.launches_before))
+    lines.append(_row("after", comparison.after, comparison.launches_after))
+    lines.append("")
+    lines.append(
+        f"  a spike is slower than {comparison.threshold:.2f} × its launch's median (from the {comparison.quieter} "
+        f"runs, the quieter ones); blocks of {comparison.block} inferences"
+    )
+    tests = f"  Fisher's test on blocks: p = {comparison.decision.p_fewer:.2g} for fewer, "
+    tests += f"{comparison.decision.p_more:.2g} for more"
+    if comparison.shift is not None:
+        tests += f"; p99 in medians × {comparison.shift.ratio:.2f} (p = "
+        tests += f"{min(comparison.shift.p_fell, comparison.shift.p_rose):.2g})"
+    lines.append(tests)
+    lines.append(f"  after: at most {comparison.after.upper_per_1000:.1f} spikes per 1,000 (95 % bound)")
+    lines += [f"  note: {remark}" for remark in comparison.remarks]
+    if comparison.verdict in ("inconclusive", "reduced"):
+        lines.append("  " + _more(comparison))
+    return lines
+
+
+def _more(comparison: Comparison) -> str:
+    wanted = comparison.would_decide
+    if comparison.verdict == "reduced":
+        if wanted is None:
+            return "at this rate the spikes stay above the limit, however many inferences are recorded"
+        return f"at this rate about {wanted:,} inferences after the change would show it within the limit"
+    if wanted is None:
+        return "at these rates even a million inferences a side would decide nothing"
+    return f"at these rates about {wanted:,} inferences a side would decide: record more launches"
+
+
+def _row(name: str, side: Side, launches: Sequence[Summary]) -> str:
+    def over(values: list[float]) -> float:
+        return sorted(values)[len(values) // 2]
+
+    p50, p99 = over([one.p50_ms for one in launches]), over([one.p99_ms for one in launches])
+    largest = max(one.max_ms for one in launches)
+    rate = 1000.0 * side.spikes / side.iterations
+    return f"  {name:<8}{side.iterations:>11,}{p50:>9.1f}{p99:>9.1f}{largest:>9.1f}{side.spikes:>8}{rate:>11.1f}"

@@ -1,0 +1,145 @@
+"""Before against after: one threshold, blocks, two tests, one verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from . import DEFAULT_LIMIT, SCHEMA, blocks, compatibility, decision
+from .decision import Decision, Shift, Side
+from .errors import VerdictError
+from .run import Run, Samples
+from .statistics import P99_NEEDS, Summary, deviation, summarise, threshold_of
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A verdict and all that it rests on."""
+
+    verdict: str
+    reason: str
+    limit: float
+    threshold: float
+    quieter: str
+    block: int
+    before: Side
+    after: Side
+    launches_before: tuple[Summary, ...]
+    launches_after: tuple[Summary, ...]
+    decision: Decision
+    shift: Shift | None
+    would_decide: int | None
+    remarks: tuple[str, ...]
+    invalid: tuple[str, ...]
+    files: tuple[tuple[str, ...], tuple[str, ...]]
+
+    def as_dict(self) -> dict[str, Any]:
+        """The object that `compare --format json` prints."""
+        return {
+            "schema": SCHEMA,
+            "verdict": self.verdict,
+            "reason": self.reason,
+            "max_spikes_per_1000": self.limit,
+            "threshold": {"times_median": self.threshold, "from": self.quieter},
+            "block_iterations": self.block,
+            "before": _side(self.before, self.launches_before, self.files[0]),
+            "after": _side(self.after, self.launches_after, self.files[1]),
+            "fisher": {"p_fewer": self.decision.p_fewer, "p_more": self.decision.p_more},
+            "p99_permutation": None
+            if self.shift is None
+            else {"ratio": self.shift.ratio, "p_fell": self.shift.p_fell, "p_rose": self.shift.p_rose},
+            "equivalence": {"interval": list(self.decision.interval), "margin": self.decision.margin},
+            "iterations_that_would_decide": self.would_decide,
+            "remarks": list(self.remarks),
+            "invalid": list(self.invalid),
+        }
+
+
+def compare(before: Sequence[Run], after: Sequence[Run], limit: float = DEFAULT_LIMIT) -> Comparison:
+    """Judge the launches `before` a change against those `after` it; VerdictError where they must not be compared."""
+    if not before or not after:
+        raise VerdictError("a comparison needs at least one run before and one after")
+    if not 0.0 < limit < 1000.0:
+        raise VerdictError(f"--max-spikes-per-1000 {limit:g}: a number above 0 and below 1000")
+    compatibility.refuse_mixtures([*before, *after])
+    compatibility.refuse_repeats(before, after)
+    relative_before, relative_after = _relative(before), _relative(after)
+    pooled_before, pooled_after = np.concatenate(relative_before), np.concatenate(relative_after)
+    # A noisy "before" inflates its own spread, and with it the threshold that its spikes would have to pass.
+    quieter = "after" if deviation(pooled_after) <= deviation(pooled_before) else "before"
+    threshold = threshold_of(pooled_after if quieter == "after" else pooled_before)
+    marks_before = [values > threshold for values in relative_before]
+    marks_after = [values > threshold for values in relative_after]
+    length = blocks.block_length([*marks_before, *marks_after])
+    first, second = _count(marks_before, length), _count(marks_after, length)
+    shift = None
+    if min(first.iterations, second.iterations) >= P99_NEEDS:
+        shift = Shift(*blocks.p99_permutation(relative_before, relative_after, length))
+    judged = decision.decide(first, second, shift, limit)
+    invalid = tuple(
+        f"{run.path}: {event.get('detail') or event.get('event', 'an event without a name')}"
+        for run in (*before, *after)
+        for event in run.events
+    )
+    verdict = decision.INVALID if invalid else judged.verdict
+    would_decide = None
+    if verdict == decision.INCONCLUSIVE:
+        would_decide = decision.iterations_that_decide(first, second, limit)
+    elif verdict == decision.REDUCED:
+        would_decide = decision.iterations_to_bound(second, limit)
+    return Comparison(
+        verdict,
+        _reason(verdict, first, second, limit, len(invalid)),
+        limit,
+        threshold,
+        quieter,
+        length,
+        first,
+        second,
+        tuple(summarise(run, threshold) for run in before),
+        tuple(summarise(run, threshold) for run in after),
+        judged,
+        shift,
+        would_decide,
+        tuple(compatibility.remarks(before, after)),
+        invalid,
+        (tuple(run.path for run in before), tuple(run.path for run in after)),
+    )
+
+
+def _relative(runs: Sequence[Run]) -> list[Samples]:
+    return [run.relative for run in runs]
+
+
+def _count(launches: Sequence[blocks.Marks], length: int) -> Side:
+    held, count = blocks.count_blocks(launches, length)
+    return Side(sum(m.size for m in launches), sum(int(m.sum()) for m in launches), held, count)
+
+
+def _reason(verdict: str, before: Side, after: Side, limit: float, invalid: int) -> str:
+    bound = f"at most {after.upper_per_1000:.1f} spikes per 1,000 after (95 % bound), limit {limit:g}"
+    blocks_held = f"{before.held} of {before.blocks} blocks held a spike before, {after.held} of {after.blocks} after"
+    return {
+        decision.ELIMINATED: f"the spikes are gone: {blocks_held}; {bound}",
+        decision.REDUCED: f"fewer or smaller spikes, but not shown to be within the limit: {blocks_held}; {bound}",
+        decision.UNCHANGED: f"no change of note: {blocks_held}",
+        decision.WORSE: f"more or larger spikes than before: {blocks_held}",
+        decision.CLEAN: f"within the limit before and after: {bound}",
+        decision.INCONCLUSIVE: f"the data decide nothing: {blocks_held}; {bound}",
+        decision.INVALID: f"no verdict: {invalid} event{'s' if invalid != 1 else ''} make a run invalid",
+    }[verdict]
+
+
+def _side(side: Side, launches: Sequence[Summary], files: Sequence[str]) -> dict[str, Any]:
+    return {
+        "iterations": side.iterations,
+        "spikes": side.spikes,
+        "spikes_per_1000": 1000.0 * side.spikes / side.iterations,
+        "upper_95_spikes_per_1000": side.upper_per_1000,
+        "blocks": side.blocks,
+        "blocks_with_spike": side.held,
+        "launches": [{"file": file, **launch.as_dict()} for file, launch in zip(files, launches, strict=True)],
+    }

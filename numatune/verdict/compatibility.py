@@ -1,0 +1,95 @@
+"""Which runs may be compared at all, and what must be said about those that may."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from .errors import VerdictError
+from .run import Run
+
+# What the user reads -> where it stands in the environment. Anything here that differs would be measured as jitter.
+MUST_AGREE: dict[str, tuple[str, ...]] = {
+    "model": ("model", "name"),
+    "size": ("model", "size"),
+    "weights hash": ("model", "weights_sha256"),
+    "graph hash": ("model", "graph_sha256"),
+    "batch": ("batch",),
+    "precision": ("precision",),
+    "threads": ("threads",),
+    "memory policy": ("memory_policy",),
+    "engine": ("engine", "name"),
+    "engine version": ("engine", "version"),
+    "numpy": ("numpy",),
+    "machine": ("machine",),
+    "CPU model": ("cpu_model",),
+    "architecture": ("arch",),
+}
+
+WORTH_SAYING: dict[str, tuple[str, ...]] = {
+    "kernel": ("kernel",),
+    "pinned CPUs": ("pinning", "cpus"),
+    "Python": ("python",),
+    "clock source": ("clock_source",),
+}
+
+_ABSENT = object()
+
+
+def refuse_mixtures(runs: Sequence[Run]) -> None:
+    """VerdictError, one line that names what differs, unless all runs measured the same thing in the same way."""
+    first = runs[0]
+    for name, place in MUST_AGREE.items():
+        expected = _look_up(first.environment, place)
+        if expected is _ABSENT:
+            raise VerdictError(f"{first.path} does not say its {name}: record it again with `numatune bench`")
+        for run in runs[1:]:
+            value = _look_up(run.environment, place)
+            if value != expected:
+                shown = "absent" if value is _ABSENT else value
+                raise VerdictError(
+                    f"{first.path} and {run.path} differ in {name} ({expected} and {shown}): such runs are not compared"
+                )
+
+
+def refuse_repeats(before: Sequence[Run], after: Sequence[Run]) -> None:
+    """VerdictError where one launch was given twice: its spikes would count as evidence twice."""
+    seen: dict[tuple[str, bytes], str] = {}
+    for run in (*before, *after):
+        key = (run.started, run.latency.tobytes())
+        if key in seen:
+            raise VerdictError(f"{seen[key]} and {run.path} are the same launch: name each launch once")
+        seen[key] = run.path
+
+
+def remarks(before: Sequence[Run], after: Sequence[Run]) -> list[str]:
+    """Sentences that limit what the comparison shows."""
+    said = []
+    for name, place in WORTH_SAYING.items():
+        values = {str(_look_up(run.environment, place)) for run in (*before, *after)}
+        if len(values) > 1:
+            said.append(f"the {name} differed: {', '.join(sorted(values))}")
+    fewest = min(len(before), len(after))
+    if fewest < 3:
+        launches = "one launch" if fewest == 1 else f"{fewest} launches"
+        said.append(f"only {launches} a side: three or more show how launches differ among themselves")
+    if not _interleaved(before, after):
+        said.append("the sides were measured one after the other, not in turns: what else changed meanwhile counts too")
+    if any(run.provisional for run in (*before, *after)):
+        said.append("a run is provisional (--quick)")
+    return said
+
+
+def _interleaved(before: Sequence[Run], after: Sequence[Run]) -> bool:
+    starts_before = sorted(run.started for run in before)
+    starts_after = sorted(run.started for run in after)
+    return starts_before[-1] > starts_after[0] and starts_after[-1] > starts_before[0]
+
+
+def _look_up(environment: Mapping[str, Any], place: tuple[str, ...]) -> Any:
+    value: Any = environment
+    for key in place:
+        if not isinstance(value, Mapping) or key not in value:
+            return _ABSENT
+        value = value[key]
+    return value

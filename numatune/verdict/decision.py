@@ -1,0 +1,121 @@
+"""From block counts and p-values to a verdict: the rules, apart from the data that they are applied to.
+
+The level of 5 % (one-sided) is shared by the two tests, Fisher's on blocks and the permutation of the p99: each
+gets half of it where both could be made.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from . import blocks
+
+LEVEL = 0.05
+EQUIVALENT_SHARE = 0.25
+"""Unchanged means: the share of blocks with a spike moved by less than a quarter of what it was, or than the limit."""
+
+MOST_ITERATIONS = 1_000_000
+
+ELIMINATED, REDUCED, UNCHANGED, WORSE = "eliminated", "reduced", "unchanged", "worse"
+CLEAN, INCONCLUSIVE, INVALID = "clean", "inconclusive", "invalid"
+VERDICTS = (ELIMINATED, REDUCED, UNCHANGED, WORSE, CLEAN, INCONCLUSIVE, INVALID)
+
+
+@dataclass(frozen=True)
+class Side:
+    """Spikes of one side over all its launches."""
+
+    iterations: int
+    spikes: int
+    held: int
+    blocks: int
+
+    @property
+    def counts(self) -> tuple[int, int]:
+        return self.held, self.blocks
+
+    @property
+    def upper_per_1000(self) -> float:
+        """The one-sided 95 % upper bound of the spikes per 1,000 iterations.
+
+        Blocks carry the uncertainty; a block that holds spikes holds as many as it did on average here (at least one).
+        """
+        per_block = max(1.0, self.spikes / self.held) if self.held else 1.0
+        bound = blocks.upper_bound(self.held, self.blocks) * per_block * self.blocks
+        return min(1000.0, 1000.0 * bound / self.iterations)
+
+    def scaled(self, factor: float) -> Side:
+        """This side as it would look after `factor` times the iterations at the same rates."""
+        held, count = round(self.held * factor), max(1, round(self.blocks * factor))
+        return Side(round(self.iterations * factor), round(self.spikes * factor), min(held, count), count)
+
+
+@dataclass(frozen=True)
+class Shift:
+    """The block permutation test on the ratio of the p99s; a side under 299 iterations has no p99 to test."""
+
+    ratio: float
+    p_fell: float
+    p_rose: float
+
+
+@dataclass(frozen=True)
+class Decision:
+    """A verdict with the numbers that gave it."""
+
+    verdict: str
+    p_fewer: float
+    p_more: float
+    interval: tuple[float, float]
+    margin: float
+
+
+def decide(before: Side, after: Side, shift: Shift | None, limit: float) -> Decision:
+    """Apply the rules in their order: clean, then reduced or eliminated, worse, unchanged, inconclusive."""
+    p_fewer = blocks.fewer_p(before.counts, after.counts)
+    p_more = blocks.fewer_p(after.counts, before.counts)
+    interval = blocks.difference_interval(before.counts, after.counts)
+    # The limit as a share of blocks: at that rate, so many blocks would hold a spike.
+    margin = max(limit / 1000.0 * after.iterations / after.blocks, EQUIVALENT_SHARE * before.held / before.blocks)
+    tests = 1 if shift is None else 2
+    fell = p_fewer * tests <= LEVEL or (shift is not None and shift.p_fell * tests <= LEVEL)
+    rose = p_more * tests <= LEVEL or (shift is not None and shift.p_rose * tests <= LEVEL)
+    within = after.upper_per_1000 <= limit
+    if within and before.upper_per_1000 <= limit:
+        verdict = CLEAN
+    elif fell and rose:
+        verdict = INCONCLUSIVE  # fewer spikes, but a longer tail, or the other way round
+    elif fell:
+        verdict = ELIMINATED if within else REDUCED
+    elif rose:
+        verdict = WORSE
+    elif -margin < interval[0] and interval[1] < margin:
+        verdict = UNCHANGED
+    else:
+        verdict = INCONCLUSIVE
+    return Decision(verdict, p_fewer, p_more, interval, margin)
+
+
+def iterations_that_decide(before: Side, after: Side, limit: float) -> int | None:
+    """Iterations a side in all at which, with the rates seen so far, a verdict would be reached; None above a million.
+
+    An estimate from the block counts alone: the permutation test cannot be foreseen from them.
+    """
+    iterations = max(before.iterations, after.iterations)
+    wanted = float(iterations)
+    while wanted < MOST_ITERATIONS:
+        wanted *= 1.1
+        first, second = before.scaled(wanted / before.iterations), after.scaled(wanted / after.iterations)
+        if decide(first, second, None, limit).verdict != INCONCLUSIVE:
+            return int(-(-wanted // 100) * 100)
+    return None
+
+
+def iterations_to_bound(after: Side, limit: float) -> int | None:
+    """Iterations after the change at which its spike rate, as seen, would be bounded within `limit`; None if never."""
+    wanted = float(after.iterations)
+    while wanted < MOST_ITERATIONS:
+        if after.scaled(wanted / after.iterations).upper_per_1000 <= limit:
+            return int(-(-wanted // 100) * 100)
+        wanted *= 1.1
+    return None

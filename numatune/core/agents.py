@@ -74,10 +74,9 @@ def _running(snapshot: Snapshot, program: str) -> Optional[bool]:
 
 
 def _enabled(snapshot: Snapshot, name: str) -> tuple[Optional[bool], str]:
-    for group in (snapshot.links, snapshot.files):
-        for path in group:
-            if path.startswith("/etc/systemd/system/") and path.endswith(".wants/" + name):
-                return True, path
+    for folder, paths in snapshot.configuration.items():
+        if folder.startswith("/etc/systemd/system/") and folder.endswith(".wants") and f"{folder}/{name}" in paths:
+            return True, f"{folder}/{name}"
     listed: Reading = snapshot.read(_LISTED)
     for line in listed.text.splitlines():
         words = line.split()

@@ -76,6 +76,8 @@ class CpuSet:
 
     def __str__(self) -> str:
         """Return the kernel's list form, such as "0-3,8"; the empty set is ""."""
+        if self.bits and not self.bits & (self.bits - 1):
+            return str(self.bits.bit_length() - 1)
         parts = []
         start = previous = -2
         for cpu in self:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import cached_property
 from typing import Any, NamedTuple, Optional
 
 
@@ -96,16 +97,19 @@ class Snapshot:
             return Reading(path, State.PRESENT)
         return self.read(path)
 
+    @cached_property
+    def configuration(self) -> Mapping[str, list[str]]:
+        """Return directory -> sorted paths listed in it, for what lies outside the kernel's /proc and /sys."""
+        listed: dict[str, set[str]] = {}
+        for group in (self.files, self.problems, self.links, self.dirs):
+            for path in group:
+                if not path.startswith(("/sys/", "/proc/")):
+                    listed.setdefault(path.rpartition("/")[0], set()).add(path)
+        return {parent: sorted(paths) for parent, paths in listed.items()}
+
     def below(self, directory: str) -> list[str]:
-        """Return the sorted paths of what was listed directly in a directory."""
-        prefix = directory + "/"
-        seen = {
-            path
-            for group in (self.files, self.problems, self.links, self.dirs)
-            for path in group
-            if path.startswith(prefix) and "/" not in path[len(prefix) :]
-        }
-        return sorted(seen)
+        """Return the sorted paths listed directly in a directory of the configuration."""
+        return self.configuration.get(directory, [])
 
 
 class Status(str, Enum):

@@ -151,8 +151,11 @@ def _siblings(text: str, mask: bool) -> CpuSet:
 
 
 def _nodes(snapshot: Snapshot, online: Optional[CpuSet]) -> Optional[dict[int, Node]]:
-    links = _node_links(snapshot)
-    ids = _numbered(snapshot, f"{NODE}/node") | CpuSet.of(links)
+    ids = _numbered(snapshot, f"{NODE}/node")
+    links: Optional[dict[int, CpuSet]] = None
+    if not ids:
+        links = _node_links(snapshot)
+        ids = CpuSet.of(links)
     if not ids:
         return None
     without_memory = _parsed(snapshot, f"{NODE}/has_memory", parse_list)
@@ -163,6 +166,8 @@ def _nodes(snapshot: Snapshot, online: Optional[CpuSet]) -> Optional[dict[int, N
         if cpus is None:
             cpus = _parsed(snapshot, f"{base}/cpumap", parse_mask)
         if cpus is None:
+            # Every CPU is walked for its links, so only where nothing shorter says it.
+            links = _node_links(snapshot) if links is None else links
             cpus = links.get(ident, EMPTY)
         memory = _memory(snapshot, f"{base}/meminfo")
         if memory is None and without_memory is not None and ident not in without_memory:

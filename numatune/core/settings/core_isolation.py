@@ -109,6 +109,8 @@ def _arguments(text: str) -> _Isolation:
 def _partitions(snapshot: Snapshot) -> tuple[CpuSet, str]:
     """Return the CPUs of valid isolated partitions, and what is wrong with the others."""
     isolated, notes = EMPTY, []
+    if _CGROUP not in snapshot.dirs:
+        return EMPTY, ""
     for path, text in snapshot.files.items():
         if not path.startswith(_CGROUP) or not path.endswith("/cpuset.cpus.partition"):
             continue

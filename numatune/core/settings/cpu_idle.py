@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import count
 from typing import NamedTuple, Optional
 
 from ..host import Host, Option, Setting
@@ -31,7 +32,8 @@ class _Idle(NamedTuple):
 def judge(host: Host) -> Finding:
     """Judge the deepest idle state that each serving CPU can enter, against the cap."""
     snapshot, serving = host.snapshot, host.roles.serving
-    states = {cpu: _states(snapshot, cpu) for cpu in serving}
+    alike: dict[tuple[Optional[str], ...], list[_Idle]] = {}
+    states = {cpu: _states(snapshot, cpu, alike) for cpu in serving}
     if not any(states.values()):
         return _without_states(host)
     cap = _cap(host, states)
@@ -81,16 +83,30 @@ def judge(host: Host) -> Finding:
     )
 
 
-def _states(snapshot: Snapshot, cpu: int) -> list[_Idle]:
-    """Return a CPU's idle states, shallowest first; one that lacks name or latency ends the list."""
+def _states(snapshot: Snapshot, cpu: int, alike: dict[tuple[Optional[str], ...], list[_Idle]]) -> list[_Idle]:
+    """Return a CPU's idle states, shallowest first; `alike` keeps those of CPUs whose files read the same."""
+    texts: list[Optional[str]] = []
+    for index in count():
+        base = f"{CPU}/cpu{cpu}/cpuidle/state{index}/"
+        latency = snapshot.files.get(base + "latency")
+        if latency is None:
+            break
+        texts += [latency, snapshot.files.get(base + "name"), snapshot.files.get(base + "disable")]
+    key = tuple(texts)
+    found = alike.get(key)
+    if found is None:
+        found = alike[key] = _parsed(texts)
+    return found
+
+
+def _parsed(texts: list[Optional[str]]) -> list[_Idle]:
+    """Parse latency, name and disable in turn; a state that lacks latency or name ends the list."""
     found: list[_Idle] = []
-    while True:
-        base = f"{CPU}/cpu{cpu}/cpuidle/state{len(found)}/"
-        latency, name = snapshot.files.get(base + "latency"), snapshot.files.get(base + "name")
+    for latency, name, disable in zip(texts[::3], texts[1::3], texts[2::3]):
         if latency is None or name is None or not latency.strip().isdigit():
-            return found
-        disabled = snapshot.files.get(base + "disable", "0").strip() not in ("0", "")
-        found.append(_Idle(name.strip(), int(latency), disabled))
+            break
+        found.append(_Idle(name.strip(), int(latency), (disable or "0").strip() not in ("0", "")))
+    return found
 
 
 def _without_states(host: Host) -> Finding:

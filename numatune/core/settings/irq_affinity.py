@@ -8,7 +8,7 @@ from .. import agents
 from ..cpuset import CpuSet, parse_list
 from ..errors import InputError
 from ..host import Host, Setting
-from ..model import Finding, Severity, Snapshot, Status
+from ..model import Finding, Severity, Snapshot, Status, ValueGroup
 from ..parsers import cmdline, interrupts
 from ..sources import Directory, Extract, File
 from ..status import Plane, combine
@@ -55,7 +55,7 @@ def judge(host: Host) -> Finding:
         persisted=said,
         next_boot=boot_value,
         expected=f"no interrupt on CPUs {roles.serving}",
-        values=group("irqs", {irq.number: str(irq.cpus) for irq in movable}),
+        values=_values(movable),
         reason=sentence(
             _offenders(movable),
             f"{len(managed)} more look managed by the kernel (multi-queue names), which cannot be moved"
@@ -118,6 +118,14 @@ def _cpus(text: str) -> Optional[CpuSet]:
         return parse_list(text)
     except InputError:
         return None
+
+
+def _values(movable: list[_Irq]) -> tuple[ValueGroup, ...]:
+    texts: dict[Optional[CpuSet], str] = {}
+    for irq in movable:
+        if irq.cpus not in texts:
+            texts[irq.cpus] = str(irq.cpus)
+    return group("irqs", {irq.number: texts[irq.cpus] for irq in movable})
 
 
 def _count(movable: list[_Irq], named: list[_Irq]) -> Optional[str]:

@@ -93,8 +93,14 @@ def _request(args: argparse.Namespace) -> Any:
 
 
 def serving_cpus() -> list[int] | None:
-    """The CPUs that serve on this host; None is every CPU that this process may run on."""
-    return None
+    """The CPUs that serve on this host by its topology; None is every CPU that this process may run on."""
+    from ..core.host import Host
+    from ..core.profile import builtin
+    from ..core.snapshot import parse_stream
+    from ..transport import local
+
+    roles = Host(parse_stream(local.stream()), builtin("inference-latency")).roles
+    return list(roles.serving) if roles.split else None
 
 
 def _threads(word: str) -> int | None:
@@ -152,6 +158,9 @@ def _report(result: dict[str, Any], path: str, form: str) -> None:
         print("\n" + _sentence(run, company, len(spikes)))
     else:
         print(f"\nNo spike: nothing was slower than {summary.threshold:.2f} × the median.")
+    waited = _waiting_all_along(run, result["environment"]["threads"])
+    if waited:
+        print(waited)
     for event in result["invalidating_events"]:
         print(f"\nThis run does not count for a verdict: {event['detail']}.")
     for name, why in result["counters_unavailable"].items():
@@ -213,6 +222,18 @@ def _sentence(run: Run, company: Sequence[Company], spikes: int) -> str:
 
 def _count(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def _waiting_all_along(run: Run, threads: int) -> str:
+    """A sentence where the usual inference waited for its CPUs: then other work is no spike, it is the rule."""
+    import numpy as np
+
+    delays = run.counters.get("run_delay_ns")
+    usual = 0.0 if delays is None or np.isnan(delays).all() else float(np.nanmedian(delays)) / threads
+    if usual < 0.05 * run.median:
+        return ""
+    share = usual / run.median
+    return f"All along, the threads waited for their CPUs for {share:.0%} of the time: other work runs there."
 
 
 def _amount(counter: str, value: float) -> str:

@@ -57,9 +57,7 @@ def assign(
 def _default(topology: Topology, online: CpuSet, cores_per_node: int) -> Roles:
     cores = len(topology.cores) or len(online)
     if cores <= 2:
-        return Roles(
-            online, EMPTY, f"every CPU ({online}) serves: a host of {cores} cores is too small to keep one apart"
-        )
+        return Roles(online, EMPTY, f"every CPU ({online}) serves: too few cores ({cores}) to keep one apart")
     groups = [node.cpus for node in (topology.nodes or {}).values() if node.cpus] or [online]
     kept = EMPTY
     for group in groups:

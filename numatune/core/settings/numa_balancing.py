@@ -162,8 +162,8 @@ def _reason(
     parts = []
     if value:
         nodes = host.topology.balanced_nodes
-        spread = f"{nodes} nodes with CPUs and memory" if nodes and nodes > 1 else "faults even on one node"
-        parts.append(f"the kernel unmaps pages to sample accesses and moves pages and threads ({spread})")
+        spread = "" if nodes is None else " (even on one node)" if nodes < 2 else f" between {nodes} nodes"
+        parts.append(f"the kernel unmaps pages to sample accesses and moves pages and threads{spread}")
     elif value is None:
         parts.append(f"the running value: {reading.why() if not reading.present else 'not a number'}")
     winner = persisted.winner

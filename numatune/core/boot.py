@@ -68,7 +68,7 @@ def _from_grub(snapshot: Snapshot, folder: str, config: Reading) -> NextBoot:
     saved = snapshot.read(f"{folder}/grubenv")
     env = grub.environment(saved.text) if saved.present else {}
     name = grub.default_name(config.text, env)
-    if "saved_entry" in config.text and saved.unread and "saved_entry" in grub.default_name(config.text, {}):
+    if saved.unread and grub.default_name(config.text, {"saved_entry": "saved_entry"}) == "saved_entry":
         return NextBoot(None, reason=saved.why())
     if "blscfg" in config.text:
         found = _entries(snapshot)
@@ -88,7 +88,7 @@ def _from_bls(found: list[bls.Entry], name: str, env: dict[str, str]) -> NextBoo
     if name.isdigit():
         chosen = found[int(name)] if int(name) < len(found) else None
     else:
-        chosen = next((entry for entry in found if entry.ident == name), None)
+        chosen = next((entry for entry in found if name in (entry.ident, entry.title)), None)
     chosen = chosen or found[0]
     return _expanded(chosen.options.text, chosen.options, env)
 

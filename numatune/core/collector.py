@@ -23,6 +23,8 @@ _HEAD = r"""# numatune: read-only host inspection. It writes nothing but its sta
 LC_ALL=C; export LC_ALL
 PATH=$PATH:/usr/sbin:/sbin; export PATH
 echo 'numatune-snapshot 1'
+newline='
+'
 miss() {
   q=$1
   while :; do
@@ -49,7 +51,13 @@ scan() {
     fi
   done
 }
-link() { for p do if [ -L "$p" ]; then t=$(readlink -- "$p") && echo "$p $t"; fi; done; }
+link() {
+  for p do
+    if [ -L "$p" ] && t=$(readlink -- "$p"); then
+      case $p$t in *"$newline"*) ;; *) printf '%s\n' "$p $t";; esac
+    fi
+  done
+}
 body() { sed -e 's/^/| /'; }
 limit() { "$@"; }
 if command -v timeout >/dev/null 2>&1; then limit() { timeout 5 "$@"; }; fi

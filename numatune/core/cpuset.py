@@ -5,12 +5,14 @@ A set is held as one integer, bit N for CPU N, so that hosts with thousands of C
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 
 from .errors import InputError
 
 # No kernel is built for more (CONFIG_NR_CPUS tops out at 8192); the cap keeps hostile text from allocating.
 _LIMIT = 1 << 16
+_HEX = re.compile(r"[0-9A-Fa-f]+")
 
 
 class CpuSet:
@@ -145,7 +147,8 @@ def parse_mask(text: str) -> CpuSet:
     bits = 0
     try:
         for group in groups:
-            if len(group) > 8 and len(groups) > 1:
+            # int() takes signs and underscores too, and a negative mask would be a set without end.
+            if not _HEX.fullmatch(group) or (len(group) > 8 and len(groups) > 1):
                 raise ValueError(group)
             bits = bits << 32 | int(group, 16)
     except ValueError:

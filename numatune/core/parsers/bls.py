@@ -10,25 +10,29 @@ from ..model import Line
 
 @dataclass(frozen=True)
 class Entry:
-    """One entry: its id (the file's name without .conf), version and options line."""
+    """One entry: its id (the file's name without .conf), title, version and options line."""
 
     ident: str
+    title: str
     version: str
     options: Line
 
 
 def parse(path: str, text: str) -> Entry:
     """Read one entry; several `options` lines count as one, and the last one gives the line's number."""
-    version, options, at = "", [], 0
+    title, version, options, at = "", "", [], 0
     for number, line in enumerate(text.splitlines(), 1):
-        key, _, value = line.strip().partition(" ")
-        if key == "version":
+        # Blanks or tabs, any number of them, separate a key from its value.
+        key, value = (*line.split(None, 1), "", "")[:2]
+        if key == "title":
+            title = value.strip()
+        elif key == "version":
             version = value.strip()
         elif key == "options":
             options.append(value.strip())
             at = number
     ident = path.rpartition("/")[2].removesuffix(".conf")
-    return Entry(ident, version, Line(path, at, " ".join(options)))
+    return Entry(ident, title, version, Line(path, at, " ".join(options)))
 
 
 def newest_first(found: list[Entry]) -> list[Entry]:

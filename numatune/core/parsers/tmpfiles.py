@@ -28,7 +28,7 @@ def writes(path: str, text: str) -> list[Write]:
     """Return the writes of one file, in order: type, path, mode, user, group, age, argument."""
     found = []
     for number, line in enumerate(text.splitlines(), 1):
-        if not line.startswith("w"):
+        if not line.lstrip().startswith("w"):
             continue
         try:
             words = shlex.split(line, comments=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import date
+from datetime import date, datetime
 from typing import Any, Optional
 
 from .catalogue import SETTINGS, names
@@ -52,9 +52,9 @@ def from_mapping(mapping: Any) -> Profile:
     _known(top, _KEYS, "the profile")
     base = builtin(_text(top.get("extends", "inference-latency"), "extends"))
     profile = replace(base, name=_text(top.get("name", base.name), "name"))
-    profile = _with_cpus(profile, _mapping(top.get("cpus") or {}, "cpus"))
-    profile = _with_settings(profile, _mapping(top.get("settings") or {}, "settings"))
-    waivers = top.get("waivers") or []
+    profile = _with_cpus(profile, _mapping(_or(top.get("cpus"), {}), "cpus"))
+    profile = _with_settings(profile, _mapping(_or(top.get("settings"), {}), "settings"))
+    waivers = _or(top.get("waivers"), [])
     if not isinstance(waivers, list):
         raise InputError("waivers: a list is wanted")
     return replace(profile, waivers=tuple(_waiver(item, number) for number, item in enumerate(waivers, 1)))
@@ -111,6 +111,8 @@ def _waiver(item: Any, number: int) -> Waiver:
     if entry["setting"] not in names():
         raise InputError(f"{where}: no setting named {entry['setting']!r}; there is {', '.join(names())}")
     expires = entry["expires"]
+    if isinstance(expires, datetime):  # YAML reads a day with a time so
+        expires = expires.date()
     if not isinstance(expires, date):
         try:
             expires = date.fromisoformat(str(expires))
@@ -137,6 +139,11 @@ def _severity(value: Any, where: str) -> Severity:
         return Severity(value)
     except ValueError:
         raise InputError(f"{where}: one of {', '.join(Severity)} is wanted, not {value!r}") from None
+
+
+def _or(value: Any, default: Any) -> Any:
+    """Return the value, or the default where YAML has a key without a value."""
+    return default if value is None else value
 
 
 def _mapping(value: Any, where: str) -> Mapping[str, Any]:

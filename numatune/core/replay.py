@@ -99,7 +99,13 @@ class _Walk:
         found = [""]
         for part in pattern.split("/"):
             if any(sign in part for sign in "*["):
-                found = [_join(base, name) for base in found for name in self._list(base) if fnmatchcase(name, part)]
+                # As in the shell, a pattern matches no hidden file; systemd skips those too.
+                found = [
+                    _join(base, name)
+                    for base in found
+                    for name in self._list(base)
+                    if name[:1] != "." and fnmatchcase(name, part)
+                ]
             else:
                 found = [_join(base, part) for base in found]
                 found = [path for path in found if self.kind(path) != "absent" or self.is_link(path)]

@@ -49,14 +49,14 @@ def _first_is_slash(name: str) -> bool:
     return slash >= 0 and (dot < 0 or slash < dot)
 
 
-def files_in_order(paths: Iterable[str]) -> list[str]:
+def files_in_order(paths: Iterable[str], directories: tuple[str, ...] = DIRECTORIES) -> list[str]:
     """Return the files that are read at boot, in the order in which they are applied.
 
     Files of all the directories are sorted by name together; of one name only the one in the directory of
-    highest priority is read.
+    highest priority is read. tmpfiles.d has the same order over its own directories.
     """
     chosen: dict[str, str] = {}
-    for directory in DIRECTORIES:
+    for directory in directories:
         for path in paths:
             parent, _, name = path.rpartition("/")
             if parent == directory and name.endswith(".conf"):

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Optional
 
 from ..cpuset import CpuSet
 from ..host import Host
-from ..model import Evidence, Line, Reading, ValueGroup
+from ..model import Evidence, Line, Reading, Snapshot, ValueGroup
+from ..parsers import sysctl, tmpfiles
 from ..sources import Command, Extract, Source
+from ..status import Plane
 
 _KEEP = "^CONFIG_[NCP][UPR][MUE]"
 
@@ -37,6 +39,33 @@ def summary(groups: Iterable[ValueGroup]) -> Optional[str]:
     if len(found) == 1:
         return found[0].value
     return "; ".join(f"{item.value or 'not read'} ({item.ids})" for item in found)
+
+
+def written_at_boot(
+    snapshot: Snapshot, targets: Mapping[int, tuple[str, ...]], right: Callable[[str], bool]
+) -> tuple[Plane, Optional[str], Optional[Line], str]:
+    """Return what tmpfiles.d comes to for each number's paths: the plane, the value, its line, why it is not known.
+
+    The last write to a path stays; one that reaches only some of the numbers persists nothing unless it is wrong.
+    """
+    paths = [path for folder in tmpfiles.DIRECTORIES for path in snapshot.below(folder)]
+    unread = [reading for reading in map(snapshot.directory, tmpfiles.DIRECTORIES) if reading.unread]
+    last: dict[int, tmpfiles.Write] = {}
+    for path in sysctl.files_in_order(paths, tmpfiles.DIRECTORIES):
+        reading = snapshot.read(path)
+        if reading.unread and snapshot.links.get(path) != "/dev/null":
+            unread.append(reading)
+        for write in tmpfiles.writes(path, reading.text):
+            last.update({number: write for number, names in targets.items() if any(map(write.covers, names))})
+    for write in last.values():
+        if not right(write.value):
+            return Plane.WRONG, write.value, write.where, ""
+    if unread:
+        return Plane.UNREAD, None, None, unread[0].why()
+    if last and len(last) == len(targets):
+        write = next(iter(last.values()))
+        return Plane.RIGHT, write.value, write.where, ""
+    return Plane.NONE, None, None, ""
 
 
 def kernel_config(host: Host) -> Reading:

@@ -70,7 +70,7 @@ def judge(host: Host) -> Finding:
             partition_text,
             _allowed(snapshot),
             _unread(snapshot, now) if runtime is Plane.UNREAD else "",
-            ("the next boot: " + boot.reason) if later is None else "",
+            ("the next boot: " + boot.reason) if later is None else _unresolved(later),
             "what makes the partition again at boot is not known" if mode == "partition" else "",
         ),
         evidence=evidence(
@@ -96,14 +96,29 @@ def _running(snapshot: Snapshot) -> _Isolation:
 
 def _arguments(text: str) -> _Isolation:
     """Return what a command line isolates; of several isolcpus lists the kernel keeps the first."""
-    domain = EMPTY
+    domain: Optional[CpuSet] = EMPTY
+    nohz, callbacks = _named(text, "nohz_full"), _named(text, "rcu_nocbs")
     for value in cmdline.values(text, "isolcpus")[:1]:
         try:
             flags, cpus = cmdline.isolcpus(value)
         except InputError:
+            domain = None
             continue
         domain = cpus if "domain" in flags else EMPTY
-    return _Isolation(domain, cmdline.cpus(text, "nohz_full"), cmdline.cpus(text, "rcu_nocbs"))
+        if "nohz" in flags and nohz is not None:
+            nohz = nohz | cpus
+    return _Isolation(domain, nohz, callbacks)
+
+
+def _named(text: str, key: str) -> Optional[CpuSet]:
+    """Return the CPUs that a key names; None for a list such as "all" or "1-N", which the kernel alone resolves."""
+    found = EMPTY
+    for value in cmdline.values(text, key):
+        try:
+            found = found | parse_list(value)
+        except InputError:
+            return None
+    return found
 
 
 def _partitions(snapshot: Snapshot) -> tuple[CpuSet, str]:
@@ -168,6 +183,10 @@ def _unread(snapshot: Snapshot, now: _Isolation) -> str:
     names = [name for name, cpus in (("isolated", now.domain), ("nohz_full", now.nohz)) if cpus is None]
     readings = [snapshot.read(f"{CPU}/{name}") for name in names] or [snapshot.directory(_CGROUP)]
     return "; ".join(reading.why() for reading in readings)
+
+
+def _unresolved(later: _Isolation) -> str:
+    return "the next boot: a list of CPUs in words that only the kernel resolves" if None in later else ""
 
 
 def _remedy(mode: str) -> str:

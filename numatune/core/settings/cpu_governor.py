@@ -13,7 +13,7 @@ from ..parsers import cmdline, shell, tmpfiles
 from ..sources import Directory, File
 from ..status import Plane, combine, outcome
 from ..topology import CPU
-from .common import KERNEL_CONFIG, evidence, group, kernel_config, sentence, summary
+from .common import KERNEL_CONFIG, evidence, group, kernel_config, sentence, summary, written_at_boot
 
 _FILES = ("scaling_governor", "scaling_driver", "energy_performance_preference")
 # (unit, environment file, variable, expression that takes the governor from its value)
@@ -125,22 +125,11 @@ def _persisted(host: Host, serving: CpuSet, expected: str) -> tuple[Plane, Optio
             match = re.search(expression, found[0]) if found else None
             if found and match:
                 return (Plane.RIGHT if match[1] == expected else Plane.WRONG), match[1], found[1], ""
-    chosen = None
-    for folder in reversed(tmpfiles.DIRECTORIES):
-        for path in snapshot.below(folder):
-            for write in tmpfiles.writes(path, snapshot.read(path).text):
-                if all(_reaches(write, cpu) for cpu in serving):
-                    chosen = write
-    if chosen:
-        return (Plane.RIGHT if chosen.value == expected else Plane.WRONG), chosen.value, chosen.where, ""
-    unread = [reading for reading in map(snapshot.directory, tmpfiles.DIRECTORIES) if reading.unread]
-    if unread:
-        return Plane.UNREAD, None, None, unread[0].why()
-    return Plane.NONE, None, None, ""
-
-
-def _reaches(write: tmpfiles.Write, cpu: int) -> bool:
-    return any(write.covers(f"{CPU}/{base}/scaling_governor") for base in (f"cpu{cpu}/cpufreq", f"cpufreq/policy{cpu}"))
+    targets = {
+        cpu: tuple(f"{CPU}/{base}/scaling_governor" for base in (f"cpu{cpu}/cpufreq", f"cpufreq/policy{cpu}"))
+        for cpu in serving
+    }
+    return written_at_boot(snapshot, targets, lambda value: value == expected)
 
 
 def _next_boot(host: Host, expected: str) -> tuple[Plane, Optional[str], str]:

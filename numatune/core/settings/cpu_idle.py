@@ -6,12 +6,12 @@ from itertools import count
 from typing import NamedTuple, Optional
 
 from ..host import Host, Option, Setting
-from ..model import Finding, Line, Reading, Severity, Snapshot, Status
-from ..parsers import cmdline, tmpfiles
+from ..model import Finding, Line, Reading, Severity, Snapshot, State, Status
+from ..parsers import cmdline
 from ..sources import Command, File
 from ..status import Plane, combine, outcome
 from ..topology import CPU
-from .common import evidence, group, sentence, summary
+from .common import evidence, group, sentence, summary, written_at_boot
 
 _STATE = ("name", "latency", "disable")
 _QOS = "power/pm_qos_resume_latency_us"
@@ -160,19 +160,12 @@ def _dma_latency(snapshot: Snapshot) -> Optional[int]:
 
 
 def _persisted(host: Host, cap: int) -> tuple[Plane, Optional[str], Optional[Line], str]:
-    snapshot, serving = host.snapshot, host.roles.serving
-    chosen = None
-    for folder in reversed(tmpfiles.DIRECTORIES):
-        for path in snapshot.below(folder):
-            for write in tmpfiles.writes(path, snapshot.read(path).text):
-                if serving and all(write.covers(f"{CPU}/cpu{cpu}/{_QOS}") for cpu in serving):
-                    chosen = write
-    if chosen:
-        limit = _limit(Reading("", snapshot.read("/").state, chosen.value))
-        plane = Plane.WRONG if limit is None or limit > cap else Plane.RIGHT
-        return plane, chosen.value, chosen.where, ""
-    unread = [reading for reading in map(snapshot.directory, tmpfiles.DIRECTORIES) if reading.unread]
-    return (Plane.UNREAD, None, None, unread[0].why()) if unread else (Plane.NONE, None, None, "")
+    def capped(value: str) -> bool:
+        limit = _limit(Reading("", State.PRESENT, value))
+        return limit is not None and limit <= cap
+
+    targets = {cpu: (f"{CPU}/cpu{cpu}/{_QOS}",) for cpu in host.roles.serving}
+    return written_at_boot(host.snapshot, targets, capped)
 
 
 def _next_boot(host: Host, cap: int) -> tuple[Plane, Optional[str], str]:

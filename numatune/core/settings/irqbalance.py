@@ -82,7 +82,8 @@ def _persisted(host: Host, unit: agents.Unit) -> tuple[Plane, Optional[str], Opt
     if reading.unread:
         return Plane.UNREAD, None, None
     banned = _banned(host.snapshot, path, reading.text)
-    found = shell.variable(path, reading.text, _MASK) or shell.variable(path, reading.text, _LIST)
+    mask = shell.variable(path, reading.text, _MASK)
+    found = mask if mask and mask[0] else shell.variable(path, reading.text, _LIST)
     where = found[1] if found else None
     if banned is None:
         return Plane.UNREAD, None, where

@@ -1,8 +1,8 @@
 """Weights made from a seed, byte for byte the same on every host, in any order of tensors.
 
-Each tensor has its own PCG64 stream, keyed by the SHA-256 of "seed/name". Raw 64-bit words are split into halves of 32
-bits, the upper 24 bits of each become a signed integer that float32 holds exactly, and one float32 multiplication scales it.
-No library function that could differ from host to host (log, sqrt of an array, a ziggurat table) takes part.
+Each tensor has its own PCG64 stream, keyed by the SHA-256 of "seed/name". Raw 64-bit words are split into halves,
+the upper 24 bits of each half become a signed integer that float32 holds exactly, and one float32 multiplication
+scales it. No function that could differ from host to host (log, an array's sqrt, a ziggurat table) takes part.
 """
 
 from __future__ import annotations

@@ -14,6 +14,10 @@ LEVEL = 0.05
 EQUIVALENT_SHARE = 0.25
 """Unchanged means: the share of blocks with a spike moved by less than a quarter of what it was, or than the limit."""
 
+NOTABLE_RATIO = 1.05
+"""A p99 that moved by less than this factor did not move. Where spikes have few distinct heights, the p99s of both
+sides fall on the same one, and the difference of the medians alone would pass the permutation test."""
+
 MOST_ITERATIONS = 1_000_000
 
 ELIMINATED, REDUCED, UNCHANGED, WORSE = "eliminated", "reduced", "unchanged", "worse"
@@ -58,6 +62,14 @@ class Shift:
     p_fell: float
     p_rose: float
 
+    def fell(self, level: float) -> bool:
+        """Whether the p99 fell, by a notable amount and not by chance."""
+        return self.ratio <= 1.0 / NOTABLE_RATIO and self.p_fell <= level
+
+    def rose(self, level: float) -> bool:
+        """Whether the p99 rose, by a notable amount and not by chance."""
+        return self.ratio >= NOTABLE_RATIO and self.p_rose <= level
+
 
 @dataclass(frozen=True)
 class Decision:
@@ -77,9 +89,9 @@ def decide(before: Side, after: Side, shift: Shift | None, limit: float) -> Deci
     interval = blocks.difference_interval(before.counts, after.counts)
     # The limit as a share of blocks: at that rate, so many blocks would hold a spike.
     margin = max(limit / 1000.0 * after.iterations / after.blocks, EQUIVALENT_SHARE * before.held / before.blocks)
-    tests = 1 if shift is None else 2
-    fell = p_fewer * tests <= LEVEL or (shift is not None and shift.p_fell * tests <= LEVEL)
-    rose = p_more * tests <= LEVEL or (shift is not None and shift.p_rose * tests <= LEVEL)
+    level = LEVEL if shift is None else LEVEL / 2
+    fell = p_fewer <= level or (shift is not None and shift.fell(level))
+    rose = p_more <= level or (shift is not None and shift.rose(level))
     within = after.upper_per_1000 <= limit
     if within and before.upper_per_1000 <= limit:
         verdict = CLEAN

@@ -1,0 +1,255 @@
+"""The recorder's parts on made-up input: CPU lists, thread places, counters, validity, locks, Python 3.9 syntax."""
+
+from __future__ import annotations
+
+import ast
+import mmap
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+from numatune.bench import counters, cpus, host, locks, perf, pinning, validity
+from numatune.bench.counters import Counters
+from numatune.bench.engine import affinity_groups
+from numatune.bench.errors import INVALID_RUN, BenchError
+from numatune.bench.pinning import ThreadPlace
+
+PACKAGE = Path(__file__).parents[2] / "numatune/bench"
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.glob("*.py")), ids=lambda path: path.name)
+def test_the_recorder_is_python_3_9(path: Path) -> None:
+    ast.parse(path.read_text("utf-8"), feature_version=(3, 9))
+
+
+@pytest.mark.parametrize(
+    ("text", "listed"),
+    [("0-3,8", [0, 1, 2, 3, 8]), ("", []), ("5", [5]), ("2,0-1", [0, 1, 2]), (" 0-1\n", [0, 1]), ("1,1", [1])],
+)
+def test_a_cpu_list_is_read(text: str, listed: list[int]) -> None:
+    assert cpus.parse_cpu_list(text) == listed
+
+
+@pytest.mark.parametrize("text", ["a", "3-1", "1-", "-1", "0-99999999", "1.5", "0x3"])
+def test_what_is_no_cpu_list_is_refused(text: str) -> None:
+    with pytest.raises(BenchError, match="is not a list of CPUs"):
+        cpus.parse_cpu_list(text)
+
+
+@pytest.mark.parametrize(("listed", "text"), [([0, 1, 2, 8], "0-2,8"), ([], ""), ([4], "4"), ([3, 1], "1,3")])
+def test_a_cpu_list_is_written(listed: list[int], text: str) -> None:
+    assert cpus.format_cpu_list(listed) == text
+
+
+@pytest.fixture
+def two_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Eight cores with two threads each: cores 0-3 on node 0, 4-7 on node 1, siblings n and n+8."""
+    monkeypatch.setattr(cpus, "allowed_cpus", lambda: list(range(16)))
+    monkeypatch.setattr(cpus, "node_of_cpus", lambda: {cpu: cpu % 8 // 4 for cpu in range(16)})
+    monkeypatch.setattr(
+        cpus, "_read", lambda path: f"{int(path.split('/cpu')[2].split('/')[0]) % 8},{(cpu_of(path) % 8) + 8}"
+    )
+
+
+def cpu_of(path: str) -> int:
+    return int(path.split("/cpu")[2].split("/")[0])
+
+
+@pytest.mark.usefixtures("two_nodes")
+class TestChoice:
+    """Which CPUs get a thread."""
+
+    def test_auto_is_one_thread_per_core_of_one_node(self) -> None:
+        assert cpus.choose_cpus(None) == [0, 1, 2, 3]
+
+    def test_auto_takes_the_node_with_the_most_serving_cores(self) -> None:
+        assert cpus.choose_cpus(None, [1, 4, 5, 6, 12]) == [4, 5, 6]
+
+    def test_more_threads_spill_to_the_other_node(self) -> None:
+        assert cpus.choose_cpus(5) == [0, 1, 2, 3, 4]
+
+    def test_thread_siblings_stay_idle(self) -> None:
+        with pytest.raises(BenchError, match=r"--threads 9: there are 8 free cores for it \(CPUs 0-7\)"):
+            cpus.choose_cpus(9)
+
+    def test_of_two_siblings_asked_for_one_is_used(self) -> None:
+        assert cpus.choose_cpus(None, [3, 11]) == [3]
+
+    def test_a_cpu_outside_the_process_affinity_is_refused(self) -> None:
+        with pytest.raises(BenchError, match="CPU 40 cannot be used here"):
+            cpus.choose_cpus(None, [0, 40])
+
+    @pytest.mark.parametrize("threads", [0, -2])
+    def test_no_thread_is_refused(self, threads: int) -> None:
+        with pytest.raises(BenchError, match="at least one thread"):
+            cpus.choose_cpus(threads)
+
+    def test_no_cpu_is_refused(self) -> None:
+        with pytest.raises(BenchError, match="no CPU"):
+            cpus.choose_cpus(None, [])
+
+
+def test_the_engine_counts_cpus_from_one_and_leaves_out_the_caller() -> None:
+    assert affinity_groups([4, 5, 9]) == "6;10"
+    assert affinity_groups([4]) == ""
+
+
+def place(role: str, wanted: str, allowed: str) -> ThreadPlace:
+    return ThreadPlace(1, role, "x", wanted, allowed)
+
+
+def test_a_thread_off_its_cpu_is_named() -> None:
+    good = [place("caller", "0", "0"), place("helper", "", "0-3"), place("worker", "1", "1")]
+    assert pinning.complaints(good, 2) == []
+    assert pinning.complaints(good, 3) == ["the engine has 2 threads, not 3"]
+    astray = [place("caller", "0", "0"), place("worker", "one of 1", "0-3")]
+    assert pinning.complaints(astray, 2) == ["worker 1 may run on 0-3, not on one of 1"]
+
+
+def test_a_worker_that_was_not_pinned_is_seen() -> None:
+    """A real thread that may run anywhere stands in for an engine that ignored its affinity."""
+    stop, ids = threading.Event(), []
+    began = threading.Event()
+
+    def work() -> None:
+        ids.append(threading.get_native_id())
+        began.set()
+        stop.wait()
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    began.wait()
+    try:
+        free = sorted(os.sched_getaffinity(0))
+        with pinning.idle_helper() as helper, pinning.pinned_caller(free[0]):
+            places = pinning.observe_threads([free[0], 60_000], {ids[0]}, helper)
+        assert places[0].role == "caller"
+        assert places[0].allowed == str(free[0])
+        assert len(pinning.complaints(places, 2)) == 1
+        assert os.sched_getaffinity(0) == set(free)
+    finally:
+        stop.set()
+        worker.join()
+
+
+def test_counters_give_one_delta_per_iteration() -> None:
+    taken = Counters(8)
+    try:
+        taken.probe()
+        taken.watch([threading.get_native_id()])
+        taken.read()
+        for _ in range(8):
+            with mmap.mmap(-1, 200 * mmap.PAGESIZE) as fresh:
+                for page in range(200):
+                    fresh[page * mmap.PAGESIZE] = 1  # a page's first touch is a minor fault
+            taken.read()
+        deltas = taken.deltas()
+    finally:
+        taken.close()
+    assert all(len(values) == 8 for values in deltas.values())
+    assert {*counters.USAGE} <= {*deltas}
+    assert sum(value or 0 for value in deltas["minor_faults"]) >= 100
+    assert all(cost > 0 for cost in taken.costs())
+    known = {*deltas, *taken.unavailable}
+    assert known == {*counters.USAGE, counters.MIGRATIONS, *counters.SCHEDSTAT}
+
+
+def test_counters_that_are_read_by_blocks_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(counters, "THREADS_READ_EACH_TIME", 1)
+    monkeypatch.setattr(perf, "open_migrations", lambda: (-1, "not permitted"))
+    taken = Counters(7)
+    try:
+        taken.watch([threading.get_native_id()] * 3)
+        for _ in range(8):
+            taken.read()
+        deltas = taken.deltas()
+    finally:
+        taken.close()
+    if "run_delay_ns" in taken.unavailable:
+        pytest.skip(taken.unavailable["run_delay_ns"])
+    assert [value is None for value in deltas["run_delay_ns"]] == [True, True, False, True, True, False, True]
+    assert taken.strides["run_delay_ns"] == 3
+    assert taken.unavailable == {"cpu_migrations": "not permitted"}
+    assert "cpu_migrations" not in deltas
+
+
+def test_a_thread_without_schedstat_makes_the_counter_unavailable() -> None:
+    taken = Counters(1)
+    try:
+        taken.watch([threading.get_native_id(), 2**22 + 1])
+        taken.read()
+        taken.read()
+        assert "run_delay_ns" not in taken.deltas()
+    finally:
+        taken.close()
+    assert "No such file" in taken.unavailable["run_delay_ns"]
+
+
+def test_a_free_host_may_start() -> None:
+    assert validity.judge_start({0: 0.05, 1: 0.2}, 0.1) == []
+
+
+def test_a_busy_cpu_marks_the_run() -> None:
+    events = validity.judge_start({0: 0.05, 1: 0.6}, 0.5)
+    assert [event["event"] for event in events] == ["oversubscribed"]
+    assert "CPU 1 busy up to 60%" in events[0]["detail"]
+
+
+def test_a_host_with_no_room_is_refused() -> None:
+    with pytest.raises(BenchError, match="not started") as caught:
+        validity.judge_start({0: 0.99, 1: 1.0}, 3.5)
+    assert caught.value.code == INVALID_RUN
+
+
+def growth(steal: float = 0.0, ticks: int = 0, throttles: int | None = None) -> dict[str, object]:
+    return {"steal_share": steal, "cpu_jiffies": {"steal": ticks}, "thermal_throttles": throttles}
+
+
+@pytest.mark.parametrize(
+    ("grown", "clocks", "names"),
+    [
+        (growth(), ("tsc", "tsc"), []),
+        (growth(0.02, 40), ("tsc", "tsc"), ["steal"]),
+        (growth(0.02, 1), ("tsc", "tsc"), []),  # one tick of a short run
+        (growth(throttles=0), ("tsc", "tsc"), []),
+        (growth(throttles=3), ("tsc", "tsc"), ["throttled"]),
+        (growth(), ("tsc", "hpet"), ["clock_changed"]),
+    ],
+)
+def test_what_makes_a_run_invalid(grown: dict[str, object], clocks: tuple[str, str], names: list[str]) -> None:
+    assert [event["event"] for event in validity.judge_run(grown, *clocks)] == names
+
+
+def test_growth_of_the_hosts_counts() -> None:
+    before = {
+        "cpu_times": {0: {"user": 10, "idle": 90, "steal": 0}},
+        "interrupts": 5,
+        "thermal_throttles": None,
+        "vmstat": {"numa_hint_faults": 1},
+        "cgroup_throttled": 0,
+    }
+    after = {
+        "cpu_times": {0: {"user": 100, "idle": 98, "steal": 2}},
+        "interrupts": 25,
+        "thermal_throttles": None,
+        "vmstat": {"numa_hint_faults": 8},
+        "cgroup_throttled": 3,
+    }
+    grown = host.growth(before, after)
+    assert grown["steal_share"] == pytest.approx(0.02)
+    assert (grown["interrupts"], grown["thermal_throttles"], grown["cgroup_throttled"]) == (20, None, 3)
+    assert grown["vmstat"] == {"numa_hint_faults": 7}
+
+
+@pytest.mark.parametrize(
+    ("python", "engine"), [((3, 9), "1.19.2"), ((3, 10), "1.23.2"), ((3, 11), "1.32.0"), ((3, 13), "1.32.0")]
+)
+def test_each_python_has_its_engine(python: tuple[int, int], engine: str) -> None:
+    assert locks.lock_for(python)["onnxruntime"] == engine
+    assert f"onnxruntime=={engine}" in locks.requirements(python)
+
+
+def test_an_older_python_has_none() -> None:
+    assert locks.lock_for((3, 8)) == {}

@@ -1,0 +1,240 @@
+"""Every verdict can be reached, every refusal is made, and chance alone seldom gives one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from verdict.made import launch, save
+
+from numatune.cli import main
+from numatune.verdict.comparison import compare
+from numatune.verdict.decision import Side, decide, iterations_that_decide
+from numatune.verdict.errors import VerdictError
+from numatune.verdict.run import Run
+
+SPIKY = range(5, 1000, 40)  # 25 per 1,000
+
+
+def launches(count: int, spikes: Any = (), start: int = 0, **options: Any) -> list[Run]:
+    return [launch(1000, spikes, seed=start + index, **options) for index in range(count)]
+
+
+def test_eliminated() -> None:
+    found = compare(launches(3, SPIKY), launches(3, start=10))
+    assert found.verdict == "eliminated"
+    assert found.after.upper_per_1000 <= 1.0
+    assert found.decision.p_fewer < 1e-6
+    assert found.would_decide is None
+
+
+def test_eliminated_with_one_launch_a_side() -> None:
+    found = compare(launches(1, SPIKY), launches(1, start=10))
+    assert found.verdict == "eliminated"
+    assert any("only one launch a side" in remark for remark in found.remarks)
+
+
+def test_reduced() -> None:
+    found = compare(launches(3, range(5, 1000, 20)), launches(3, range(5, 1000, 80), start=10))
+    assert found.verdict == "reduced"
+    assert found.after.upper_per_1000 > 3
+    assert found.would_decide is None  # 12 per 1,000 never come within 3
+
+
+def test_reduced_for_want_of_samples_says_how_many() -> None:
+    after = [launch(500, seed=9)]
+    found = compare(launches(1, SPIKY), after)
+    assert found.verdict == "reduced"
+    assert found.would_decide is not None
+    assert 1000 <= found.would_decide <= 1200
+
+
+def test_unchanged() -> None:
+    before = launches(6, range(5, 1000, 25))
+    after = launches(6, range(7, 1000, 25), start=10)
+    assert compare(before, after).verdict == "unchanged"
+
+
+def test_worse() -> None:
+    assert compare(launches(3), launches(3, SPIKY, start=10)).verdict == "worse"
+
+
+def test_clean() -> None:
+    found = compare(launches(1), launches(1, start=10))
+    assert found.verdict == "clean"
+
+
+def test_inconclusive_says_how_many_iterations_would_decide() -> None:
+    found = compare(launches(1, [100, 500, 800]), launches(1, start=10))
+    assert found.verdict == "inconclusive"
+    assert found.would_decide is not None
+    assert 1000 < found.would_decide < 5000
+
+
+def test_a_few_iterations_are_never_clean() -> None:
+    found = compare([launch(100, seed=1)], [launch(100, seed=2)])
+    assert found.verdict == "inconclusive"
+    assert found.shift is None  # no p99 from 100 samples
+    assert found.would_decide is not None
+    assert 900 <= found.would_decide <= 1200
+
+
+def test_invalid() -> None:
+    event = {"event": "steal", "detail": "the hypervisor took 4.0% of the CPUs' time (limit 1 %)"}
+    found = compare(launches(1, SPIKY), launches(1, start=10, events=[event]))
+    assert found.verdict == "invalid"
+    assert "4.0%" in found.invalid[0]
+
+
+def test_a_higher_limit_turns_reduced_into_eliminated() -> None:
+    before, after = launches(3, range(5, 1000, 20)), launches(3, range(5, 1000, 250), start=10)
+    assert compare(before, after).verdict == "reduced"
+    assert compare(before, after, 10).verdict == "eliminated"
+
+
+def test_a_noisy_before_does_not_hide_its_own_spikes() -> None:
+    """Its own spread would put the threshold at 1.4; that of the quiet side puts it at 1.1."""
+    noisy = [launch(1000, SPIKY, noise=0.05, factor=1.3, seed=1)]
+    found = compare(noisy, launches(1, start=10))
+    assert found.quieter == "after"
+    assert found.threshold == pytest.approx(1.10)
+    assert found.verdict == "eliminated"
+
+
+def test_a_slower_median_is_no_spike() -> None:
+    found = compare(launches(1, median=130e6), launches(1, start=10))
+    assert found.verdict == "clean"
+
+
+def test_one_long_burst_is_one_event() -> None:
+    """Fifty slow inferences in a row are no evidence of fifty spikes: on iterations Fisher's p would be 1e-15."""
+    found = compare(launches(1, range(400, 450)), launches(1, start=10))
+    assert found.block > 100
+    assert found.verdict == "inconclusive"
+
+
+def test_longer_spikes_of_the_same_number_are_worse() -> None:
+    before, after = launches(2, SPIKY, factor=1.2), launches(2, SPIKY, start=10, factor=2.5)
+    found = compare(before, after)
+    assert found.shift is not None
+    assert found.shift.p_rose < 0.01
+    assert found.verdict == "worse"
+
+
+def test_chance_alone_seldom_gives_a_verdict() -> None:
+    """The same process on both sides, clustered spikes: at most the level of 5 % a side, with room for luck."""
+    generator = np.random.default_rng(4)
+    wrong = 0
+    for trial in range(40):
+        sides = []
+        for side in range(2):
+            starts = np.flatnonzero(generator.random(1000) < 0.012)
+            spikes = sorted({min(999, start + step) for start in starts for step in range(3)})
+            sides.append([launch(1000, spikes, seed=2 * trial + side)])
+        wrong += compare(*sides).verdict in ("eliminated", "reduced", "worse")
+    assert wrong <= 8
+
+
+@pytest.mark.parametrize(
+    ("change", "name"),
+    [
+        ({"model__name": "resnet50"}, "model"),
+        ({"model__size": 64}, "size"),
+        ({"model__weights_sha256": "other"}, "weights hash"),
+        ({"precision": "int8"}, "precision"),
+        ({"threads": 1}, "threads"),
+        ({"machine": "b"}, "machine"),
+        ({"engine__version": "1.19.2"}, "engine version"),
+        ({"numpy": "2.0.2"}, "numpy"),
+        ({"memory_policy": "bind"}, "memory policy"),
+    ],
+)
+def test_runs_that_differ_are_refused(change: dict[str, Any], name: str) -> None:
+    with pytest.raises(VerdictError, match=f"differ in {name} "):
+        compare(launches(1), launches(1, start=1, **change))
+
+
+def test_one_launch_given_twice_is_refused() -> None:
+    run = launch(1000)
+    with pytest.raises(VerdictError, match="the same launch"):
+        compare([run], [run])
+
+
+def test_a_result_that_does_not_say_what_it_ran_is_refused() -> None:
+    run = launch(1000)
+    bare = Run(run.path, run.latency, {}, {}, started="x")
+    with pytest.raises(VerdictError, match="does not say its model"):
+        compare([bare], [run])
+
+
+@pytest.mark.parametrize("limit", [0.0, -1.0, 1000.0, float("nan")])
+def test_a_limit_that_is_none_is_refused(limit: float) -> None:
+    with pytest.raises(VerdictError, match="--max-spikes-per-1000"):
+        compare(launches(1), launches(1, start=1), limit)
+
+
+def test_turns_and_changes_are_remarked() -> None:
+    first, second, third, fourth = (launch(1000, seed=index, kernel=f"6.{index % 2}") for index in range(4))
+    remarks = compare([first, third], [second, fourth]).remarks
+    assert not any("one after the other" in remark for remark in remarks)
+    assert any("kernel differed: 6.0, 6.1" in remark for remark in remarks)
+    assert any("one after the other" in remark for remark in compare([first, second], [third, fourth]).remarks)
+
+
+def test_tests_that_disagree_decide_nothing() -> None:
+    from numatune.verdict.decision import Shift
+
+    before, after = Side(1000, 25, 25, 100), Side(1000, 4, 4, 100)
+    assert decide(before, after, Shift(0.8, 0.01, 0.99), 3).verdict == "reduced"
+    assert decide(before, after, Shift(1.8, 0.99, 0.001), 3).verdict == "inconclusive"
+
+
+def test_the_estimate_leads_to_a_verdict() -> None:
+    before, after = Side(1000, 4, 4, 100), Side(1000, 1, 1, 100)
+    wanted = iterations_that_decide(before, after, 3)
+    assert wanted is not None
+    assert decide(before.scaled(wanted / 1000), after.scaled(wanted / 1000), None, 3).verdict != "inconclusive"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "code", "verdict"),
+    [
+        ({"spikes": SPIKY}, {}, 0, "eliminated"),
+        ({}, {}, 0, "clean"),
+        ({"spikes": range(5, 1000, 20)}, {"spikes": range(5, 1000, 80)}, 1, "reduced"),
+        ({}, {"spikes": SPIKY}, 1, "worse"),
+        ({"spikes": [5]}, {}, 3, "inconclusive"),
+        ({"spikes": SPIKY}, {"events": [{"event": "steal", "detail": "x"}]}, 3, "invalid"),
+    ],
+)
+def test_exit_codes(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    before: dict[str, Any],
+    after: dict[str, Any],
+    code: int,
+    verdict: str,
+) -> None:
+    files = [save(tmp_path, "b.json", seed=1, **before), save(tmp_path, "a.json", seed=2, **after)]
+    words = ["compare", "--before", files[0], "--after", files[1]]
+    assert main(words) == code
+    assert capsys.readouterr().out.startswith(f"{verdict}: ")
+    assert main([*words, "--format", "json"]) == code
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["schema"] == "numatune/compare/1"
+    assert printed["verdict"] == verdict
+    assert printed["before"]["launches"][0]["file"] == files[0]
+
+
+def test_mixtures_and_damage_end_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    good = save(tmp_path, "a.json")
+    other = save(tmp_path, "b.json", threads=8)
+    (tmp_path / "c.json").write_text("{")
+    for bad in (other, str(tmp_path / "c.json"), str(tmp_path / "none.json")):
+        assert main(["compare", "--before", good, "--after", bad]) == 2
+        out, err = capsys.readouterr()
+        assert out == ""
+        assert len(err.splitlines()) == 1

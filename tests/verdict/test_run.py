@@ -1,0 +1,141 @@
+"""Figures of one run, what came with its spikes, and files that are no result."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from verdict.made import launch, result
+
+from numatune.verdict import blocks, statistics
+from numatune.verdict.company import find_company, list_spikes
+from numatune.verdict.errors import VerdictError
+from numatune.verdict.run import load_run, parse_run
+
+
+def test_a_spike_is_ten_percent_above_the_median_at_least() -> None:
+    quiet = launch(1000, [10], factor=1.09, noise=0.001)
+    assert statistics.spike_indices(quiet) == []
+    assert statistics.spike_indices(launch(1000, [10], factor=1.11, noise=0.001)) == [10]
+
+
+def test_a_noisy_run_has_a_higher_threshold() -> None:
+    noisy = launch(1000, noise=0.05)
+    deviation = statistics.deviation(noisy.relative)
+    assert statistics.summarise(noisy).threshold == pytest.approx(1 + 6 * deviation)
+    assert statistics.summarise(noisy).threshold > 1.15
+
+
+def test_summary() -> None:
+    summary = statistics.summarise(launch(1000, range(0, 1000, 50), factor=2.0, noise=0.0))
+    assert (summary.iterations, summary.spikes, summary.spikes_per_1000) == (1000, 20, 20.0)
+    assert summary.p50_ms == pytest.approx(100.0)
+    assert summary.max_over_p50 == pytest.approx(2.0)
+    assert summary.excess_share == pytest.approx(20 * 100 / (980 * 100 + 20 * 200))
+
+
+def faults(iterations: int, bursts: dict[int, int]) -> list[int]:
+    return [bursts.get(index, index % 3) for index in range(iterations)]
+
+
+def test_the_counter_that_rises_with_the_spikes_is_named() -> None:
+    places = list(range(30, 990, 120))
+    columns = {
+        "minor_faults": faults(1000, dict.fromkeys(places, 20_000)),
+        "voluntary_switches": faults(1000, {}),
+        "involuntary_switches": faults(1000, {7: 40, 900: 50}),  # rises, but elsewhere
+    }
+    run = launch(1000, places, counters=columns)
+    company = find_company(run, statistics.spike_indices(run))
+    assert [one.counter for one in company] == ["minor_faults"]
+    assert (company[0].with_spikes, company[0].elsewhere, company[0].typical) == (8, 0, 20_000)
+    spikes = list_spikes(run, statistics.spike_indices(run))
+    assert [spike.iteration for spike in spikes] == places
+    assert [(rise.counter, rise.value, rise.usual) for rise in spikes[0].rises] == [("minor_faults", 20_000, 1)]
+
+
+def test_a_counter_that_rises_everywhere_is_no_company() -> None:
+    places = list(range(30, 990, 120))
+    bursts = dict.fromkeys([*places[:4], *range(1, 1000, 3)], 20_000)
+    run = launch(1000, places, counters={"minor_faults": faults(1000, bursts)})
+    assert find_company(run, places) == []
+
+
+def test_a_counter_that_was_read_now_and_then() -> None:
+    moves = [None if (index + 1) % 16 else 0 for index in range(1000)]
+    moves[31] = 4
+    run = launch(1000, [31], counters={"cpu_migrations": moves})
+    assert [rise.counter for rise in list_spikes(run, [31])[0].rises] == ["cpu_migrations"]
+
+
+def test_no_spike_no_company() -> None:
+    assert find_company(launch(100), []) == []
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "is not JSON"),
+        ('{"schema": "numatune/bench/1", "latency_ns": [1,', "cut short"),
+        ("[1, 2]", 'no "schema"'),
+        ('{"schema": "numatune/audit/1"}', "has schema 'numatune/audit/1'"),
+        ('{"schema": "numatune/bench/1"}', "latency_ns must be a list"),
+        (json.dumps({**result(10), "latency_ns": []}), "positive numbers"),
+        (json.dumps({**result(10), "latency_ns": ["1"] * 10}), "list of numbers"),
+        (json.dumps({**result(10), "latency_ns": [1, None, 3]}), "positive numbers"),
+        (json.dumps({**result(10), "latency_ns": [0] * 10}), "positive numbers"),
+        (json.dumps({**result(10), "counters": {"minor_faults": [1]}}), "has 1 entries, not 10"),
+        (json.dumps({**result(10), "environment": None}), "environment"),
+        (json.dumps({**result(10), "invalidating_events": ["x"]}), "must hold objects"),
+        ("[" * 100_000, "is not JSON"),
+    ],
+)
+def test_a_file_that_is_no_result(tmp_path: Path, content: str, message: str) -> None:
+    path = tmp_path / "run.json"
+    path.write_text(content)
+    with pytest.raises(VerdictError) as caught:
+        load_run(str(path))
+    assert message in str(caught.value)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(VerdictError, match="No such file"):
+        load_run(str(tmp_path / "none.json"))
+    (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(VerdictError, match="not text"):
+        load_run(str(tmp_path / "binary"))
+
+
+def test_a_result_of_the_recorder_is_read() -> None:
+    run = parse_run(result(12, [3]), "x")
+    assert run.latency.shape == (12,)
+    assert run.relative[3] == pytest.approx(1.5, rel=0.02)
+
+
+def test_blocks_cover_every_iteration_once() -> None:
+    for size in (1, 9, 10, 19, 20, 1003):
+        pieces = blocks.cut(size, 10)
+        assert [i for piece in pieces for i in range(size)[piece]] == list(range(size))
+        assert all(piece.stop - piece.start >= min(10, size) for piece in pieces)
+
+
+def test_clustered_spikes_make_longer_blocks() -> None:
+    alone, burst = np.zeros(1000, dtype=bool), np.zeros(1000, dtype=bool)
+    alone[::97] = True
+    burst[400:450] = True
+    assert blocks.block_length([alone]) == blocks.SHORTEST_BLOCK
+    assert blocks.block_length([alone, burst]) > 100
+    assert blocks.block_length([np.zeros(1000, dtype=bool)]) == blocks.SHORTEST_BLOCK
+
+
+def test_bounds_known_from_the_literature() -> None:
+    assert blocks.upper_bound(0, 299) == pytest.approx(0.00997, abs=2e-5)  # 1 - 0.05 ** (1 / 299)
+    assert blocks.upper_bound(0, 2995) < 0.001
+    assert blocks.upper_bound(5, 5) == 1.0
+    low, high = blocks.difference_interval((56, 70), (48, 80), confidence=0.95)
+    assert (-high, -low) == pytest.approx((0.0524, 0.3339), abs=2e-4)  # Newcombe 1998, table II, method 10
+    assert blocks.fewer_p((6, 100), (0, 100)) == pytest.approx(0.01446, abs=2e-4)

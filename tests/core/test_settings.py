@@ -92,6 +92,15 @@ NUMA = {
         "/etc/sysctl.conf line 1 sets 1 where procps applies it last",
         files={"etc/sysctl.conf": off("1"), "run/systemd/system/x": ""},
     ),
+    "ok, a pattern does not reach a named key": Case(
+        "ok", made={"sysctl": {"10.conf": off(), "90.conf": "kernel.numa_* = 1\n"}}
+    ),
+    "lost, by a pattern": Case("lost_at_reboot", made={"sysctl": {"90.conf": "kernel.numa_* = 1\n"}}),
+    "lost, a named key beats a pattern": Case(
+        "lost_at_reboot",
+        "10.conf line 1 sets 1",
+        made={"sysctl": {"10.conf": off("1"), "90.conf": "kernel.numa_* = 0\n"}},
+    ),
     "wrong": Case("wrong", "unmaps pages", made={"numa_balancing": "1", "sysctl": {}}),
     "wrong, tiering": Case("wrong", made={"numa_balancing": "2", "sysctl": {}}),
     "wrong, both bits": Case("wrong", made={"numa_balancing": "3", "sysctl": {}}),
@@ -170,6 +179,7 @@ PLANS = {
     "file alone": (Case("", made={"sysctl": {}}), [DROP_IN], []),
     "an earlier file is outsorted": (Case("", made={"sysctl": {"50.conf": off("1")}}), [DROP_IN], []),
     "a later file wins": (Case("", made={"sysctl": {LATER: off("1")}}), [], [f"/etc/sysctl.d/{LATER}"]),
+    "a later pattern loses": (Case("", made={"sysctl": {LATER: "kernel.numa_* = 1\n"}}), [DROP_IN], []),
     "a modified later file": (
         Case("", made={"numa_balancing": "1", "sysctl": {"99-zz-numatune.conf": off(), LATER: "# mine\n" + off("1")}}),
         [],

@@ -19,6 +19,7 @@ class Assignment:
 
     value: str
     where: Line
+    pattern: bool = False
 
 
 def assignments(path: str, text: str, key: str) -> list[Assignment]:
@@ -33,8 +34,10 @@ def assignments(path: str, text: str, key: str) -> list[Assignment]:
         if not word or word[0] in "#;" or "=" not in word:
             continue
         name, _, value = word.partition("=")
-        if _matches(name.strip().removeprefix("-").strip(), key):
-            found.append(Assignment(value.strip(), Line(path, number, word)))
+        written = name.strip().removeprefix("-").strip()
+        if _matches(written, key):
+            pattern = any(sign in written for sign in "*?[")
+            found.append(Assignment(value.strip(), Line(path, number, word), pattern))
     return found
 
 

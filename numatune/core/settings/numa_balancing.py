@@ -33,6 +33,8 @@ class _Persisted:
         self.unread = [reading for reading in map(snapshot.directory, sysctl.DIRECTORIES[:-1]) if reading.unread]
         # `sysctl --system` of procps reads /etc/sysctl.conf after everything; systemd reads it only as 99-sysctl.conf.
         self.found = self._assignments(host, order)
+        # A pattern, wherever it stands, does not reach a key that a line names in full.
+        self.found = [item for item in self.found if not item.pattern] or self.found
         last = self._assignments(host, [_CONF])
         self.other_order = ""
         systemd = snapshot.directory(_SYSTEMD).present
@@ -224,7 +226,7 @@ def _conflict(host: Host, persisted: _Persisted) -> Optional[Conflict]:
         message = f"{DROP_IN} exists and is not numatune's: move it away, then run again"
         return Conflict("numa_balancing", DROP_IN, 1, first, message)
     winner = persisted.winner
-    if winner is None or sysctl.integer(winner.value) == 0:
+    if winner is None or winner.pattern or sysctl.integer(winner.value) == 0:
         return None
     where = winner.where
     name = where.path.rpartition("/")[2]

@@ -18,6 +18,10 @@ def shape(*cores: str, nodes: tuple[str, ...] | None = None) -> Topology:
     return Topology(online, sets, None, found)
 
 
+def cpus(text: str | None) -> CpuSet | None:
+    return None if text is None else parse_list(text)
+
+
 SMT = shape("0,4", "1,5", "2,6", "3,7", nodes=("0-1,4-5", "2-3,6-7"))
 FLAT = shape("0", "1", "2", "3")
 DEFAULTS = {
@@ -57,7 +61,7 @@ ASKED = [
 
 @pytest.mark.parametrize(("serving", "housekeeping", "serves", "keeps"), ASKED)
 def test_roles_as_asked_for(serving: str | None, housekeeping: str | None, serves: str, keeps: str) -> None:
-    roles = assign(SMT, serving and parse_list(serving), housekeeping and parse_list(housekeeping))
+    roles = assign(SMT, cpus(serving), cpus(housekeeping))
     assert (str(roles.serving), str(roles.housekeeping)) == (serves, keeps)
 
 
@@ -76,8 +80,4 @@ REFUSED = {
 @pytest.mark.parametrize(("serving", "housekeeping", "message"), REFUSED.values(), ids=REFUSED)
 def test_what_cannot_be_is_refused(serving: str | None, housekeeping: str | None, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        assign(
-            SMT,
-            None if serving is None else parse_list(serving),
-            None if housekeeping is None else parse_list(housekeeping),
-        )
+        assign(SMT, cpus(serving), cpus(housekeeping))

@@ -148,7 +148,10 @@ def test_an_sosreports_own_listing_gives_the_running_value() -> None:
 @pytest.mark.parametrize("name", ["hwloc-nvidia-dgx-gb10", "hotsos-openstack-sosreport"])
 def test_a_folder_and_its_archive_are_judged_alike(name: str, tmp_path: Path) -> None:
     with tarfile.open(HOSTS / f"{name}.tar.gz") as archive:
-        archive.extractall(tmp_path, filter="fully_trusted")
+        # Before 3.11.4 (Debian 12 has 3.11.2) there are no filters; these archives are the project's own.
+        archive.extractall(
+            tmp_path, **({"filter": "fully_trusted"} if hasattr(tarfile, "fully_trusted_filter") else {})
+        )
     assert judge(from_root(tmp_path), PROFILE, TODAY).as_dict() == report(name).as_dict()
 
 

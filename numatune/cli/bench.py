@@ -94,13 +94,16 @@ def _request(args: argparse.Namespace) -> Any:
 
 def serving_cpus() -> list[int] | None:
     """The CPUs that serve on this host by its topology; None is every CPU that this process may run on."""
+    from ..bench.cpus import allowed_cpus
     from ..core.host import Host
     from ..core.profile import builtin
     from ..core.snapshot import parse_stream
     from ..transport import local
 
     roles = Host(parse_stream(local.stream()), builtin("inference-latency")).roles
-    return list(roles.serving) if roles.split else None
+    # taskset or a container may leave this process only some of them, or none.
+    usable = sorted(set(roles.serving) & set(allowed_cpus()))
+    return usable if roles.split and usable else None
 
 
 def _threads(word: str) -> int | None:

@@ -22,7 +22,8 @@ class _Idle(NamedTuple):
 
     name: str
     latency: int
-    disabled: bool
+    disabled: Optional[bool]
+    """None where its `disable` file is not there."""
 
     @property
     def polls(self) -> bool:
@@ -105,7 +106,8 @@ def _parsed(texts: list[Optional[str]]) -> list[_Idle]:
     for latency, name, disable in zip(texts[::3], texts[1::3], texts[2::3]):
         if latency is None or name is None or not latency.strip().isdigit():
             break
-        found.append(_Idle(name.strip(), int(latency), (disable or "0").strip() not in ("0", "")))
+        off = None if disable is None else disable.strip() not in ("0", "")
+        found.append(_Idle(name.strip(), int(latency), off))
     return found
 
 
@@ -141,8 +143,9 @@ def _deepest(snapshot: Snapshot, cpu: int, states: list[_Idle], holder: Optional
     allowed = [state for state in states if not state.disabled and (limit is None or state.latency <= limit)]
     # The first state stays even when it is above the limit: a CPU has to idle somehow.
     deepest = max(allowed or states[:1], key=lambda state: state.latency)
-    # A request that could not be read can only make it shallower, so it matters where it is too deep.
-    return None if deepest.latency > cap and reading.unread else deepest
+    # What could not be read can only make it shallower, so it matters where it is too deep.
+    gap = reading.unread or (deepest.disabled is None and not snapshot.complete)
+    return None if deepest.latency > cap and gap else deepest
 
 
 def _limit(reading: Reading) -> Optional[int]:

@@ -33,7 +33,7 @@ def judge(host: Host) -> Finding:
         why = roles.note if not roles.serving else f"{roles.note}; there is no CPU to move interrupts to"
         status = Status.NOT_APPLICABLE if roles.serving else Status.UNKNOWN
         return Finding("irq_affinity", status, Severity.WARNING, reason=why)
-    irqs = _irqs(snapshot)
+    irqs = _irqs(snapshot, roles.serving)
     if not irqs:
         reading = snapshot.directory(_IRQ)
         why = reading.why() if reading.unread else f"{_IRQ} shows no interrupt"
@@ -77,7 +77,7 @@ def judge(host: Host) -> Finding:
     )
 
 
-def _irqs(snapshot: Snapshot) -> list[_Irq]:
+def _irqs(snapshot: Snapshot, serving: CpuSet) -> list[_Irq]:
     """Return every IRQ with its delivered CPUs (None unread) and its action ("" has none, None not known)."""
     listed = interrupts.actions(snapshot.read(_NAMES).text)
     known = snapshot.read(_NAMES).present
@@ -85,7 +85,7 @@ def _irqs(snapshot: Snapshot) -> list[_Irq]:
     found = []
     for number in sorted(_numbers(snapshot)):
         base = f"{_IRQ}/{number}"
-        text = snapshot.files.get(f"{base}/effective_affinity_list")
+        effective = text = snapshot.files.get(f"{base}/effective_affinity_list")
         # An IRQ that is not started has an empty effective list; older kernels have none at all.
         if not (text and text.strip()):
             text = snapshot.files.get(f"{base}/smp_affinity_list")
@@ -94,6 +94,9 @@ def _irqs(snapshot: Snapshot) -> list[_Irq]:
             if text not in parsed:
                 parsed[text] = _cpus(text)
             cpus = parsed[text]
+        # A captured tree without the effective list: the mask asked for leaves it open which of its CPUs it is.
+        if effective is None and not snapshot.complete and cpus and cpus & serving and cpus - serving:
+            cpus = None
         action = snapshot.files.get(f"/sys/kernel/irq/{number}/actions")
         if action is not None:
             action = action.strip()

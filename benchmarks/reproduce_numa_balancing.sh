@@ -66,6 +66,7 @@ round=0
 for value in 0 1 0; do
     round=$((round + 1))
     result=$folder/$round-numa_balancing-$value.json
+    rm -f "$result"
     printf '%s\n' "$value" >"$knob"
     [ "$(cat "$knob")" = "$value" ] || die "kernel.numa_balancing did not take the value $value"
     printf 'reproduce: run %s of 3, kernel.numa_balancing %s\n' "$round" "$value" >&2
@@ -80,6 +81,7 @@ sys.exit(main())' bench --iterations "$iterations" "$@" -o "$result" >"$folder/$
     child=
     # 3 is a run that its own checks mark, because the machine was busy: it is in the table with its mark.
     case $code in 0 | 3) ;; *) die "the benchmark ended with $code" ;; esac
+    [ -s "$result" ] || die "the benchmark made no result; its message is above"
 done
 
 PYTHONPATH=$root "$python" - "$folder" <<'PYTHON'

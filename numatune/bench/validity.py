@@ -20,7 +20,7 @@ LOOK_SECONDS = 0.3
 BUSY_SHARE = 0.25
 """A CPU that others keep busier than this is not free for a pinned, spinning thread: the run is marked."""
 
-CLEARLY_BUSY_SHARE, CLEARLY_RUNNING = 0.90, 2.0
+CLEARLY_BUSY_SHARE, CLEARLY_RUNNING = 0.90, 4.0
 """Refused outright: every CPU for the run is this busy, and this many tasks per online CPU run or wait."""
 
 STEAL_SHARE, STEAL_TICKS = 0.01, 5

@@ -199,7 +199,7 @@ def test_a_busy_cpu_marks_the_run() -> None:
 
 def test_a_host_with_no_room_is_refused() -> None:
     with pytest.raises(BenchError, match="not started") as caught:
-        validity.judge_start({0: 0.99, 1: 1.0}, 3.5)
+        validity.judge_start({0: 0.99, 1: 1.0}, 4.5)
     assert caught.value.code == INVALID_RUN
 
 

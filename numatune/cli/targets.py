@@ -83,10 +83,10 @@ def profile(word: str) -> Profile:
         mapping = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise CliError(f"{path}: {error.strerror}; give a profile's name or a YAML file") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f" line {mark.line + 1}" if mark else ""
-        raise CliError(f"{path}{where}: not YAML: {getattr(error, 'problem', None) or 'not text'}") from None
+        raise CliError(f"{path}{where}: not YAML: {getattr(error, 'problem', None) or error}") from None
     try:
         return from_mapping({} if mapping is None else mapping)
     except Exception as error:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Optional
 
 from .model import Line, Reading, Snapshot
 from .parsers import bls, grub
+from .parsers.numbers import natural
 from .sources import Directory, File, Source
 
 _GRUB = ("/boot/grub", "/boot/grub2")
 _BLS = ("/boot/loader/entries", "/boot/efi/loader/entries", "/efi/loader/entries")
+_LOADER = ("/boot/loader/loader.conf", "/boot/efi/loader/loader.conf", "/efi/loader/loader.conf")
 _OTHER = {
     "/boot/firmware/cmdline.txt": "the Raspberry Pi's firmware",
     "/boot/extlinux/extlinux.conf": "extlinux",
@@ -20,11 +23,12 @@ _OTHER = {
 
 SOURCES: tuple[Source, ...] = (
     *(File(f"{folder}/{name}") for folder in _GRUB for name in ("grub.cfg", "grubenv")),
+    File("/boot/efi/EFI/*/grub.cfg"),
+    File("/boot/efi/EFI/*/grubenv"),
+    Directory("/boot/efi/EFI/Linux"),
     *(File(f"{folder}/*.conf") for folder in _BLS),
     *(Directory(folder) for folder in (*_GRUB, *_BLS, "/boot")),
-    File("/boot/loader/loader.conf"),
-    File("/boot/efi/loader/loader.conf"),
-    File("/efi/loader/loader.conf"),
+    *(File(path) for path in _LOADER),
     *(File(path) for path in list(_OTHER)[:2]),
     Directory("/ostree/deploy"),
 )
@@ -45,13 +49,21 @@ def next_boot(snapshot: Snapshot) -> NextBoot:
     GRUB 2 (its own menu or BLS entries) and systemd-boot's entries are understood; anything else is not known,
     and the reason says what was found.
     """
-    for folder in _GRUB:
+    loader = next((path for path in _LOADER if snapshot.read(path).present), "")
+    for folder in (*_GRUB, *_efi_folders(snapshot)):
         config = snapshot.read(f"{folder}/grub.cfg")
         if config.present:
+            if loader and "blscfg" not in config.text:
+                return NextBoot(
+                    None, reason=f"both {config.path} and {loader} are here: which loader starts is not known"
+                )
             return _from_grub(snapshot, folder, config)
         if config.unread and snapshot.directory(folder).present:
             return NextBoot(None, reason=config.why())
     found = _entries(snapshot)
+    if found and not loader:
+        where = found[0].options.path.rpartition("/")[0]
+        return NextBoot(None, reason=f"boot entries under {where}, but the loader's own configuration was not found")
     if found:
         return _from_loader(snapshot, found)
     for path, name in _OTHER.items():
@@ -62,6 +74,17 @@ def next_boot(snapshot: Snapshot) -> NextBoot:
         if reading.unread:
             return NextBoot(None, reason=reading.why())
     return NextBoot(None, reason="no boot loader's configuration on this host: its kernel is started from outside")
+
+
+def _efi_folders(snapshot: Snapshot) -> list[str]:
+    """Return the folders of the EFI partition that hold a whole GRUB menu, not a stub that leads to /boot."""
+    found = []
+    for folder in snapshot.configuration:
+        if folder.startswith("/boot/efi/EFI/"):
+            text = snapshot.read(f"{folder}/grub.cfg").text
+            if "menuentry " in text or "blscfg" in text:
+                found.append(folder)
+    return sorted(found)
 
 
 def _from_grub(snapshot: Snapshot, folder: str, config: Reading) -> NextBoot:
@@ -80,13 +103,16 @@ def _from_grub(snapshot: Snapshot, folder: str, config: Reading) -> NextBoot:
     entry = grub.pick(grub.entries(config.path, config.text), name)
     if entry is None or entry.linux is None:
         return NextBoot(None, reason=f"{config.path} has no entry {name!r} with a kernel line")
+    if entry.unclear:
+        return NextBoot(None, entry.linux, f"{config.path}: the entry {entry.title!r} has more than one kernel line")
     return _expanded(grub.arguments(entry.linux), entry.linux, env)
 
 
 def _from_bls(found: list[bls.Entry], name: str, env: dict[str, str]) -> NextBoot:
     chosen = None
-    if name.isdigit():
-        chosen = found[int(name)] if int(name) < len(found) else None
+    index = natural(name)
+    if index is not None:
+        chosen = found[index] if index < len(found) else None
     else:
         chosen = next((entry for entry in found if name in (entry.ident, entry.title)), None)
     chosen = chosen or found[0]
@@ -104,7 +130,9 @@ def _expanded(text: str, where: Line, env: dict[str, str]) -> NextBoot:
 
 def _from_loader(snapshot: Snapshot, found: list[bls.Entry]) -> NextBoot:
     pattern = ""
-    for path in ("/boot/loader/loader.conf", "/boot/efi/loader/loader.conf", "/efi/loader/loader.conf"):
+    if snapshot.directory("/boot/efi/EFI/Linux").present:
+        return NextBoot(None, reason="/boot/efi/EFI/Linux may hold unified kernel images, which come first")
+    for path in _LOADER:
         reading = snapshot.read(path)
         if reading.present:
             words = (line.split(None, 1) for line in reading.text.splitlines())
@@ -114,8 +142,9 @@ def _from_loader(snapshot: Snapshot, found: list[bls.Entry]) -> NextBoot:
         return NextBoot(None, reason=f"the default entry is {pattern}, which the firmware's variables hold")
     pattern = pattern.removesuffix(".conf")
     for entry in found:
-        if not pattern or fnmatchcase(entry.ident, pattern):
-            return NextBoot(entry.options.text, entry.options)
+        # "+0-3" is systemd-boot's count of tries left and failed: none left is not booted while others are.
+        if not re.search(r"\+0(-\d+)?$", entry.ident) and (not pattern or fnmatchcase(entry.ident, pattern)):
+            return _expanded(entry.options.text, entry.options, {})
     return NextBoot(None, reason=f"no entry matches loader.conf's default {pattern!r}")
 
 

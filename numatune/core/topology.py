@@ -14,6 +14,7 @@ from typing import Callable, Optional
 from .cpuset import EMPTY, CpuSet, parse_list, parse_mask
 from .errors import InputError
 from .model import Snapshot
+from .parsers.numbers import natural
 from .sources import Directory, Extract, File, Source
 
 CPU = "/sys/devices/system/cpu"
@@ -92,8 +93,9 @@ def read(snapshot: Snapshot) -> Topology:
 def _numbered(snapshot: Snapshot, prefix: str) -> CpuSet:
     bits, size = 0, len(prefix)
     for path in snapshot.dirs:
-        if path.startswith(prefix) and path[size:].isdigit():
-            bits |= 1 << int(path[size:])
+        if path.startswith(prefix) and len(path) <= size + 5:
+            number = natural(path[size:])
+            bits |= 0 if number is None else 1 << number
     return CpuSet(bits)
 
 
@@ -187,14 +189,14 @@ def _node_links(snapshot: Snapshot) -> dict[int, CpuSet]:
     return found
 
 
-_LINK = re.compile(rf"{CPU}/cpu(\d+)/node(\d+)|{NODE}/node(\d+)/cpu(\d+)")
+_LINK = re.compile(rf"{CPU}/cpu([0-9]{{1,5}})/node([0-9]{{1,5}})|{NODE}/node([0-9]{{1,5}})/cpu([0-9]{{1,5}})")
 
 
 def _memory(snapshot: Snapshot, path: str) -> Optional[int]:
     for line in snapshot.read(path).text.splitlines():
         words = line.split()
-        if "MemTotal:" in words and words[-1] == "kB" and words[-2].isdigit():
-            return int(words[-2])
+        if "MemTotal:" in words and words[-1] == "kB":
+            return natural(words[-2])
     return None
 
 

@@ -67,7 +67,7 @@ KNOWN = {
         "root=x ro numa_balancing=disable ",
         f"{ENTRIES}/i.conf:2",
     ),
-    "systemd-boot": Case(TWO, "ro new", f"{ENTRIES}/id-5.10.conf:4"),
+    "systemd-boot": Case({LOADER: "timeout 3\n", **TWO}, "ro new", f"{ENTRIES}/id-5.10.conf:4"),
     "systemd-boot default": Case(
         {LOADER: "timeout 3\ndefault id-5.9.conf\n", **TWO}, "ro old", f"{ENTRIES}/id-5.9.conf:4"
     ),
@@ -76,6 +76,19 @@ KNOWN = {
     ),
 }
 NOT_KNOWN = {
+    "entries of no known loader": Case(TWO, reason="the loader's own configuration was not found"),
+    "two loaders": Case({GRUB: MENU.replace("DEFAULT", "0"), LOADER: "timeout 3\n", **TWO}, reason="both /boot"),
+    "an entry on one line": Case(
+        {GRUB: "set default=0\nmenuentry 'a' { linux /vmlinuz ro isolcpus=2 }\nmenuentry 'b' {\n linux /v ro\n}\n"},
+        reason="no entry '0' with a kernel line",
+    ),
+    "two kernel lines": Case(
+        {GRUB: "menuentry 'a' {\n if x\n linux /v ro a\n else\n linux /v ro b\n fi\n}\n"},
+        reason="more than one kernel line",
+    ),
+    "kernelopts, systemd-boot": Case(
+        {LOADER: "timeout 3\n", f"{ENTRIES}/i.conf": "options $kernelopts\n"}, reason="uses $kernelopts"
+    ),
     "no kernel line": Case({GRUB: MENU.replace("DEFAULT", "2")}, reason="no entry '2' with a kernel line"),
     "empty menu": Case({GRUB: "set timeout=3\n"}, reason="no entry '0'"),
     "kernelopts nowhere": Case(

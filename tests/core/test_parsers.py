@@ -6,6 +6,7 @@ import pytest
 
 from numatune.core.errors import InputError
 from numatune.core.parsers import bls, cmdline, grub, interrupts, shell, sysctl, tmpfiles
+from numatune.core.parsers.numbers import c_integer, natural
 
 TOKENS = [
     ("ro quiet\n", ["ro", "quiet"]),
@@ -337,3 +338,38 @@ MANAGED = [
 @pytest.mark.parametrize(("action", "wanted"), MANAGED)
 def test_interrupts_that_look_managed(action: str, wanted: bool) -> None:
     assert interrupts.looks_managed(action) is wanted
+
+
+NATURALS = {"0": 0, " 12\n": 12, "": None, "-1": None, "+1": None, "²": None, "٣": None, "9" * 19: None, "1_0": None}
+C_INTEGERS = {"0": 0, "-3": -3, "0x10": 16, "010": 8, "08": None, "0b1": None, "0_0": None, "1e3": None, "": None}
+
+
+@pytest.mark.parametrize("text", NATURALS)
+def test_natural(text: str) -> None:
+    assert natural(text) == NATURALS[text]
+
+
+@pytest.mark.parametrize("text", C_INTEGERS)
+def test_c_integer(text: str) -> None:
+    assert c_integer(text) == C_INTEGERS[text]
+
+
+# A pattern's signs do not reach over a separator, and "-key" keeps patterns off.
+REACHES = {
+    "kernel.numa_* = 0": True,
+    "kernel/numa_* = 0": True,
+    "kernel.numa_balanc?ng = 0": True,
+    "kernel* = 0": False,
+    "* = 0": False,
+    "*.* = 0": True,
+}
+
+
+@pytest.mark.parametrize("line", REACHES)
+def test_sysctl_patterns_stay_within_a_component(line: str) -> None:
+    assert bool(sysctl.assignments("/a", line, "kernel.numa_balancing")) is REACHES[line]
+
+
+def test_sysctl_exclusion() -> None:
+    assert sysctl.excludes("a = 1\n-kernel.numa_balancing\n", "kernel.numa_balancing")
+    assert not sysctl.excludes("-kernel.numa_balancing = 1\n", "kernel.numa_balancing")

@@ -288,6 +288,12 @@ GOVERNORS = {
         "not_applicable", "no cpufreq driver", files={f"{CPU}/cpu{cpu}/cpufreq": None for cpu in range(8)}
     ),
 }
+# tmpfiles.d comes too early for a driver that is a module, so only a driver that is built in proves what it writes.
+for _name in ("persisted", "housekeeping is slow", "the vendor's file is hidden", "policies", "line by line"):
+    _case = GOVERNORS[f"ok, {_name}"]
+    GOVERNORS[f"ok, {_name}"] = replace(_case, made={**_case.made, "driver": "intel_pstate"})
+    GOVERNORS[f"the driver is a module, {_name}"] = replace(_case, status="unknown", words="loads later")
+GOVERNORS["pending"] = replace(GOVERNORS["pending"], made={**GOVERNORS["pending"].made, "driver": "intel_pstate"})
 
 
 @pytest.mark.parametrize("case", GOVERNORS.values(), ids=GOVERNORS)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Optional
 
 from ..model import Line
+from .numbers import natural
 
 _TITLE = re.compile(r"^\s*(menuentry|submenu)\s+(?:'((?:[^']|'\\'')*)'|\"([^\"]*)\"|(\S+))")
 _ID = re.compile(r"(?:--id|\$\{?menuentry_id_option\}?)\s+(?:'([^']*)'|\"([^\"]*)\"|([^\s{]+))")
@@ -24,6 +25,8 @@ class Entry:
     linux: Optional[Line] = None
     children: list[Entry] = field(default_factory=list)
     submenu: bool = False
+    unclear: bool = False
+    """More than one kernel line: which one runs depends on a condition."""
 
 
 def environment(text: str) -> dict[str, str]:
@@ -46,6 +49,12 @@ def entries(path: str, text: str) -> list[Entry]:
         if not words or words.startswith("#"):
             continue
         title = _TITLE.match(line)
+        if title and "{" in words and not words.endswith("{"):
+            # All on one line: it counts for the numbering, and its kernel line is not known.
+            (stack[-1][1].children if stack else top).append(
+                Entry(title[2] or title[3] or title[4] or "", _ident(line))
+            )
+            continue
         if title and words.endswith("{"):
             entry = Entry(title[2] or title[3] or title[4] or "", _ident(line), submenu=title[1] == "submenu")
             (stack[-1][1].children if stack else top).append(entry)
@@ -53,8 +62,9 @@ def entries(path: str, text: str) -> list[Entry]:
             stack.append((depth, entry))
             continue
         kernel = _LINUX.match(line)
-        if kernel and stack and stack[-1][1].linux is None:
-            stack[-1][1].linux = Line(path, number, words)
+        if kernel and stack:
+            stack[-1][1].unclear = stack[-1][1].linux is not None
+            stack[-1][1].linux = stack[-1][1].linux or Line(path, number, words)
         # Functions and nested blocks open braces too; "${name}" opens none at a line's end.
         if words.endswith("{"):
             depth += 1
@@ -109,8 +119,9 @@ def pick(menu: list[Entry], name: str) -> Optional[Entry]:
 
 
 def _find(level: list[Entry], name: str) -> Optional[Entry]:
-    if name.isdigit():
-        return level[int(name)] if int(name) < len(level) else None
+    index = natural(name)
+    if index is not None:
+        return level[index] if index < len(level) else None
     for entry in level:
         if name in (entry.ident, entry.title):
             return entry
@@ -120,7 +131,7 @@ def _find(level: list[Entry], name: str) -> Optional[Entry]:
 def arguments(linux: Line) -> str:
     """Return the kernel arguments of a `linux` line, without the command and the image."""
     match = _LINUX.match(linux.text)
-    return match[2].strip() if match else ""
+    return re.split(r"(?:^|\s)#", match[2], maxsplit=1)[0].strip() if match else ""
 
 
 def expand(text: str, env: Mapping[str, str]) -> tuple[str, list[str]]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from .numbers import natural
+
 # Multi-queue block and network drivers ask the kernel to spread these; /proc refuses to move them (EIO).
 _MANAGED = re.compile(
     r"nvme\d+q[1-9]\d*|virtio\d+-(?:req|request)\.\d+|megasas\d+-msix[1-9]\d*|mpt\dsas\d+-msix[1-9]\d*"
@@ -15,8 +17,9 @@ def actions(text: str) -> dict[int, str]:
     found = {}
     for line in text.splitlines():
         number, sign, rest = line.strip().partition(":")
-        if sign and number.isdigit():
-            found[int(number)] = rest.strip()
+        parsed = natural(number) if sign else None
+        if parsed is not None:
+            found[parsed] = rest.strip()
     return found
 
 

@@ -8,9 +8,13 @@ from fnmatch import fnmatchcase
 from typing import Optional
 
 from ..model import Line
+from .numbers import c_integer
 
 DIRECTORIES = ("/etc/sysctl.d", "/run/sysctl.d", "/usr/local/lib/sysctl.d", "/usr/lib/sysctl.d", "/lib/sysctl.d")
 """In falling priority: a file in an earlier one hides a file of the same name in a later one."""
+
+PERSISTENT = tuple(folder for folder in DIRECTORIES if not folder.startswith("/run/"))
+"""Those that are still there after a reboot."""
 
 
 @dataclass(frozen=True)
@@ -41,10 +45,17 @@ def assignments(path: str, text: str, key: str) -> list[Assignment]:
     return found
 
 
+def excludes(text: str, key: str) -> bool:
+    """Return whether a file keeps patterns off a key: a line "-key" that assigns nothing (sysctl.d(5))."""
+    return any(line.strip() in (f"-{key}", f"-{key.replace('.', '/')}") for line in text.splitlines())
+
+
 def _matches(name: str, key: str) -> bool:
     # Whichever separator comes first is the separator; the other one is then a literal.
     dotted = name.replace("/", ".") if _first_is_slash(name) else name
-    return dotted == key or (any(sign in dotted for sign in "*?[") and fnmatchcase(key, dotted))
+    # Patterns match paths under /proc/sys: none of their signs reaches over a separator.
+    parts, wanted = dotted.split("."), key.split(".")
+    return len(parts) == len(wanted) and all(map(fnmatchcase, wanted, parts))
 
 
 def _first_is_slash(name: str) -> bool:
@@ -73,10 +84,7 @@ def integer(value: str) -> Optional[int]:
     proc_dointvec reads the first word and ignores what follows white space, so "0 # off" is 0.
     """
     words = value.split()
-    try:
-        return int(words[0], 0) if words else None
-    except ValueError:
-        return None
+    return c_integer(words[0]) if words else None
 
 
 def listing(text: str, key: str) -> Optional[str]:

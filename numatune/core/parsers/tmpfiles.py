@@ -8,7 +8,8 @@ from fnmatch import fnmatchcase
 
 from ..model import Line
 
-DIRECTORIES = ("/etc/tmpfiles.d", "/run/tmpfiles.d", "/usr/local/lib/tmpfiles.d", "/usr/lib/tmpfiles.d")
+DIRECTORIES = ("/etc/tmpfiles.d", "/usr/local/lib/tmpfiles.d", "/usr/lib/tmpfiles.d")
+"""Without /run/tmpfiles.d, which a reboot empties."""
 
 
 @dataclass(frozen=True)

@@ -50,7 +50,8 @@ def judge(host: Host) -> Finding:
     later = None if boot.arguments is None else _arguments(boot.arguments)
     runtime = _plane(mode, now, partition, serving)
     groups = snapshot.directory(_CGROUP)
-    if runtime is Plane.RIGHT and mode == "none" and groups.unread:
+    whole = snapshot.complete or snapshot.read(f"{_CGROUP}/cpuset.cpus.isolated").present
+    if runtime is Plane.RIGHT and mode == "none" and (groups.unread or not whole):
         runtime = Plane.UNREAD
     if mode == "partition":
         # A partition made at runtime is gone after a reboot; what makes it again is not judged yet.
@@ -135,7 +136,8 @@ def _partitions(snapshot: Snapshot) -> tuple[CpuSet, str]:
             notes.append(f"cpuset partition {name}: {kind}")
         elif kind == "isolated":
             isolated = isolated | (_list(snapshot, path.removesuffix("partition") + "effective") or EMPTY)
-    return isolated, sentence(*notes)
+    # Newer kernels sum them up at the root, remote partitions of any depth included.
+    return isolated | (_list(snapshot, f"{_CGROUP}/cpuset.cpus.isolated") or EMPTY), sentence(*notes)
 
 
 def _allowed(snapshot: Snapshot) -> str:
@@ -222,9 +224,10 @@ CORE_ISOLATION = Setting(
         File(f"{CPU}/isolated"),
         File(f"{CPU}/nohz_full"),
         Directory(_CGROUP),
+        File(f"{_CGROUP}/cpuset.cpus.isolated"),
         *(
             File(f"{_CGROUP}/{depth}cpuset.cpus.{name}")
-            for depth in ("*/", "*/*/")
+            for depth in ("*/", "*/*/", "*/*/*/", "*/*/*/*/")
             for name in ("partition", "effective")
         ),
         Command("slices", f"limit systemctl show -p Id -p AllowedCPUs {_SLICES}", needs="systemctl"),

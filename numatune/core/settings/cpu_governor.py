@@ -23,6 +23,8 @@ _SERVICES = (
     ("cpufrequtils.service", "/etc/default/cpufrequtils", "GOVERNOR", r"(\w+)"),
 )
 _AGENTS = ("tuned.service", "power-profiles-daemon.service", "tuned-ppd.service")
+_BUILT_IN = {"intel_pstate", "intel_cpufreq", "amd-pstate", "amd-pstate-epp"}
+"""Drivers that no kernel builds as a module, so that they are there before tmpfiles.d is applied."""
 _OWN_SCALING = ("intel_pstate", "amd-pstate-epp")
 
 
@@ -129,7 +131,13 @@ def _persisted(host: Host, serving: CpuSet, expected: str) -> tuple[Plane, Optio
         cpu: tuple(f"{CPU}/{base}/scaling_governor" for base in (f"cpu{cpu}/cpufreq", f"cpufreq/policy{cpu}"))
         for cpu in serving
     }
-    return written_at_boot(snapshot, targets, lambda value: value == expected)
+    plane, value, line, unknown = written_at_boot(snapshot, targets, lambda value: value == expected)
+    drivers = {snapshot.files.get(f"{CPU}/cpu{cpu}/cpufreq/scaling_driver", "").strip() for cpu in serving}
+    if plane is Plane.RIGHT and not drivers <= _BUILT_IN:
+        # Seen in a guest: systemd-tmpfiles ran before the driver's module, matched nothing, and said nothing.
+        late = ", ".join(sorted(drivers - _BUILT_IN)) or "not known"
+        return Plane.UNREAD, value, line, f"tmpfiles.d writes it, but lost where the driver ({late}) loads later"
+    return plane, value, line, unknown
 
 
 def _next_boot(host: Host, expected: str) -> tuple[Plane, Optional[str], str]:

@@ -8,6 +8,7 @@ from typing import NamedTuple, Optional
 from ..host import Host, Option, Setting
 from ..model import Finding, Line, Reading, Severity, Snapshot, State, Status
 from ..parsers import cmdline
+from ..parsers.numbers import natural
 from ..sources import Command, File
 from ..status import Plane, combine, outcome
 from ..topology import CPU
@@ -85,12 +86,18 @@ def judge(host: Host) -> Finding:
 
 
 def _states(snapshot: Snapshot, cpu: int, alike: dict[tuple[Optional[str], ...], list[_Idle]]) -> list[_Idle]:
-    """Return a CPU's idle states, shallowest first; `alike` keeps those of CPUs whose files read the same."""
+    """Return a CPU's idle states, shallowest first, none when one of them could not be read whole.
+
+    `alike` keeps those of CPUs whose files read the same.
+    """
     texts: list[Optional[str]] = []
     for index in count():
         base = f"{CPU}/cpu{cpu}/cpuidle/state{index}/"
         latency = snapshot.files.get(base + "latency")
         if latency is None:
+            after = f"{CPU}/cpu{cpu}/cpuidle/state{index + 1}/latency"
+            if base + "name" in snapshot.files or after in snapshot.files:
+                return []
             break
         texts += [latency, snapshot.files.get(base + "name"), snapshot.files.get(base + "disable")]
     key = tuple(texts)
@@ -101,13 +108,14 @@ def _states(snapshot: Snapshot, cpu: int, alike: dict[tuple[Optional[str], ...],
 
 
 def _parsed(texts: list[Optional[str]]) -> list[_Idle]:
-    """Parse latency, name and disable in turn; a state that lacks latency or name ends the list."""
+    """Parse latency, name and disable in turn; none when a state cannot be told, for it may be the deepest."""
     found: list[_Idle] = []
     for latency, name, disable in zip(texts[::3], texts[1::3], texts[2::3]):
-        if latency is None or name is None or not latency.strip().isdigit():
-            break
+        exit_latency = None if latency is None else natural(latency)
+        if exit_latency is None or name is None:
+            return []
         off = None if disable is None else disable.strip() not in ("0", "")
-        found.append(_Idle(name.strip(), int(latency), off))
+        found.append(_Idle(name.strip(), exit_latency, off))
     return found
 
 
@@ -153,13 +161,14 @@ def _limit(reading: Reading) -> Optional[int]:
     if word == "n/a":  # no idle state may have any latency
         return 0
     # "0" is "no constraint" (kernel, sysfs-devices-power).
-    return int(word) if word.isdigit() and word != "0" else None
+    return natural(word) or None
 
 
 def _dma_latency(snapshot: Snapshot) -> Optional[int]:
     """Return the host-wide request in µs, None where nobody holds one (2,000 s is the kernel's "none")."""
     word = snapshot.command("cpu_dma_latency").text.strip()
-    return int(word) if word.isdigit() and int(word) < 1_000_000 else None
+    value = natural(word)
+    return value if value is not None and value < 1_000_000 else None
 
 
 def _persisted(host: Host, cap: int) -> tuple[Plane, Optional[str], Optional[Line], str]:

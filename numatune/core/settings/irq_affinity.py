@@ -10,6 +10,7 @@ from ..errors import InputError
 from ..host import Host, Setting
 from ..model import Finding, Severity, Snapshot, Status, ValueGroup
 from ..parsers import cmdline, interrupts
+from ..parsers.numbers import natural
 from ..sources import Directory, Extract, File
 from ..status import Plane, combine
 from . import irqbalance
@@ -111,8 +112,9 @@ def _numbers(snapshot: Snapshot) -> set[int]:
     for path in snapshot.dirs:
         if path.startswith("/proc/irq/"):
             word = path[10:]
-            if word.isdigit():
-                found.add(int(word))
+            number = natural(word) if len(word) <= 6 else None
+            if number is not None:
+                found.add(number)
     return found
 
 

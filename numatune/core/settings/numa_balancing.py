@@ -28,13 +28,15 @@ class _Persisted:
 
     def __init__(self, host: Host) -> None:
         snapshot = host.snapshot
-        paths = [path for folder in sysctl.DIRECTORIES for path in snapshot.below(folder)]
+        paths = [path for folder in sysctl.PERSISTENT for path in snapshot.below(folder)]
         order = sysctl.files_in_order(paths)
-        self.unread = [reading for reading in map(snapshot.directory, sysctl.DIRECTORIES[:-1]) if reading.unread]
+        self.unread = [reading for reading in map(snapshot.directory, sysctl.PERSISTENT[:-1]) if reading.unread]
         # `sysctl --system` of procps reads /etc/sysctl.conf after everything; systemd reads it only as 99-sysctl.conf.
+        self.excluded = False
         self.found = self._assignments(host, order)
         # A pattern, wherever it stands, does not reach a key that a line names in full.
-        self.found = [item for item in self.found if not item.pattern] or self.found
+        named = [item for item in self.found if not item.pattern]
+        self.found = named if named or self.excluded else self.found
         last = self._assignments(host, [_CONF])
         self.other_order = ""
         systemd = snapshot.directory(_SYSTEMD).present
@@ -57,6 +59,7 @@ class _Persisted:
             reading = host.snapshot.read(path)
             if reading.present:
                 found.extend(sysctl.assignments(path, reading.text, KEY))
+                self.excluded |= path != _CONF and sysctl.excludes(reading.text, KEY)
             elif reading.unread and path != _CONF:
                 self.unread.append(reading)
         return found
@@ -134,6 +137,12 @@ def _next_boot(host: Host) -> tuple[Plane, Optional[str], str]:
     boot = host.next_boot
     if boot.arguments is None:
         return Plane.UNREAD, None, boot.reason
+    # The kernel applies sysctl.KEY= arguments just before it starts init, so they come after its own switch.
+    early = cmdline.last(boot.arguments, f"sysctl.{KEY}") or cmdline.last(
+        boot.arguments, f"sysctl.{KEY.replace('.', '/')}"
+    )
+    if early is not None and sysctl.integer(early) is not None:
+        return (Plane.WRONG if sysctl.integer(early) else Plane.RIGHT), early, ""
     argument = cmdline.last(boot.arguments, "numa_balancing")
     if argument in ("enable", "disable"):
         value = "0" if argument == "disable" else "1"
@@ -254,8 +263,8 @@ NUMA_BALANCING = Setting(
     ),
     sources=(
         File(RUNTIME),
-        *(File(f"{folder}/*.conf", links=True) for folder in sysctl.DIRECTORIES),
-        *(Directory(folder) for folder in sysctl.DIRECTORIES),
+        *(File(f"{folder}/*.conf", links=True) for folder in sysctl.PERSISTENT),
+        *(Directory(folder) for folder in sysctl.PERSISTENT),
         File(_CONF),
         Directory(_SYSTEMD),
         File(_LISTING, captured_only=True),

@@ -1,9 +1,15 @@
-"""`numatune compare`: decide from runs before and after a change whether the spikes are gone."""
+"""`numatune compare`: decide from runs before and after a change whether the spikes are gone.
+
+Spikes are counted against the median of their own launch. A change that makes every inference slower can thus make them
+vanish: where the median after is more than 1.25 times the one before, the reason says so, and eliminated and clean exit
+with 1 instead of 0.
+"""
 
 from __future__ import annotations
 
 import argparse
 import json
+import statistics
 from typing import TYPE_CHECKING
 
 from .errors import BAD_INPUT, FINDINGS, INCOMPLETE, OK, CliError
@@ -34,10 +40,18 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--max-spikes-per-1000", type=float, default=3.0, metavar="X", help="what is tolerable (default: 3)"
     )
     parser.add_argument("--format", choices=("text", "json"), default="text", help="(default: text)")
+    parser.epilog = (
+        "exit codes: 0 eliminated or clean; 1 reduced, unchanged or worse, and also eliminated or clean where the "
+        "median after is more than 1.25 times the median before (the verdict keeps its name, its reason says how "
+        "the median moved); 2 bad usage or input; 3 inconclusive or invalid"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the verdict; 0 eliminated or clean, 1 reduced, unchanged or worse, 3 inconclusive or invalid."""
+    """Print the verdict; 0 eliminated or clean, 1 reduced, unchanged or worse, 3 inconclusive or invalid.
+
+    Also 1 for eliminated or clean where the median after is more than 1.25 times the one before.
+    """
     try:
         from ..verdict.comparison import compare
         from ..verdict.errors import VerdictError
@@ -55,7 +69,8 @@ def run(args: argparse.Namespace) -> int:
     else:
         for line in _lines(comparison):
             print(line)
-    return _CODES[comparison.verdict]
+    code = _CODES[comparison.verdict]
+    return FINDINGS if code == OK and comparison.medians.slower else code
 
 
 def _lines(comparison: Comparison) -> list[str]:
@@ -94,10 +109,8 @@ def _more(comparison: Comparison) -> str:
 
 
 def _row(name: str, side: Side, launches: Sequence[Summary]) -> str:
-    def over(values: list[float]) -> float:
-        return sorted(values)[len(values) // 2]
-
-    p50, p99 = over([one.p50_ms for one in launches]), over([one.p99_ms for one in launches])
+    p50, p99 = (statistics.median(values) for values in zip(*((o.p50_ms, o.p99_ms) for o in launches), strict=True))
     largest = max(one.max_ms for one in launches)
-    rate = 1000.0 * side.spikes / side.iterations
-    return f"  {name:<8}{side.iterations:>11,}{p50:>9.1f}{p99:>9.1f}{largest:>9.1f}{side.spikes:>8}{rate:>11.1f}"
+    return (
+        f"  {name:<8}{side.iterations:>11,}{p50:>9.1f}{p99:>9.1f}{largest:>9.1f}{side.spikes:>8}{side.per_1000:>11.1f}"
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import sys
 import tempfile
 from pathlib import Path
@@ -16,9 +17,13 @@ def colour() -> bool:
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Write a file under a temporary name beside it and rename it; on failure nothing is left behind."""
+    """Write a file under a temporary name beside it and rename it; on failure nothing is left behind.
+
+    A symbolic link stays one: what it points to is replaced. What exists and is no regular file is refused.
+    """
+    target = _target(path)
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
     except OSError as error:
         raise CliError(f"{path}: cannot be written: {error.strerror}") from None
     temporary = Path(name)
@@ -30,10 +35,24 @@ def write_whole(path: Path, data: bytes) -> None:
         umask = os.umask(0)
         os.umask(umask)
         temporary.chmod(0o666 & ~umask)
-        temporary.replace(path)
+        temporary.replace(target)
     except OSError as error:
         temporary.unlink()
         raise CliError(f"{path}: cannot be written: {error.strerror}; nothing was left there") from None
     except BaseException:
         temporary.unlink()
         raise
+
+
+def _target(path: Path) -> Path:
+    """The file that `path` leads to; CliError where renaming over it would replace a device, a pipe or a folder."""
+    try:
+        mode = path.stat().st_mode  # through links, those of /dev/stdout and the like too
+    except FileNotFoundError:
+        mode = stat.S_IFREG
+    except OSError as error:
+        raise CliError(f"{path}: cannot be written: {error.strerror}") from None
+    if not stat.S_ISREG(mode):
+        kind = "a folder" if stat.S_ISDIR(mode) else "not a regular file"
+        raise CliError(f"{path}: cannot be written: it is {kind}; name a file")
+    return Path(os.path.realpath(path))

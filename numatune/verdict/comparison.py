@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from . import DEFAULT_LIMIT, SCHEMA, blocks, compatibility, decision
+from .compatibility import Medians
 from .decision import Decision, Shift, Side
 from .errors import VerdictError
 from .run import Run, Samples
@@ -29,6 +30,7 @@ class Comparison:
     after: Side
     launches_before: tuple[Summary, ...]
     launches_after: tuple[Summary, ...]
+    medians: Medians
     decision: Decision
     shift: Shift | None
     would_decide: int | None
@@ -47,6 +49,7 @@ class Comparison:
             "block_iterations": self.block,
             "before": _side(self.before, self.launches_before, self.files[0]),
             "after": _side(self.after, self.launches_after, self.files[1]),
+            "median": self.medians.as_dict(),
             "fisher": {"p_fewer": self.decision.p_fewer, "p_more": self.decision.p_more},
             "p99_permutation": None
             if self.shift is None
@@ -84,6 +87,7 @@ def compare(before: Sequence[Run], after: Sequence[Run], limit: float = DEFAULT_
         for run in (*before, *after)
         for event in run.events
     )
+    medians = compatibility.medians(before, after)
     verdict = decision.INVALID if invalid else judged.verdict
     would_decide = None
     if verdict == decision.INCONCLUSIVE:
@@ -92,7 +96,7 @@ def compare(before: Sequence[Run], after: Sequence[Run], limit: float = DEFAULT_
         would_decide = decision.iterations_to_bound(second, limit)
     return Comparison(
         verdict,
-        _reason(verdict, first, second, limit, len(invalid)),
+        _reason(verdict, first, second, limit, len(invalid)) + (f"; but {medians.sentence}" if medians.slower else ""),
         limit,
         threshold,
         quieter,
@@ -101,6 +105,7 @@ def compare(before: Sequence[Run], after: Sequence[Run], limit: float = DEFAULT_
         second,
         tuple(summarise(run, threshold) for run in before),
         tuple(summarise(run, threshold) for run in after),
+        medians,
         judged,
         shift,
         would_decide,
@@ -137,7 +142,7 @@ def _side(side: Side, launches: Sequence[Summary], files: Sequence[str]) -> dict
     return {
         "iterations": side.iterations,
         "spikes": side.spikes,
-        "spikes_per_1000": 1000.0 * side.spikes / side.iterations,
+        "spikes_per_1000": side.per_1000,
         "upper_95_spikes_per_1000": side.upper_per_1000,
         "blocks": side.blocks,
         "blocks_with_spike": side.held,

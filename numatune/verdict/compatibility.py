@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 from .errors import VerdictError
 from .run import Run
@@ -33,7 +36,46 @@ WORTH_SAYING: dict[str, tuple[str, ...]] = {
     "clock source": ("clock_source",),
 }
 
+SLOWER = 1.25
+"""A median that rose by more than this factor is a finding: spikes are counted against the median of their own launch,
+so a change that slows every inference down can make them vanish."""
+
 _ABSENT = object()
+
+
+@dataclass(frozen=True)
+class Medians:
+    """The median over each side's launches of their median latencies, in ms."""
+
+    before: float
+    after: float
+
+    @property
+    def ratio(self) -> float:
+        return self.after / self.before
+
+    @property
+    def slower(self) -> bool:
+        """Whether the side after the change is slower as a whole by more than is left unsaid."""
+        return self.ratio > SLOWER
+
+    @property
+    def sentence(self) -> str:
+        moved = f"from {_ms(self.before)} ms to {_ms(self.after)} ms ({self.ratio:.2f} ×)"
+        return f"the median moved {moved}"
+
+    def as_dict(self) -> dict[str, float]:
+        return {"before_ms": self.before, "after_ms": self.after, "ratio": self.ratio}
+
+
+def medians(before: Sequence[Run], after: Sequence[Run]) -> Medians:
+    """How fast each side was as a whole."""
+    first, second = (float(np.median([run.median for run in side])) / 1e6 for side in (before, after))
+    return Medians(first, second)
+
+
+def _ms(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100.0 else f"{value:.3g}"
 
 
 def refuse_mixtures(runs: Sequence[Run]) -> None:
@@ -63,8 +105,8 @@ def refuse_repeats(before: Sequence[Run], after: Sequence[Run]) -> None:
 
 
 def remarks(before: Sequence[Run], after: Sequence[Run]) -> list[str]:
-    """Sentences that limit what the comparison shows."""
-    said = []
+    """How the medians moved, always and first; then sentences that limit what the comparison shows."""
+    said = [medians(before, after).sentence]
     for name, place in WORTH_SAYING.items():
         values = {str(_look_up(run.environment, place)) for run in (*before, *after)}
         if len(values) > 1:

@@ -8,11 +8,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from . import blocks
+from . import DEFAULT_LIMIT, blocks
 
 LEVEL = 0.05
 EQUIVALENT_SHARE = 0.25
 """Unchanged means: the share of blocks with a spike moved by less than a quarter of what it was, or than the limit."""
+
+WIDEST_MARGIN = 0.2
+"""And never by more than this share of the blocks: where spikes cluster, blocks are long, and the limit counted in
+blocks would pass every difference as none."""
+
+FEWEST_BLOCKS = 20
+"""Blocks a side below which nothing shows that both sides are alike."""
+
+EQUIVALENT_RATE = 0.5
+"""Unchanged means also: the spikes per 1,000 moved by less than half of what they were. Blocks do not see how many
+spikes each of them holds."""
 
 NOTABLE_RATIO = 1.05
 """A p99 that moved by less than this factor did not move. Where spikes have few distinct heights, the p99s of both
@@ -37,6 +48,10 @@ class Side:
     @property
     def counts(self) -> tuple[int, int]:
         return self.held, self.blocks
+
+    @property
+    def per_1000(self) -> float:
+        return 1000.0 * self.spikes / self.iterations
 
     @property
     def upper_per_1000(self) -> float:
@@ -89,19 +104,28 @@ def decide(before: Side, after: Side, shift: Shift | None, limit: float) -> Deci
     interval = blocks.difference_interval(before.counts, after.counts)
     # The limit as a share of blocks: at that rate, so many blocks would hold a spike.
     margin = max(limit / 1000.0 * after.iterations / after.blocks, EQUIVALENT_SHARE * before.held / before.blocks)
+    margin = min(margin, WIDEST_MARGIN)
+    drift = after.per_1000 - before.per_1000
+    tolerated = max(min(limit, DEFAULT_LIMIT), EQUIVALENT_RATE * before.per_1000)
+    alike = (
+        min(before.blocks, after.blocks) >= FEWEST_BLOCKS
+        and -margin < interval[0]
+        and interval[1] < margin
+        and abs(drift) < tolerated
+    )
     level = LEVEL if shift is None else LEVEL / 2
     fell = p_fewer <= level or (shift is not None and shift.fell(level))
     rose = p_more <= level or (shift is not None and shift.rose(level))
     within = after.upper_per_1000 <= limit
     if within and before.upper_per_1000 <= limit:
         verdict = CLEAN
-    elif fell and rose:
-        verdict = INCONCLUSIVE  # fewer spikes, but a longer tail, or the other way round
+    elif fell and (rose or drift >= tolerated):
+        verdict = INCONCLUSIVE  # fewer spikes, but a longer tail, or the other way round; fewer bursts, but far longer
     elif fell:
         verdict = ELIMINATED if within else REDUCED
     elif rose:
         verdict = WORSE
-    elif -margin < interval[0] and interval[1] < margin:
+    elif alike:
         verdict = UNCHANGED
     else:
         verdict = INCONCLUSIVE

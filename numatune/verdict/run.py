@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,9 @@ import numpy.typing as npt
 from .errors import VerdictError
 
 BENCH_SCHEMA = "numatune/bench/1"  # the recorder's own name for it; the verdict does not import the recorder
+
+LONGEST_NS = 1e15
+"""Eleven days: no inference takes longer, and sums and ratios of what passes stay finite."""
 
 Samples = npt.NDArray[np.float64]
 
@@ -65,6 +69,8 @@ def parse_run(data: Any, path: str) -> Run:
     latency = _numbers(data.get("latency_ns"), "latency_ns", path)
     if latency.size == 0 or not np.all(latency > 0):
         raise VerdictError(f"{path} is damaged: latency_ns must hold positive numbers, one per iteration")
+    if latency.min() < 1.0 or latency.max() > LONGEST_NS:
+        raise VerdictError(f"{path} is damaged: latency_ns must hold nanoseconds from 1 to {LONGEST_NS:g}")
     environment = data.get("environment")
     counters = data.get("counters", {})
     events = data.get("invalidating_events", [])
@@ -96,4 +102,10 @@ def _numbers(values: Any, name: str, path: str) -> Samples:
     )
     if not whole:
         raise VerdictError(f"{path} is damaged: {name} must be a list of numbers")
-    return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
+    try:
+        finite = all(value is None or math.isfinite(value) for value in values)
+    except OverflowError:  # an integer of hundreds of digits
+        finite = False
+    if not finite:
+        raise VerdictError(f"{path} is damaged: {name} holds a number that is infinite, not a number or too large")
+    return np.array([np.nan if value is None else float(value) for value in values], dtype=np.float64)

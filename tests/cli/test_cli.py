@@ -6,6 +6,7 @@ import gzip
 import json
 import os
 import resource
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -254,6 +255,37 @@ def test_a_full_disk_leaves_nothing_behind(tmp_path: Path) -> None:
     refused(result, 2, str(path))
     assert path.read_text() == "the old report"
     assert [item.name for item in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_a_report_never_replaces_what_is_no_file(tmp_path: Path) -> None:
+    pipe, link, folder = tmp_path / "pipe", tmp_path / "link", tmp_path / "folder"
+    os.mkfifo(pipe)
+    link.symlink_to(pipe)
+    folder.mkdir()
+    (tmp_path / "loop").symlink_to("loop")
+    for path in (pipe, link, folder, tmp_path / "loop"):
+        refused(run("audit", "--snapshot", DGX, "--report", f"json={path}"), 2, str(path), "cannot be written")
+    assert stat.S_ISFIFO(pipe.lstat().st_mode)
+    assert link.is_symlink()
+    assert (tmp_path / "loop").is_symlink()
+    assert sorted(item.name for item in tmp_path.iterdir()) == ["folder", "link", "loop", "pipe"]
+
+
+@pytest.mark.parametrize("exists", [True, False])
+def test_a_report_goes_where_a_link_leads(exists: bool, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    target, link = tmp_path / "elsewhere" / "a.json", tmp_path / "link.json"
+    if exists:
+        target.write_text("the old report")
+    link.symlink_to(target)
+    run("audit", "--snapshot", DGX, "--report", f"json={link}")
+    assert link.is_symlink()
+    assert json.loads(target.read_text())["schema"] == "numatune/audit/1"
+    assert [item.name for item in target.parent.iterdir()] == ["a.json"]
+
+
+def test_help_of_compare_tells_its_exit_codes() -> None:
+    assert "1.25 times the median before" in " ".join(run("compare", "--help").stdout.split())
 
 
 def test_a_tree_cannot_steer_the_terminal(tmp_path: Path) -> None:

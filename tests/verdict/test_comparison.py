@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from verdict.made import launch, save
+from verdict.made import launch, result, save
 
 from numatune.cli import main
 from numatune.verdict.comparison import compare
@@ -56,6 +56,33 @@ def test_unchanged() -> None:
     before = launches(6, range(5, 1000, 25))
     after = launches(6, range(7, 1000, 25), start=10)
     assert compare(before, after).verdict == "unchanged"
+
+
+@pytest.mark.parametrize("limit", [3.0, 30.0, 100.0])
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_far_longer_burst_is_never_unchanged(count: int, limit: float) -> None:
+    """Blocks of more than 333 inferences: the limit, counted in blocks, is more than all of them."""
+    found = compare(launches(count, range(400, 416)), launches(count, range(300, 450), start=10), limit)
+    assert found.block >= 333
+    assert found.decision.margin <= 0.2
+    assert found.verdict in ("inconclusive", "worse")
+
+
+def test_few_blocks_never_show_equivalence() -> None:
+    assert decide(Side(2000, 100, 2, 2), Side(2000, 100, 2, 2), None, 3).verdict == "inconclusive"
+    assert decide(Side(2000, 50, 19, 19), Side(2000, 50, 19, 19), None, 3).verdict == "inconclusive"
+    assert decide(Side(2000, 50, 40, 40), Side(2000, 50, 40, 40), None, 3).verdict == "unchanged"
+
+
+def test_more_spikes_in_as_many_blocks_are_not_unchanged() -> None:
+    before = Side(4000, 64, 40, 40)
+    assert decide(before, Side(4000, 600, 40, 40), None, 3).verdict == "inconclusive"
+    assert decide(before, Side(4000, 10, 40, 40), None, 3).verdict == "inconclusive"
+    assert decide(before, Side(4000, 80, 40, 40), None, 3).verdict == "unchanged"
+
+
+def test_fewer_bursts_of_far_more_spikes_are_not_reduced() -> None:
+    assert decide(Side(4000, 40, 40, 100), Side(4000, 400, 10, 100), None, 3).verdict == "inconclusive"
 
 
 def test_worse() -> None:
@@ -107,6 +134,17 @@ def test_a_noisy_before_does_not_hide_its_own_spikes() -> None:
 def test_a_slower_median_is_no_spike() -> None:
     found = compare(launches(1, median=130e6), launches(1, start=10))
     assert found.verdict == "clean"
+
+
+def test_how_the_medians_moved_is_always_said() -> None:
+    found = compare(launches(3, SPIKY, noise=0.0), launches(3, start=10, noise=0.0))
+    assert found.remarks[0] == "the median moved from 100 ms to 100 ms (1.00 ×)"
+    assert "median" not in found.reason
+    slower = compare(launches(3, SPIKY, noise=0.0), launches(3, start=10, noise=0.0, median=502e6))
+    assert slower.verdict == "eliminated"
+    assert slower.remarks[0] == "the median moved from 100 ms to 502 ms (5.02 ×)"
+    assert slower.reason.endswith("; but the median moved from 100 ms to 502 ms (5.02 ×)")
+    assert slower.as_dict()["median"] == {"before_ms": 100.0, "after_ms": 502.0, "ratio": 5.02}
 
 
 def test_one_long_burst_is_one_event() -> None:
@@ -207,6 +245,10 @@ def test_the_estimate_leads_to_a_verdict() -> None:
         ({"spikes": range(5, 1000, 20)}, {"spikes": range(5, 1000, 80)}, 1, "reduced"),
         ({}, {"spikes": SPIKY}, 1, "worse"),
         ({"spikes": [5]}, {}, 3, "inconclusive"),
+        ({"spikes": SPIKY}, {"median": 502e6}, 1, "eliminated"),
+        ({}, {"median": 130e6}, 1, "clean"),
+        ({}, {"median": 120e6}, 0, "clean"),
+        ({"spikes": [5]}, {"median": 502e6}, 3, "inconclusive"),
         ({"spikes": SPIKY}, {"events": [{"event": "steal", "detail": "x"}]}, 3, "invalid"),
     ],
 )
@@ -221,7 +263,10 @@ def test_exit_codes(
     files = [save(tmp_path, "b.json", seed=1, **before), save(tmp_path, "a.json", seed=2, **after)]
     words = ["compare", "--before", files[0], "--after", files[1]]
     assert main(words) == code
-    assert capsys.readouterr().out.startswith(f"{verdict}: ")
+    shown = capsys.readouterr().out
+    assert shown.startswith(f"{verdict}: ")
+    assert "  note: the median moved from " in shown
+    assert ("but the median moved from" in shown.splitlines()[0]) == (after.get("median", 0) > 125e6)
     assert main([*words, "--format", "json"]) == code
     printed = json.loads(capsys.readouterr().out)
     assert printed["schema"] == "numatune/compare/1"
@@ -233,7 +278,10 @@ def test_mixtures_and_damage_end_in_one_line(tmp_path: Path, capsys: pytest.Capt
     good = save(tmp_path, "a.json")
     other = save(tmp_path, "b.json", threads=8)
     (tmp_path / "c.json").write_text("{")
-    for bad in (other, str(tmp_path / "c.json"), str(tmp_path / "none.json")):
+    made = result(10)
+    for name, value in (("d.json", float("inf")), ("e.json", float("nan")), ("f.json", 10**400)):
+        (tmp_path / name).write_text(json.dumps({**made, "latency_ns": [value] * 10}))
+    for bad in (other, *(str(tmp_path / name) for name in ("c.json", "none.json", "d.json", "e.json", "f.json"))):
         assert main(["compare", "--before", good, "--after", bad]) == 2
         out, err = capsys.readouterr()
         assert out == ""

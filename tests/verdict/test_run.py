@@ -90,6 +90,12 @@ def test_no_spike_no_company() -> None:
         (json.dumps({**result(10), "environment": None}), "environment"),
         (json.dumps({**result(10), "invalidating_events": ["x"]}), "must hold objects"),
         ("[" * 100_000, "is not JSON"),
+        (json.dumps({**result(3), "latency_ns": [1e8, float("inf"), 1e8]}), "is damaged: latency_ns holds"),
+        (json.dumps({**result(3), "latency_ns": [1e8, float("nan"), 1e8]}), "is damaged: latency_ns holds"),
+        (json.dumps({**result(3), "latency_ns": [10**8, 10**400, 10**8]}), "is damaged: latency_ns holds"),
+        (json.dumps({**result(3), "latency_ns": [10**8, 10**300, 10**8]}), "is damaged: latency_ns must"),
+        (json.dumps({**result(3), "latency_ns": [1e-300, 1e8, 1e-300]}), "is damaged: latency_ns must"),
+        (json.dumps({**result(1), "counters": {"minor_faults": [10**400]}}), "is damaged: counters.minor_faults"),
     ],
 )
 def test_a_file_that_is_no_result(tmp_path: Path, content: str, message: str) -> None:

@@ -162,7 +162,7 @@ def _measure(
     """Latency and start (since the first start) of each iteration, ns."""
     latency = array("q", bytes(8 * iterations))
     offsets = array("q", bytes(8 * iterations))
-    infer, read, now = session.infer, counters.read, time.perf_counter_ns
+    infer, read, now = session.infer, counters.reader(), time.perf_counter_ns
     gc.collect()
     collecting = gc.isenabled()
     gc.disable()  # a collection between two readings would count as the workload's page faults

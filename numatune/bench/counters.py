@@ -37,7 +37,7 @@ Deltas = list[Optional[int]]
 
 
 class Counters:
-    """Open the counters before the session (`__init__`), name the threads after it (`watch`), then call its `reader`."""
+    """Open the counters before the session, name the threads after it (`watch`), then call its `reader`."""
 
     def __init__(self, iterations: int) -> None:
         self.readings = iterations + 1

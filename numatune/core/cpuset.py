@@ -38,13 +38,12 @@ class CpuSet:
         return cls(bits)
 
     def __iter__(self) -> Iterator[int]:
-        bits, base = self.bits, 0
-        while bits:
-            low = bits & -bits
-            cpu = low.bit_length() - 1
-            yield base + cpu
-            bits >>= cpu + 1
-            base += cpu + 1
+        # The text of the number, lowest digit first: searching it costs less than shifting a wide integer.
+        digits = bin(self.bits)[:1:-1]
+        cpu = digits.find("1")
+        while cpu >= 0:
+            yield cpu
+            cpu = digits.find("1", cpu + 1)
 
     def __len__(self) -> int:
         return bin(self.bits).count("1")

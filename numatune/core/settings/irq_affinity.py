@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple, Optional
 
 from .. import agents
-from ..cpuset import CpuSet, parse_list
+from ..cpuset import EMPTY, CpuSet, parse_list
 from ..errors import InputError
 from ..host import Host, Setting
 from ..model import Finding, Severity, Snapshot, Status, ValueGroup
@@ -126,11 +126,16 @@ def _cpus(text: str) -> Optional[CpuSet]:
 
 
 def _values(movable: list[_Irq]) -> tuple[ValueGroup, ...]:
-    texts: dict[Optional[CpuSet], str] = {}
+    # By the integer: CpuSet's own comparison is Python, and powers of two share hashes.
+    texts: dict[int, str] = {}
+    values: dict[int, Optional[str]] = {}
     for irq in movable:
-        if irq.cpus not in texts:
-            texts[irq.cpus] = str(irq.cpus)
-    return group("irqs", {irq.number: texts[irq.cpus] for irq in movable})
+        cpus = irq.cpus or EMPTY
+        text = texts.get(cpus.bits)
+        if text is None:
+            text = texts[cpus.bits] = str(cpus)
+        values[irq.number] = text
+    return group("irqs", values)
 
 
 def _count(movable: list[_Irq], named: list[_Irq]) -> Optional[str]:

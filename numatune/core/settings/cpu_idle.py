@@ -41,9 +41,15 @@ def judge(host: Host) -> Finding:
     cap = _cap(host, states)
     holder = _dma_latency(snapshot)
     values: dict[int, Optional[str]] = {}
+    answers: dict[tuple[int, State, str], Optional[_Idle]] = {}
     planes = set()
     for cpu, found in states.items():
-        deepest = _deepest(snapshot, cpu, found, holder, cap)
+        qos = snapshot.read(f"{CPU}/cpu{cpu}/{_QOS}")
+        # CPUs whose states and request read the same share one answer.
+        key = (id(found), qos.state, qos.text)
+        if key not in answers:
+            answers[key] = _deepest(found, qos, holder, cap, snapshot.complete)
+        deepest = answers[key]
         values[cpu] = deepest and f"{deepest.name} ({deepest.latency} us)"
         planes.add(Plane.UNREAD if deepest is None else Plane.RIGHT if deepest.latency <= cap else Plane.WRONG)
     runtime = next(plane for plane in (Plane.WRONG, Plane.UNREAD, Plane.RIGHT) if plane in planes)
@@ -140,11 +146,10 @@ def _cap(host: Host, states: dict[int, list[_Idle]]) -> int:
     return max(shallow)
 
 
-def _deepest(snapshot: Snapshot, cpu: int, states: list[_Idle], holder: Optional[int], cap: int) -> Optional[_Idle]:
+def _deepest(states: list[_Idle], reading: Reading, holder: Optional[int], cap: int, complete: bool) -> Optional[_Idle]:
     """Return the deepest state that a CPU may enter now, None where that is not known."""
     if not states:
         return None
-    reading = snapshot.read(f"{CPU}/cpu{cpu}/{_QOS}")
     limit = _limit(reading)
     if holder is not None:
         limit = holder if limit is None else min(limit, holder)
@@ -152,7 +157,7 @@ def _deepest(snapshot: Snapshot, cpu: int, states: list[_Idle], holder: Optional
     # The first state stays even when it is above the limit: a CPU has to idle somehow.
     deepest = max(allowed or states[:1], key=lambda state: state.latency)
     # What could not be read can only make it shallower, so it matters where it is too deep.
-    gap = reading.unread or (deepest.disabled is None and not snapshot.complete)
+    gap = reading.unread or (deepest.disabled is None and not complete)
     return None if deepest.latency > cap and gap else deepest
 
 

@@ -42,8 +42,8 @@ def judge(host: Host) -> Finding:
         return Finding("irq_affinity", status, Severity.WARNING, reason=why)
     named = [irq for irq in irqs if irq.action != ""]
     astray = [irq for irq in named if irq.cpus and irq.cpus & roles.serving]
-    managed = [irq for irq in astray if interrupts.looks_managed(irq.action or "")]
-    movable = [irq for irq in astray if irq not in managed]
+    movable = [irq for irq in astray if not interrupts.looks_managed(irq.action or "")]
+    managed = len(astray) - len(movable)
     unread = [irq for irq in named if irq.cpus is None]
     runtime = Plane.WRONG if movable else Plane.UNREAD if unread or not named else Plane.RIGHT
     after, said, boot_value = _after(host)
@@ -59,9 +59,7 @@ def judge(host: Host) -> Finding:
         values=_values(movable),
         reason=sentence(
             _offenders(movable),
-            f"{len(managed)} more look managed by the kernel (multi-queue names), which cannot be moved"
-            if managed
-            else "",
+            f"{managed} more look managed by the kernel (multi-queue names), which cannot be moved" if managed else "",
             f"the affinity of {len(unread)} interrupts could not be read" if unread else "",
             "where interrupts go after a reboot is not known" if after is Plane.UNREAD else "",
             "nothing on disk keeps them there after a reboot" if status is Status.LOST_AT_REBOOT else "",

@@ -22,8 +22,8 @@ from onnx import TensorProto, helper
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from numatune.bench.architecture import MODELS, Architecture, Convolution, architecture  # noqa: E402
-from numatune.bench.weights import tensors  # noqa: E402
+from numatune.bench.architecture import MODELS, Architecture, Convolution, architecture  # noqa: E402  # after the path is set
+from numatune.bench.weights import tensors  # noqa: E402  # after the path is set
 
 # The oldest pair that every locked engine reads without a conversion: opset 17 came with IR version 8.
 OPSET, IR_VERSION = 17, 8

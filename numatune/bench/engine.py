@@ -22,7 +22,7 @@ def import_engine() -> Any:
     os.environ["ORT_DISABLE_TELEMETRY"] = os.environ["ORT_TELEMETRY_DISABLED"] = "1"
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # an idle BLAS pool would still show among the threads
     try:
-        import numpy  # noqa: F401
+        import numpy  # noqa: F401  # only whether it is there is asked
         import onnxruntime
     except ImportError as error:
         missing = error.name or "onnxruntime"

@@ -8,8 +8,9 @@ from typing import Optional
 
 from ..cpuset import CpuSet
 from ..host import Host
-from ..model import Evidence, Line, Reading, Snapshot, ValueGroup
+from ..model import Evidence, Finding, Line, Reading, Severity, Snapshot, Status, ValueGroup
 from ..parsers import sysctl, tmpfiles
+from ..roles import Roles
 from ..sources import Command, Extract, Source
 from ..status import Plane
 
@@ -102,3 +103,11 @@ def evidence(*items: object) -> tuple[Evidence, ...]:
 def sentence(*parts: str) -> str:
     """Join what there is to say with "; "."""
     return "; ".join(part for part in parts if part)
+
+
+def nowhere_to_move(setting: str, roles: Roles) -> Finding:
+    """Return the finding of a host without housekeeping CPUs, to which no interrupt can be moved."""
+    if not roles.serving:
+        return Finding(setting, Status.UNKNOWN, Severity.WARNING, reason=roles.note)
+    why = f"{roles.note}; there is no CPU to move interrupts to"
+    return Finding(setting, Status.NOT_APPLICABLE, Severity.WARNING, reason=why)

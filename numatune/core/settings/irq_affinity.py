@@ -14,7 +14,7 @@ from ..parsers.numbers import natural
 from ..sources import Directory, Extract, File
 from ..status import Plane, combine
 from . import irqbalance
-from .common import evidence, group, sentence
+from .common import evidence, group, nowhere_to_move, sentence
 
 _IRQ = "/proc/irq"
 _NAMES = "/proc/interrupts"
@@ -31,9 +31,7 @@ def judge(host: Host) -> Finding:
     """Judge every IRQ that has an action, by the CPUs on which it is delivered."""
     snapshot, roles = host.snapshot, host.roles
     if not roles.split:
-        why = roles.note if not roles.serving else f"{roles.note}; there is no CPU to move interrupts to"
-        status = Status.NOT_APPLICABLE if roles.serving else Status.UNKNOWN
-        return Finding("irq_affinity", status, Severity.WARNING, reason=why)
+        return nowhere_to_move("irq_affinity", roles)
     irqs = _irqs(snapshot, roles.serving)
     if not irqs:
         reading = snapshot.directory(_IRQ)

@@ -13,7 +13,7 @@ from ..parsers import shell
 from ..sources import Command, File
 from ..status import Plane, combine
 from ..topology import CPU
-from .common import evidence, sentence
+from .common import evidence, nowhere_to_move, sentence
 
 UNIT = "irqbalance.service"
 _FILES = ("/etc/default/irqbalance", "/etc/sysconfig/irqbalance", "/etc/conf.d/irqbalance")
@@ -25,9 +25,7 @@ def judge(host: Host) -> Finding:
     snapshot, roles = host.snapshot, host.roles
     unit = agents.unit(snapshot, UNIT)
     if not roles.split:
-        why = roles.note if not roles.serving else f"{roles.note}; there is no CPU to move interrupts to"
-        status = Status.NOT_APPLICABLE if roles.serving else Status.UNKNOWN
-        return Finding("irqbalance", status, Severity.WARNING, reason=why)
+        return nowhere_to_move("irqbalance", roles)
     if unit.installed is False:
         why = "irqbalance neither runs nor starts at boot; irq_affinity judges where interrupts go"
         return Finding("irqbalance", Status.NOT_APPLICABLE, Severity.WARNING, reason=why)

@@ -1,23 +1,50 @@
-"""Services that set the same knobs: whether a unit runs and whether it starts at boot."""
+"""Services that set the same knobs: whether a unit runs, whether it starts at boot, and what it would fight over."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Optional
+from typing import NamedTuple, Optional
 
-from .model import Reading, Snapshot
+from .model import Conflict, Reading, Snapshot
 from .sources import Command, Directory, File, Source
 
-UNITS = (
-    "irqbalance.service",
-    "tuned.service",
-    "tuned-ppd.service",
-    "power-profiles-daemon.service",
-    "cpupower.service",
-    "cpufrequtils.service",
-    "ondemand.service",
-)
-_WANTS = "/etc/systemd/system/*.wants"
+
+class _Agent(NamedTuple):
+    """What a unit writes, by setting, and what else a person may do than disable it."""
+
+    settings: tuple[str, ...]
+    instead: str = ""
+
+
+TUNED = "tuned.service"
+TUNED_PROFILE = "/etc/tuned/active_profile"
+_AGENTS = {
+    # Its own sysctl settings are no matter: it applies /etc/sysctl.d again after them (reapply_sysctl, the default).
+    TUNED: _Agent(("cpu_governor",), "or set cpu_governor's option `tuned` to `after`, which writes after it"),
+    "tuned-ppd.service": _Agent(("cpu_governor",)),
+    "power-profiles-daemon.service": _Agent(("cpu_governor",)),
+    "tlp.service": _Agent(("cpu_governor",)),
+    "auto-cpufreq.service": _Agent(("cpu_governor",)),
+    "saptune.service": _Agent(("cpu_governor", "numa_balancing")),
+    "sapconf.service": _Agent(("cpu_governor", "numa_balancing")),
+    "ondemand.service": _Agent(("cpu_governor",)),
+}
+_KNOBS = {"cpu_governor": "the governor", "numa_balancing": "kernel.numa_balancing"}
+
+# D-Bus starts these for whoever asks for power profiles, enabled or not: their packages register the bus name with
+# SystemdService=UNIT (read in Debian's power-profiles-daemon and in TuneD's tree), and only a mask prevents that. So
+# "disabled" and "static" say nothing of them; installed and not masked counts as "may start".
+_ACTIVATED = ("power-profiles-daemon.service", "tuned-ppd.service")
+_BUS_NAMES = "/usr/share/dbus-1/system-services"
+# Units that are made from /etc/init.d are "generated" whether or not a runlevel starts them: the link says it.
+_SCRIPTS = ("cpufrequtils", "ondemand")
+_RUNLEVEL = "/etc/rc3.d"
+
+UNITS = ("irqbalance.service", *_AGENTS, "cpupower.service", "cpufrequtils.service")
+_ETC = "/etc/systemd/system"
+_WANTS = f"{_ETC}/*.wants"
 _LISTED = "/sos_commands/systemd/systemctl_list-unit-files"
 
 SOURCES: tuple[Source, ...] = (
@@ -28,10 +55,14 @@ SOURCES: tuple[Source, ...] = (
     ),
     Command(
         "daemons",
-        "grep -sxE 'irqbalance|tuned|power-profiles-|tlp|thermald|numad' /proc/[0-9]*/comm || :",
+        "grep -sxE 'irqbalance|tuned|tuned-ppd|power-profiles-|tlp|auto-cpufreq|thermald|numad' /proc/[0-9]*/comm || :",
     ),
     Directory("/run/systemd/system"),
     *(File(f"{_WANTS}/{unit}", links=True) for unit in UNITS),
+    *(File(f"{_ETC}/{unit}", links=True) for unit in _ACTIVATED),
+    *(File(f"{_RUNLEVEL}/S[0-9][0-9]{script}", links=True) for script in _SCRIPTS),
+    File(f"{_BUS_NAMES}/*PowerProfiles.service"),
+    File(TUNED_PROFILE),
     File(_LISTED, captured_only=True),
 )
 
@@ -44,6 +75,13 @@ class Unit:
     active: Optional[bool]
     enabled: Optional[bool]
     source: str
+    activated: bool = False
+    """Whether D-Bus may start it though it is not enabled."""
+
+    @property
+    def at_boot(self) -> str:
+        """Say how it comes to run after the next boot, "" where it is not known to."""
+        return "starts at boot" if self.enabled else "is not masked, so D-Bus may start it," if self.activated else ""
 
 
 def unit(snapshot: Snapshot, name: str) -> Unit:
@@ -54,16 +92,20 @@ def unit(snapshot: Snapshot, name: str) -> Unit:
             pairs = dict(line.partition("=")[::2] for line in block.splitlines())
             if pairs.get("Id") == name:
                 installed = pairs.get("LoadState") not in ("not-found", None)
+                state = pairs.get("UnitFileState", "")
                 return Unit(
                     installed,
                     pairs.get("ActiveState") == "active",
-                    pairs.get("UnitFileState", "").startswith("enabled"),
+                    state.startswith("enabled") or (state == "generated" and _script(snapshot, name) is not None),
                     "systemctl show",
+                    # "masked-runtime" ends with this boot.
+                    name in _ACTIVATED and installed and state != "masked",
                 )
     enabled, where = _enabled(snapshot, name)
     running = _running(snapshot, name.removesuffix(".service"))
     known = running is not None and enabled is not None
-    return Unit(True if running or enabled else False if known else None, running, enabled, where)
+    installed_ = True if running or enabled else False if known else None
+    return Unit(installed_, running, enabled, where, name in _ACTIVATED and _registered(snapshot, name))
 
 
 def _running(snapshot: Snapshot, program: str) -> Optional[bool]:
@@ -75,8 +117,11 @@ def _running(snapshot: Snapshot, program: str) -> Optional[bool]:
 
 def _enabled(snapshot: Snapshot, name: str) -> tuple[Optional[bool], str]:
     for folder, paths in snapshot.configuration.items():
-        if folder.startswith("/etc/systemd/system/") and folder.endswith(".wants") and f"{folder}/{name}" in paths:
+        if folder.startswith(f"{_ETC}/") and folder.endswith(".wants") and f"{folder}/{name}" in paths:
             return True, f"{folder}/{name}"
+    script = _script(snapshot, name)
+    if script is not None:
+        return True, script
     listed: Reading = snapshot.read(_LISTED)
     for line in listed.text.splitlines():
         words = line.split()
@@ -84,4 +129,58 @@ def _enabled(snapshot: Snapshot, name: str) -> tuple[Optional[bool], str]:
             return words[1].startswith("enabled"), _LISTED
     if listed.present:
         return False, _LISTED
-    return (False if snapshot.complete else None), "/etc/systemd/system"
+    return (False if snapshot.complete else None), _ETC
+
+
+def _script(snapshot: Snapshot, name: str) -> Optional[str]:
+    """Return the runlevel's link that starts a unit which is made from a script of /etc/init.d."""
+    script = re.compile(rf"{_RUNLEVEL}/S\d\d{re.escape(name.removesuffix('.service'))}")
+    return next((path for path in snapshot.below(_RUNLEVEL) if script.fullmatch(path)), None)
+
+
+def _registered(snapshot: Snapshot, name: str) -> bool:
+    """Return whether D-Bus knows the unit and no mask is seen."""
+    wanted = f"SystemdService={name}"
+    named = any(wanted in snapshot.read(path).text.split() for path in snapshot.below(_BUS_NAMES))
+    return named and snapshot.links.get(f"{_ETC}/{name}") != "/dev/null"
+
+
+def decides(snapshot: Snapshot, setting: str, cooperate: Collection[str] = ()) -> str:
+    """Say which agent decides a setting after the next boot, "" for none that is known; `cooperate` may."""
+    for name, agent in _AGENTS.items():
+        at_boot = unit(snapshot, name).at_boot if setting in agent.settings and name not in cooperate else ""
+        if at_boot:
+            return f"{name} {at_boot} and decides{_by_profile(snapshot, name)}"
+    return ""
+
+
+def conflicts(snapshot: Snapshot, setting: str, cooperate: Collection[str] = ()) -> tuple[Conflict, ...]:
+    """Return a conflict for each agent that writes a setting and runs now or may after a boot.
+
+    `cooperate` names the units with which somebody said to live. A unit that is installed and neither runs nor
+    starts is none.
+    """
+    found = []
+    for name, agent in _AGENTS.items():
+        if setting not in agent.settings or name in cooperate:
+            continue
+        state = unit(snapshot, name)
+        how = " and ".join(part for part in ("runs now" if state.active else "", state.at_boot) if part)
+        if not how:
+            continue
+        verb = "mask" if name in _ACTIVATED else "disable"
+        advice = ", ".join(part for part in (f"`systemctl {verb} --now {name}`", agent.instead) if part)
+        what = f"{name} {how} and sets {_KNOBS[setting]}{_by_profile(snapshot, name)}"
+        profile = snapshot.read(TUNED_PROFILE)
+        path, line, text = (
+            (TUNED_PROFILE, 1, profile.text.strip())
+            if name == TUNED and profile.text.strip()
+            else (state.source if state.source != _ETC and state.source.startswith("/") else "", 0, "")
+        )
+        found.append(Conflict(setting, path, line, text, f"{what}: {advice}; then run again"))
+    return tuple(found)
+
+
+def _by_profile(snapshot: Snapshot, name: str) -> str:
+    profile = snapshot.read(TUNED_PROFILE).text.strip() if name == TUNED else ""
+    return f" by profile {profile}" if profile else ""

@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import date
 from typing import Optional
 
+from . import runs
 from .catalogue import setting
 from .facts import facts
 from .host import Host
@@ -24,14 +25,18 @@ def judge(
     """Judge one host: a finding for every setting of the profile.
 
     The host is "incomplete" when a required setting is unknown (`require`, else the critical ones), "findings" when
-    a bad one is at `fail_on` or worse, else "ok". `today` decides whether a waiver still holds. Raises InputError
-    when the profile's CPU roles do not fit the host.
+    a bad one is at `fail_on` or worse or a run of tune was interrupted, else "ok". `today` decides whether a waiver
+    still holds. Raises InputError when the profile's CPU roles do not fit the host.
     """
     host = Host(snapshot, profile)
-    notes = [host.roles.note] if not host.roles.split else []
+    notes = [*([host.roles.note] if not host.roles.split else []), *runs.notes(snapshot)]
     findings = tuple(_finding(host, name, today) for name in profile.settings)
     required = None if require is None else set(require)
-    return HostReport(_status(findings, fail_on, required), facts(snapshot, host.topology), findings, tuple(notes))
+    status = _status(findings, fail_on, required)
+    if status == "ok" and runs.interrupted(snapshot):
+        # What it left may be right, but nobody has seen it whole.
+        status = "findings"
+    return HostReport(status, facts(snapshot, host.topology), findings, tuple(notes))
 
 
 def _finding(host: Host, name: str, today: date) -> Finding:

@@ -43,21 +43,21 @@ class NextBoot:
     reason: str = ""
 
 
-def next_boot(snapshot: Snapshot) -> NextBoot:
+def next_boot(snapshot: Snapshot, once: bool = True) -> NextBoot:
     """Find the entry that boots next and return its kernel arguments.
 
-    GRUB 2 (its own menu or BLS entries) and systemd-boot's entries are understood; anything else is not known,
-    and the reason says what was found.
+    Without `once`, the default entry, whatever the next boot alone may take. GRUB 2 (its own menu or BLS entries)
+    and systemd-boot's entries are understood; anything else is not known, and the reason says what was found.
     """
     loader = next((path for path in _LOADER if snapshot.read(path).present), "")
-    for folder in (*_GRUB, *_efi_folders(snapshot)):
+    for folder in (*_GRUB, *efi_folders(snapshot)):
         config = snapshot.read(f"{folder}/grub.cfg")
         if config.present:
             if loader and "blscfg" not in config.text:
                 return NextBoot(
                     None, reason=f"both {config.path} and {loader} are here: which loader starts is not known"
                 )
-            return _from_grub(snapshot, folder, config)
+            return _from_grub(snapshot, folder, config, once)
         if config.unread and snapshot.directory(folder).present:
             return NextBoot(None, reason=config.why())
     found = _entries(snapshot)
@@ -76,7 +76,15 @@ def next_boot(snapshot: Snapshot) -> NextBoot:
     return NextBoot(None, reason="no boot loader's configuration on this host: its kernel is started from outside")
 
 
-def _efi_folders(snapshot: Snapshot) -> list[str]:
+def entry_of_grub(snapshot: Snapshot, path: str) -> Optional[grub.Entry]:
+    """Return the default entry of a grub.cfg, whatever the next boot alone may take; None without a clear one."""
+    text = snapshot.read(path).text
+    env = grub.environment(snapshot.read(path.rpartition("/")[0] + "/grubenv").text)
+    entry = grub.pick(grub.entries(path, text), grub.default_name(text, env, once=False))
+    return entry if entry and entry.linux and not entry.unclear and entry.end else None
+
+
+def efi_folders(snapshot: Snapshot) -> list[str]:
     """Return the folders of the EFI partition that hold a whole GRUB menu, not a stub that leads to /boot."""
     found = []
     for folder in snapshot.configuration:
@@ -87,10 +95,10 @@ def _efi_folders(snapshot: Snapshot) -> list[str]:
     return sorted(found)
 
 
-def _from_grub(snapshot: Snapshot, folder: str, config: Reading) -> NextBoot:
+def _from_grub(snapshot: Snapshot, folder: str, config: Reading, once: bool) -> NextBoot:
     saved = snapshot.read(f"{folder}/grubenv")
     env = grub.environment(saved.text) if saved.present else {}
-    name = grub.default_name(config.text, env)
+    name = grub.default_name(config.text, env, once)
     if saved.unread and grub.default_name(config.text, {"saved_entry": "saved_entry"}) == "saved_entry":
         return NextBoot(None, reason=saved.why())
     if "blscfg" in config.text:
@@ -121,8 +129,8 @@ def _from_bls(found: list[bls.Entry], name: str, env: dict[str, str]) -> NextBoo
 
 def _expanded(text: str, where: Line, env: dict[str, str]) -> NextBoot:
     arguments, missing = grub.expand(text, env)
-    # tuned_params is empty unless TuneD sets it; any other unknown name may hide arguments.
-    missing = [name for name in missing if name not in ("tuned_params", "tuned_initrd")]
+    # tuned_params is empty unless TuneD sets it, vt_handoff is Ubuntu's; any other unknown name may hide arguments.
+    missing = [name for name in missing if name not in ("tuned_params", "tuned_initrd", "vt_handoff")]
     if missing:
         return NextBoot(None, where, f"{where.path} line {where.line} uses ${missing[0]}, which grubenv does not hold")
     return NextBoot(arguments, where)

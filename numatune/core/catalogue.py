@@ -1,7 +1,7 @@
 """The settings in the order in which they are judged and shown.
 
 The order is that of the hunt: what moved memory and threads in the founding story first, then what changes a CPU's
-speed, then what wakes it late, then what interrupts it, then what shares it.
+speed, then what wakes it late, then what interrupts it, then what shares it; last the arguments that a reboot brings.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from .settings.cpu_governor import CPU_GOVERNOR
 from .settings.cpu_idle import CPU_IDLE
 from .settings.irq_affinity import IRQ_AFFINITY
 from .settings.irqbalance import IRQBALANCE
+from .settings.kernel_arguments import KERNEL_ARGUMENTS
 from .settings.numa_balancing import NUMA_BALANCING
 
 SETTINGS: tuple[Setting, ...] = (
@@ -22,6 +23,7 @@ SETTINGS: tuple[Setting, ...] = (
     IRQBALANCE,
     IRQ_AFFINITY,
     CORE_ISOLATION,
+    KERNEL_ARGUMENTS,
 )
 
 

@@ -13,6 +13,7 @@ from functools import cache
 from .boot import SOURCES as BOOT
 from .catalogue import SETTINGS
 from .facts import SOURCES as FACTS
+from .runs import SOURCES as RUNS
 from .sources import Command, Directory, Extract, File, Source
 from .topology import SOURCES as TOPOLOGY
 
@@ -75,7 +76,7 @@ printf '%s\n' "$errors" | body
 @cache
 def sources() -> tuple[Source, ...]:
     """Return every source, each once, in a steady order."""
-    gathered = [*FACTS, *TOPOLOGY, *BOOT]
+    gathered = [*FACTS, *TOPOLOGY, *BOOT, *RUNS]
     for setting in SETTINGS:
         gathered.extend(setting.sources)
     return tuple(dict.fromkeys(gathered))

@@ -15,6 +15,9 @@ from .sources import Source
 if TYPE_CHECKING:
     from .profile import Profile
 
+Planned = tuple[tuple[Change, ...], tuple[Conflict, ...]]
+"""What a setting's `changes` returns: either may be empty, and with a conflict nothing of the setting is changed."""
+
 
 class Host:
     """A snapshot with a profile: the settings' only input."""
@@ -75,4 +78,4 @@ class Setting:
     sources: tuple[Source, ...]
     judge: Callable[[Host], Finding]
     options: dict[str, Option]
-    changes: Optional[Callable[[Host, Finding], tuple[tuple[Change, ...], tuple[Conflict, ...]]]] = None
+    changes: Optional[Callable[[Host, Finding], Planned]] = None

@@ -1,17 +1,18 @@
 """The journal: what was there before numatune's first write on a host, and what numatune left.
 
-One JSON file per generation (one run of tune that changed something), `numatune/journal/1`:
+One JSON file per generation (one transaction of tune that changed something), `numatune/journal/2`:
 
-    {"schema": "numatune/journal/1", "generation": 1, "state": "recorded | completed | reverted",
+    {"schema": "numatune/journal/2", "generation": 1, "state": "recorded | completed | reverted",
      "boot_id": "…", "recorded": "…Z", "completed": "…Z" or null, "reverted": "…Z" or null,
-     "entries": [{"setting": "numa_balancing", "kind": "file | runtime | directory", "path": "/etc/…",
-                  "before": SEEN, "after": SEEN, "back": false}]}
+     "entries": [{"setting": "numa_balancing", "kind": KIND, "path": "/etc/…", "before": SEEN, "after": SEEN,
+                  "back": false}]}
 
-SEEN is what stood at a path: {"state": "absent | file | directory | other"}, for a file its "content"
-(base64), "sha256", "mode", "uid", "gid" and security "label" as far as they are known. A generation is
-`recorded` from before its first write until its last one was checked, so an interrupted run is seen; `back`
-says that revert has put this entry back. A later version of the format gets a new schema name; an unknown
-one is refused, never guessed at.
+KIND is one of a change's kinds (core.model.Change), or "directory" for one that had to be made. SEEN is what stood at
+a path: {"state": "absent | file | link | directory | other"}, for a file its "content" (base64), "sha256", "mode",
+"uid", "gid" and security "label" as far as they are known, for a link its target as content. A generation is
+`recorded` from before its first write until its last one was checked, so an interrupted run is seen; `back` says that
+this entry is as it was before. A later version of the format gets a new schema name; an unknown one is refused, never
+guessed at. (Version 1 knew three kinds, and is read.)
 
 Reading and writing the files is the Ansible module's work.
 """
@@ -22,16 +23,21 @@ import base64
 import binascii
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Optional
 
 from .errors import NumatuneError
+from .model import Change
 
-SCHEMA = "numatune/journal/1"
+SCHEMA = "numatune/journal/2"
+_READ = ("numatune/journal/1", SCHEMA)
 STATES = ("recorded", "completed", "reverted")
-KINDS = ("file", "runtime", "directory")
-SEEN_STATES = ("absent", "file", "directory", "other")
+KINDS = ("file", "link", "runtime", "service", "menu", "once", "directory")
+SEEN_STATES = ("absent", "file", "link", "directory", "other")
+_ACTIVE = {"restarted": b"active", "started": b"active", "stopped": b"inactive"}
+_UNIT = re.compile(r"[A-Za-z0-9@._:\\-]+\.(?:service|slice)")
 
 
 class JournalError(NumatuneError):
@@ -54,8 +60,8 @@ class Seen:
 
     def satisfies(self, wanted: Seen) -> bool:
         """Whether everything that `wanted` knows is so here; a security label does not count."""
-        if self.state != wanted.state:
-            return False
+        if self.state != wanted.state or self.state == "link":
+            return self.state == wanted.state and self.content == wanted.content
         here = (self.digest, self.mode, self.uid, self.gid)
         there = (wanted.digest, wanted.mode, wanted.uid, wanted.gid)
         return all(known is None or mine == known for mine, known in zip(here, there))
@@ -104,38 +110,53 @@ def recipe_name(number: int) -> str:
     return f"{number:04d}-undo.txt"
 
 
-def record(
-    number: int, changes: Iterable[Mapping[str, Any]], seen: Mapping[str, Seen], boot_id: str, now: str
-) -> Generation:
+def record(number: int, changes: Iterable[Change], seen: Mapping[str, Seen], boot_id: str, now: str) -> Generation:
     """Make the generation that a plan's changes will be; `seen` holds every path of `paths_to_record`."""
-    entries = []
+    entries: list[Entry] = []
+    made: set[str] = set()
     for change in changes:
-        before = seen[change["path"]]
-        content = str(change["content"]).encode()
-        if change["kind"] == "runtime":
-            after = Seen("file", content=content)
-            before = replace(before, sha256=None, mode=None, uid=None, gid=None, label=None)
-        else:
-            mode = f"{int(change['mode'], 8):04o}" if change.get("mode") else before.mode
-            after = Seen("file", sha256=hashlib.sha256(content).hexdigest(), mode=mode)
-        entries.append(Entry(change["setting"], change["kind"], change["path"], before, after))
-        if change["kind"] == "file":
-            entries += [
-                Entry(change["setting"], "directory", path, ABSENT, Seen("directory"))
-                for path in parents(change["path"])
-                if seen[path].state == "absent" and all(entry.path != path for entry in entries)
-            ]
+        before = seen[change.path]
+        if change.kind in ("runtime", "service", "once"):
+            before = Seen(before.state, content=before.content)
+        entries.append(Entry(change.setting, change.kind, change.path, before, planned(change, before)))
+        for path in parents(change.path) if _places(change) else ():
+            if seen[path].state == "absent" and path not in made:
+                made.add(path)
+                entries.append(Entry(change.setting, "directory", path, ABSENT, Seen("directory")))
     return Generation(number, "recorded", boot_id, now, tuple(entries))
 
 
-def paths_to_record(changes: Iterable[Mapping[str, Any]]) -> list[str]:
-    """Return every path whose state a recording needs: the files, and their parent directories."""
-    found: dict[str, None] = {}
+def planned(change: Change, before: Seen) -> Seen:
+    """Return what stands at a path once a change was made, as far as it is known before."""
+    if change.kind == "service":
+        return Seen("file", content=_ACTIVE[str(change.content)])
+    if change.content is None:
+        return ABSENT
+    content = change.content.encode()
+    if change.kind in ("runtime", "once"):
+        return Seen("file", content=content)
+    if change.kind == "link":
+        return Seen("link", content=content)
+    if change.kind == "menu":
+        # Made by the system's own tool: what it is shows afterwards.
+        return Seen("file")
+    mode = f"{int(change.mode, 8):04o}" if change.mode else before.mode
+    return Seen("file", sha256=hashlib.sha256(content).hexdigest(), mode=mode)
+
+
+def _places(change: Change) -> bool:
+    return change.kind in ("file", "link") and change.content is not None
+
+
+def paths_to_record(changes: Iterable[Change]) -> list[tuple[str, str]]:
+    """Return (kind, path) of all whose state a recording needs: what is changed, and the directories of new files."""
+    found: dict[str, str] = {}
     for change in changes:
-        if change["kind"] == "file":
-            found.update(dict.fromkeys(parents(change["path"])))
-        found[change["path"]] = None
-    return list(found)
+        if _places(change):
+            for path in parents(change.path):
+                found.setdefault(path, "directory")
+        found[change.path] = change.kind
+    return [(kind, path) for path, kind in found.items()]
 
 
 def parents(path: str) -> list[str]:
@@ -144,24 +165,72 @@ def parents(path: str) -> list[str]:
     return ["/" + "/".join(parts[: count + 1]) for count in range(len(parts))]
 
 
-def complete(generation: Generation, current: Mapping[str, Seen], now: str) -> Generation:
-    """Close a generation with what numatune left; refuse when that is not what was planned."""
+def complete(
+    generation: Generation, current: Mapping[str, Seen], now: str, refused: Collection[str] = ()
+) -> Generation:
+    """Close a generation with what numatune left; raises JournalError when that is not what was planned.
+
+    What the kernel `refused` was not changed, and is left out.
+    """
     entries = []
     for entry in generation.entries:
+        if entry.path in refused:
+            continue
         here = current[entry.path]
-        if entry.kind == "runtime":
-            same = here.state == "file" and value_of(here) == value_of(entry.after)
-        else:
-            same = here.satisfies(entry.after)
-        if not same:
+        # A menu may come out as it was; that it holds what it should is judged.
+        if not _is_after(entry, here) and not (entry.kind == "menu" and here.state == "file"):
             raise JournalError(
                 f"{entry.path} is not what was just written there: another program changes it; "
                 "stop that program, then run tune again"
             )
-        if entry.kind != "runtime":
-            entry = replace(entry, after=replace(here, content=None, sha256=here.digest, names=()))
-        entries.append(entry)
+        entries.append(_left(entry, here))
     return replace(generation, state="completed", completed=now, entries=tuple(entries))
+
+
+def settle(generation: Generation, current: Mapping[str, Seen], now: str) -> Generation:
+    """Close a generation whose run was interrupted with what it came to.
+
+    What still is as before counts as back; what was written stays numatune's; what is neither keeps what was
+    planned, so that revert leaves it alone as somebody else's.
+    """
+    entries = []
+    for entry in generation.entries:
+        here = current[entry.path]
+        if not entry.back and _is_before(entry, here) and not _is_after(entry, here):
+            entries.append(replace(entry, back=True))
+        else:
+            entries.append(_left(entry, here) if _is_after(entry, here) else entry)
+    if all(entry.back for entry in entries):
+        return replace(generation, state="reverted", reverted=now, entries=tuple(entries))
+    return replace(generation, state="completed", completed=now, entries=tuple(entries))
+
+
+def undone_effects(generation: Generation, current: Mapping[str, Seen]) -> list[Entry]:
+    """Return the menu and services of an interrupted generation that may not have seen its files yet."""
+    placed = [entry for entry in generation.entries if entry.kind in ("file", "link")]
+    if not any(_is_after(entry, current[entry.path]) for entry in placed):
+        return []
+    return [entry for entry in generation.entries if entry.kind in ("menu", "service")]
+
+
+def _is_before(entry: Entry, here: Seen) -> bool:
+    if entry.kind in ("runtime", "service", "once"):
+        return here.state == entry.before.state and value_of(here) == value_of(entry.before)
+    return here.satisfies(entry.before)
+
+
+def _is_after(entry: Entry, here: Seen) -> bool:
+    if entry.kind in ("runtime", "service", "once"):
+        return here.state == entry.after.state and value_of(here) == value_of(entry.after)
+    if entry.kind == "menu" and entry.after.digest is None:
+        return here.state == "file" and not here.satisfies(entry.before)
+    return here.satisfies(entry.after)
+
+
+def _left(entry: Entry, here: Seen) -> Entry:
+    if entry.kind not in ("file", "menu", "directory"):
+        return entry
+    return replace(entry, after=replace(here, content=None, sha256=here.digest, names=()))
 
 
 def value_of(seen: Seen) -> bytes:
@@ -201,7 +270,7 @@ def load(text: str, name: str) -> Generation:
         data = json.loads(text)
         if not isinstance(data, dict):
             raise TypeError("no object")
-        if data.get("schema") != SCHEMA:
+        if data.get("schema") not in _READ:
             raise JournalError(
                 f"{name}: schema {str(data.get('schema'))[:40]!r} is not {SCHEMA}: use the version of "
                 "numatune that wrote it; nothing was changed"
@@ -267,7 +336,8 @@ def _load_entry(data: Any) -> Entry:
         back=_typed(data["back"], bool),
     )
     parts = entry.path.split("/")
-    if parts[0] or len(parts) < 2 or any(part in ("", ".", "..") for part in parts[1:]):
+    named = _UNIT.fullmatch(entry.path) if entry.kind == "service" else not parts[0] and len(parts) > 1
+    if not named or any(part in ("", ".", "..") for part in parts[1:]):
         raise ValueError(f"path {entry.path[:60]!r}")
     if entry.kind != "directory" and entry.before.state == "file" and entry.before.content is None:
         raise ValueError(f"no content for {entry.path[:60]}")

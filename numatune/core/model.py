@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import cached_property
 from typing import Any, NamedTuple, Optional
+
+_NUMBERED = re.compile(r"(?<=/cpu)[0-9]+(?=/)|(?<=/irq/)[0-9]+(?=/)")
 
 
 class State(str, Enum):
@@ -223,25 +226,67 @@ class Finding:
 
 @dataclass(frozen=True)
 class Change:
-    """One thing that `tune` would do: write a file whole, or write a value to a running kernel.
+    """One thing that `tune` would do; `before` is what is there now, None where there is nothing.
 
-    `kind` is "file" (with `mode`) or "runtime" (a kernel file that exists). `before` is the text that is there
-    now, None where there is no such file.
+    | kind | path | content |
+    |---|---|---|
+    | file | an absolute path | the whole text, None to remove it; `mode` is octal ("0644"), None keeps what is there |
+    | link | an absolute path | where the symbolic link points, None to remove it |
+    | runtime | a file under /proc or /sys that exists | the value that is written and read back |
+    | service | a systemd unit's name | "restarted", "started" or "stopped"; `before` is "active" or "inactive" |
+    | menu | GRUB's grub.cfg | the text that it is predicted to get when the system's own tool makes it anew |
+    | once | GRUB's grubenv | the id of the entry that the next boot alone takes, None to take that back |
     """
 
     setting: str
     kind: str
     path: str
-    content: str
+    content: Optional[str]
     before: Optional[str]
     reason: str
     mode: Optional[str] = None
     needs_reboot: bool = False
 
+    @property
+    def key(self) -> tuple[str, str]:
+        """What is changed: two changes with one key are the same thing, wanted by two settings."""
+        return self.kind, self.path
+
+
+_DONE = {"restarted": "restart", "started": "start", "stopped": "stop"}
+
+
+def phrase(group: tuple[Change, ...]) -> str:
+    """Say in one line what a group of `Plan.groups` does: "set 4 of /sys/…/cpu*/…/scaling_governor to performance"."""
+    first = group[0]
+    content = (first.content or "").strip()
+    if first.kind == "runtime":
+        before = sorted({(change.before or "").strip() for change in group})
+        now = f" (now {', '.join(before[:2])}{', …' if len(before) > 2 else ''})"
+        what = first.path if len(group) == 1 else f"{len(group)} of {_NUMBERED.sub('*', first.path)}"
+        return f"set {what} to {content}{now}"
+    if first.kind == "service":
+        return f"{_DONE.get(content, content)} {first.path}"
+    if first.kind == "menu":
+        return f"make {first.path} anew"
+    if first.kind == "once":
+        name = first.path.rpartition(":")[2]
+        return f"set {name} to {content} in GRUB's environment" if content else f"take {name} out of GRUB's environment"
+    if first.content is None:
+        return f"remove {first.path}"
+    if first.kind == "link":
+        return f"link {first.path} to {content}"
+    lines = [line for line in content.splitlines() if line and not line.lstrip().startswith(("#", ";"))]
+    body = "; ".join(lines[:3]) + ("; …" if len(lines) > 3 else "")
+    return f"{'create' if first.before is None else 'replace'} {first.path} ({body or 'empty'})"
+
 
 @dataclass(frozen=True)
 class Conflict:
-    """Why a setting cannot be changed as planned: somebody else's line would win."""
+    """Why a setting cannot be changed as planned: somebody else's line would win, or the host cannot hold it.
+
+    `path` and `line` say where, as far as it is a line of a file (else "" and 0).
+    """
 
     setting: str
     path: str
@@ -267,6 +312,22 @@ class Plan:
     changes: tuple[Change, ...] = ()
     conflicts: tuple[Conflict, ...] = ()
     left: tuple[Left, ...] = ()
+
+    def of(self, settings: Collection[str]) -> Plan:
+        """Return the part of the plan that belongs to some settings."""
+        return Plan(
+            tuple(change for change in self.changes if change.setting in settings),
+            tuple(conflict for conflict in self.conflicts if conflict.setting in settings),
+            tuple(item for item in self.left if item.setting in settings),
+        )
+
+    def groups(self) -> tuple[tuple[Change, ...], ...]:
+        """Return the changes as a person reads them: those that write one value to the files of several CPUs as one."""
+        found: dict[tuple[object, ...], list[Change]] = {}
+        for number, change in enumerate(self.changes):
+            alike = (change.setting, change.content, _NUMBERED.sub("*", change.path))
+            found.setdefault(alike if change.kind == "runtime" else (number,), []).append(change)
+        return tuple(tuple(group) for group in found.values())
 
     def as_dict(self) -> dict[str, Any]:
         """Return the plan as JSON has it."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import date
+from typing import Optional
 
 from .audit import judge
 from .catalogue import setting
@@ -11,19 +13,31 @@ from .model import Change, Conflict, Left, Plan, Snapshot
 from .profile import Profile
 
 
-def make_plan(snapshot: Snapshot, profile: Profile, today: date) -> Plan:
-    """Plan one host. What is ok, not applicable or waived is left alone; raises InputError as `judge` does."""
+def make_plan(snapshot: Snapshot, profile: Profile, today: date, only: Optional[Collection[str]] = None) -> Plan:
+    """Plan one host; `only` names the settings that are tuned, None all of the profile.
+
+    What is ok, not applicable or waived is left alone. What two settings both need (the boot service) is planned
+    once, for the first of them. Raises InputError as `judge` does.
+    """
     host = Host(snapshot, profile)
-    changes: list[Change] = []
+    changes: dict[tuple[str, ...], Change] = {}
     conflicts: list[Conflict] = []
     left: list[Left] = []
     for finding in judge(snapshot, profile, today).findings:
-        if not finding.bad:
+        if not finding.bad or (only is not None and finding.setting not in only):
             continue
         plan = setting(finding.setting).changes
         made, refused = plan(host, finding) if plan else ((), ())
-        changes.extend(made)
+        for change in () if refused else made:
+            # A service is started again after each setting's own files.
+            changes.setdefault((*change.key, change.setting) if change.kind == "service" else change.key, change)
         conflicts.extend(refused)
         if not made and not refused:
             left.append(Left(finding.setting, finding.status, finding.reason, finding.remedy))
-    return Plan(tuple(changes), tuple(conflicts), tuple(left))
+    return Plan(_in_order(changes.values()), tuple(conflicts), tuple(left))
+
+
+def _in_order(changes: Collection[Change]) -> tuple[Change, ...]:
+    # Of each setting, services last: they read what was written. Across settings the order of the catalogue stays.
+    settings = list(dict.fromkeys(change.setting for change in changes))
+    return tuple(sorted(changes, key=lambda change: (settings.index(change.setting), change.kind == "service")))

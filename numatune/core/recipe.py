@@ -11,18 +11,18 @@ import textwrap
 
 from .journal import Entry, Generation, value_of
 
-_ORDER = {"runtime": 0, "file": 1, "directory": 2}
+_ORDER = ("once", "runtime", "file", "link", "menu", "service", "directory")
 
 
 def recipe(generation: Generation) -> str:
-    """Return the steps, each with its reason in a comment: kernel values, then files, then directories."""
+    """Return the steps, each with its reason in a comment: kernel values, files, services, then directories."""
     lines = [
         f"# How to undo by hand what generation {generation.number} changed, recorded {generation.recorded}.",
         "# Read it, then run the lines you want as root, or all of them: sh THIS-FILE",
         "# Look first whether somebody changed these files later: revert.yml does, this text does not.",
         'ROOT="${ROOT:-}"',
     ]
-    entries = sorted(generation.entries, key=lambda entry: (_ORDER[entry.kind], -entry.path.count("/")))
+    entries = sorted(generation.entries, key=lambda entry: (_ORDER.index(entry.kind), -entry.path.count("/")))
     for entry in entries:
         lines.append("")
         lines += _step(entry, generation.boot_id)
@@ -30,6 +30,10 @@ def recipe(generation: Generation) -> str:
 
 
 def _step(entry: Entry, boot_id: str) -> list[str]:
+    if entry.kind == "service":
+        return _service(entry)
+    if entry.kind == "once":
+        return _once(entry)
     path = f'"$ROOT"{shlex.quote(entry.path)}'
     if entry.kind == "directory":
         return [
@@ -47,6 +51,9 @@ def _step(entry: Entry, boot_id: str) -> list[str]:
     if entry.before.state == "absent":
         return [f"# {entry.path} did not exist. Remove it.", f"rm -f -- {path}"]
     seen = entry.before
+    if seen.state == "link":
+        target = (seen.content or b"").decode("utf-8", "replace")
+        return [f"# {entry.path} was a link to {target}.", f"ln -sfn -- {shlex.quote(target)} {path}"]
     text = base64.b64encode(seen.content or b"").decode()
     steps = [
         f"# {entry.path} was a file of {len(seen.content or b'')} bytes. Put them back, then owner and mode.",
@@ -61,3 +68,23 @@ def _step(entry: Entry, boot_id: str) -> list[str]:
     if seen.label is not None:
         steps.append(f"chcon -- {shlex.quote(seen.label)} {path}")
     return steps
+
+
+def _service(entry: Entry) -> list[str]:
+    was = value_of(entry.before).decode("utf-8", "replace")
+    verb = "try-restart" if was == value_of(entry.after).decode("utf-8", "replace") else "stop"
+    verb = "start" if was == "active" and verb == "stop" else verb
+    return [
+        f"# {entry.path} was {was}. Not in a mounted tree.",
+        f'[ -n "$ROOT" ] || {{ systemctl daemon-reload; systemctl {verb} -- {shlex.quote(entry.path)}; }}',
+    ]
+
+
+def _once(entry: Entry) -> list[str]:
+    path, _, name = entry.path.rpartition(":")
+    value = None if entry.before.state == "absent" else value_of(entry.before).decode("utf-8", "replace")
+    step = f"unset {shlex.quote(name)}" if value is None else f"set {shlex.quote(f'{name}={value}')}"
+    return [
+        f"# {name} in {path} was {'not set' if value is None else repr(value)} (grub2-editenv on RHEL and Fedora).",
+        f'grub-editenv "$ROOT"{shlex.quote(path)} {step}',
+    ]

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import NamedTuple, Union
+from typing import Callable, NamedTuple, Union
 
 from .journal import ABSENT, Entry, Generation, Seen, value_of
 
 
 @dataclass(frozen=True)
 class Action:
-    """One step back: "write" (a file's bytes, mode, owner, label), "remove", "rmdir" or "runtime"."""
+    """One step back: "write" (a file's bytes, mode, owner and label, or a link), "remove", "rmdir", or a change's kind.
+
+    "menu" is made anew where it cannot be put back as it was; a "service" is restarted, started or stopped.
+    """
 
     kind: str
     path: str
@@ -41,34 +44,40 @@ def open_generations(generations: Iterable[Generation], first: int = 1) -> list[
     return sorted(chosen, key=lambda item: item.number)
 
 
-def paths(generations: Iterable[Generation]) -> list[str]:
-    """Return every path that a reversal of these generations must look at."""
-    return sorted({entry.path for item in generations for entry in item.entries if not entry.back})
+def paths(generations: Iterable[Generation]) -> list[tuple[str, str]]:
+    """Return (kind, path) of all that a reversal of these generations must look at."""
+    return sorted({(entry.kind, entry.path) for item in generations for entry in item.entries if not entry.back})
 
 
 def plan_back(generations: Iterable[Generation], current: Mapping[str, Seen], boot_id: str, first: int = 1) -> Reversal:
     """Plan the way back to the state before generation `first`; `current` holds every path of `paths`."""
     chains = _chains(open_generations(generations, first))
     actions: list[Action] = []
-    conflicts: list[str] = []
-    notes: list[str] = []
+    found: dict[str, _Outcome] = {}
     done: set[str] = set()
+    # Within a kind as recorded: an energy preference is taken only after its governor.
     for path, chain in sorted(chains.items(), key=_order):
-        if chain[0].entry.kind == "directory":
+        kind = chain[0].entry.kind
+        if kind == "directory":
             outcome = _directory(path, chains, current[path], actions, done)
-        elif chain[0].entry.kind == "runtime":
+        elif kind == "runtime":
             outcome = _runtime(chain, current[path], boot_id)
+        elif kind == "service":
+            outcome = _service(chain, current[path], bool(actions))
         else:
-            outcome = _file(chain, current[path])
+            outcome = _PLACED.get(kind, _file)(chain, current[path])
+        found[path] = outcome
         if isinstance(outcome, Action):
             actions.append(outcome)
-        elif isinstance(outcome, _Conflict):
-            conflicts.append(outcome.text)
-        elif isinstance(outcome, _Note):
-            notes.append(outcome.text)
         if not isinstance(outcome, (_Conflict, _Blocked)):
             done.add(path)
-    return Reversal(tuple(actions), tuple(conflicts), tuple(notes), frozenset(done))
+    conflicts = tuple(outcome.text for outcome in found.values() if isinstance(outcome, _Conflict))
+    notes = [outcome.text for outcome in found.values() if isinstance(outcome, _Note)]
+    later = [path for path, outcome in found.items() if isinstance(outcome, _Later)]
+    if later:
+        more = f" and {len(later) - 1} more values" if len(later) > 1 else ""
+        notes.append(f"{later[0]}{more} stay as tuned until the next boot: what was there is of an earlier boot")
+    return Reversal(tuple(actions), conflicts, tuple(notes), frozenset(done))
 
 
 def mark(generation: Generation, done: Iterable[str], now: str) -> Generation:
@@ -93,6 +102,10 @@ class _Note(NamedTuple):
     text: str
 
 
+class _Later(NamedTuple):
+    """A value of an earlier boot: the next one sets its own."""
+
+
 class _Back(NamedTuple):
     """Nothing to do: it is as it was."""
 
@@ -101,7 +114,7 @@ class _Blocked(NamedTuple):
     """A directory that must wait for a file in it that is left alone."""
 
 
-_Outcome = Union[Action, _Conflict, _Note, _Back, _Blocked]
+_Outcome = Union[Action, _Conflict, _Note, _Later, _Back, _Blocked]
 _Chain = list[_Step]
 
 
@@ -114,10 +127,14 @@ def _chains(generations: list[Generation]) -> dict[str, _Chain]:
     return chains
 
 
-def _order(item: tuple[str, _Chain]) -> tuple[int, int, str]:
-    # Files first: should the run be cut, the next boot is already as it was. Directories last, deepest first.
-    rank = {"file": 0, "runtime": 1, "directory": 2}[item[1][0].entry.kind]
-    return rank, -item[0].count("/") if rank == 2 else 0, item[0]
+_ORDER = ("once", "file", "link", "menu", "runtime", "service", "directory")
+"""No trial boot first; then files: should the run be cut, the next boot is already as it was. Directories last."""
+
+
+def _order(item: tuple[str, _Chain]) -> tuple[int, int]:
+    kind = item[1][0].entry.kind
+    rank = _ORDER.index("file" if kind == "link" else kind)
+    return rank, -item[0].count("/") if kind == "directory" else 0
 
 
 def _file(chain: _Chain, here: Seen) -> _Outcome:
@@ -139,6 +156,35 @@ def _file(chain: _Chain, here: Seen) -> _Outcome:
     return Action(kind, entry.path, entry.setting, here, entry.before)
 
 
+def _menu(chain: _Chain, here: Seen) -> _Outcome:
+    entry, last = chain[0].entry, chain[-1]
+    if here.satisfies(entry.before):
+        return _Back()
+    if last.entry.after.digest is not None and here.satisfies(last.entry.after):
+        return Action("write", entry.path, entry.setting, here, entry.before)
+    # A kernel was installed since, or the run was cut: what generates the menu is as it was, so it is made anew.
+    return Action("menu", entry.path, entry.setting, here, entry.before)
+
+
+def _once(chain: _Chain, here: Seen) -> _Outcome:
+    entry, last = chain[0].entry, chain[-1].entry
+    # GRUB itself takes it back at every boot, so what is not there any more is no conflict.
+    if value_of(here) != value_of(last.after) or value_of(here) == value_of(entry.before):
+        return _Back()
+    return Action("once", entry.path, entry.setting, here, entry.before)
+
+
+_PLACED: dict[str, Callable[[_Chain, Seen], _Outcome]] = {"menu": _menu, "once": _once}
+
+
+def _service(chain: _Chain, here: Seen, changed: bool) -> _Outcome:
+    entry = chain[0].entry
+    # One that runs before and after reads its files again.
+    if value_of(here) == value_of(entry.before) and not (changed and value_of(here) == b"active"):
+        return _Back()
+    return Action("service", entry.path, entry.setting, here, entry.before)
+
+
 def _untouched(last: _Step, as_before: bool) -> bool:
     # An interrupted run may have stopped before its write.
     return last.generation.state == "recorded" and as_before
@@ -150,12 +196,14 @@ def _runtime(chain: _Chain, here: Seen, boot_id: str) -> _Outcome:
     if here.state != "file":
         return _Note(f"{path} is not there any more: nothing to put back")
     if not mine:
-        return _Note(f"{path} keeps {_value(here)} until the next boot: its old value is of an earlier boot")
+        return _Later()
     entry, last = mine[0].entry, mine[-1]
     then, value = entry.before, value_of(here)
     if value == value_of(then):
         return _Back()
     if value != value_of(last.entry.after) and not _untouched(last, value == value_of(last.entry.before)):
+        if path.startswith("/proc/irq/"):
+            return _Note(f"{path} holds {_value(here)}: somebody moved that interrupt since, and it stays")
         return _Conflict(
             f"{path} holds {_value(here)}, not the {_value(last.entry.after)} that numatune wrote, and is "
             f"left alone: write {_value(then)} there by hand to have what was before, then run revert again"

@@ -180,7 +180,7 @@ PICKS = [
     ("2", "Firmware"),
     ("9", "Debian"),
     ("gone", "Debian"),
-    ("1>gone", "Debian"),
+    ("1>gone", "Debian 6.1"),
 ]
 
 

@@ -20,14 +20,15 @@ from numatune.core.journal import (
     paths_to_record,
     record,
 )
+from numatune.core.model import Change
 from numatune.core.recipe import recipe
 from numatune.core.revert import Reversal, mark, open_generations, paths, plan_back
 
 BOOT, LATER_BOOT = "boot-1", "boot-2"
 CONF, VALUE, FOLDER = "/etc/sysctl.d/99-x.conf", "/proc/sys/kernel/numa_balancing", "/etc/sysctl.d"
 CHANGES = [
-    {"setting": "numa_balancing", "kind": "file", "path": CONF, "content": "new\n", "mode": "0644"},
-    {"setting": "numa_balancing", "kind": "runtime", "path": VALUE, "content": "0\n", "mode": None},
+    Change("numa_balancing", "file", CONF, "new\n", None, "", "0644"),
+    Change("numa_balancing", "runtime", VALUE, "0\n", "1\n", ""),
 ]
 
 
@@ -64,7 +65,12 @@ def test_parents_leave_out_the_root() -> None:
 
 
 def test_recording_asks_for_the_parents_of_files_only() -> None:
-    assert paths_to_record(CHANGES) == ["/etc", FOLDER, CONF, VALUE]
+    assert paths_to_record(CHANGES) == [
+        ("directory", "/etc"),
+        ("directory", FOLDER),
+        ("file", CONF),
+        ("runtime", VALUE),
+    ]
 
 
 def test_a_generation_survives_its_file() -> None:
@@ -80,7 +86,7 @@ def test_a_generation_survives_its_file() -> None:
         ("", "damaged"),
         ("[]", "damaged"),
         (dump(tuned())[:-40], "damaged"),
-        (dump(tuned()).replace("journal/1", "journal/2"), "'numatune/journal/2' is not"),
+        (dump(tuned()).replace("journal/2", "journal/9"), "'numatune/journal/9' is not"),
         (dump(tuned()).replace('"generation": 1', '"generation": 2'), "generation 2"),
         (dump(tuned()).replace('"generation": 1', '"generation": true'), "damaged"),
         (dump(tuned()).replace('"completed",', '"done",'), "'done' is none of"),
@@ -167,7 +173,7 @@ def test_a_value_that_somebody_changed_stays() -> None:
 def test_a_value_of_an_earlier_boot_is_not_put_back() -> None:
     way = plan_back([tuned()], after(), LATER_BOOT)
     assert steps(way) == [("remove", CONF)]
-    assert "keeps '0' until the next boot" in way.notes[0]
+    assert way.notes == (f"{VALUE} stay as tuned until the next boot: what was there is of an earlier boot",)
     assert VALUE in way.done
 
 
@@ -212,7 +218,7 @@ def test_an_interrupted_run_is_undone_wherever_it_stopped(written: bool) -> None
 def test_what_is_back_is_not_looked_at_again() -> None:
     half = mark(tuned(), {VALUE}, "now")
     assert half.state == "completed"
-    assert paths([half]) == [CONF]
+    assert paths([half]) == [("file", CONF)]
     assert steps(plan_back([half], after(), BOOT)) == [("remove", CONF)]
     whole = mark(half, {CONF}, "now")
     assert (whole.state, whole.reverted) == ("reverted", "now")
@@ -221,12 +227,12 @@ def test_what_is_back_is_not_looked_at_again() -> None:
 
 def test_the_file_holds_what_its_documentation_says() -> None:
     data = json.loads(dump(tuned()))
-    assert data["schema"] == "numatune/journal/1"
+    assert data["schema"] == "numatune/journal/2"
     assert set(data["entries"][0]) == {"setting", "kind", "path", "before", "after", "back"}
     assert file_name(12345) == "12345.json"
 
 
 def test_the_recipe_quotes_what_it_prints() -> None:
-    change = {**CHANGES[0], "path": "/etc/it's.conf"}
+    change = replace(CHANGES[0], path="/etc/it's.conf")
     generation = record(1, [change], {"/etc": Seen("directory"), "/etc/it's.conf": ABSENT}, BOOT, "now")
     assert "rm -f -- \"$ROOT\"'/etc/it'\"'\"'s.conf'" in recipe(generation)

@@ -210,6 +210,7 @@ def test_conflict_names_the_line_that_would_win() -> None:
 
 
 GOVERNOR = f"/{CPU}/cpu*/cpufreq/scaling_governor"
+POLICIES = f"/{CPU}/cpufreq/policy*/scaling_governor"
 
 
 def line(value: str, path: str = GOVERNOR) -> str:
@@ -218,6 +219,9 @@ def line(value: str, path: str = GOVERNOR) -> str:
 
 def built(governor: str) -> dict[str, str]:
     return {CONFIG: f"CONFIG_NUMA_BALANCING=y\nCONFIG_CPU_FREQ_DEFAULT_GOV_{governor.upper()}=y\n"}
+
+
+PREFERENCE = "energy_performance_preference"
 
 
 def freq(cpu: int, name: str = "scaling_governor") -> str:
@@ -237,9 +241,7 @@ GOVERNORS = {
     "ok, the vendor's file is hidden": Case(
         "ok", files={**RIGHT, "usr/lib/tmpfiles.d/10-latency.conf": line("powersave")}
     ),
-    "ok, policies": Case(
-        "ok", files={"etc/tmpfiles.d/a.conf": line("performance", f"/{CPU}/cpufreq/policy*/scaling_governor")}
-    ),
+    "ok, policies": Case("ok", files={"etc/tmpfiles.d/a.conf": line("performance", POLICIES)}),
     "ok, line by line": Case(
         "ok", files={"etc/tmpfiles.d/a.conf": "".join(line("performance", "/" + freq(cpu)) for cpu in SERVING)}
     ),
@@ -249,7 +251,26 @@ GOVERNORS = {
         files=built("schedutil"),
         profile={"settings": {"cpu_governor": {"expected": "schedutil"}}},
     ),
+    "ok, a duplicate line is ignored": Case("ok", files={**RIGHT, "usr/lib/tmpfiles.d/50.conf": line("powersave")}),
     "ok, cpupower": Case("ok", files={"etc/default/cpupower": "governor='performance'\n"}, commands=unit("cpupower")),
+    "ok, cpupower of a newer kernel": Case(
+        "ok", files={"etc/cpupower-service.conf": "GOVERNOR='performance'\n"}, commands=unit("cpupower")
+    ),
+    "lost, cpufrequtils by its own default": Case("lost_at_reboot", "ondemand", commands=unit("cpufrequtils")),
+    "lost, cpufrequtils of a runlevel": Case(
+        "lost_at_reboot",
+        "ondemand",
+        files={**built("performance"), "etc/rc3.d/S01cpufrequtils": "#!/bin/sh\n"},
+        commands=unit("cpufrequtils", enabled="generated"),
+    ),
+    "ok, cpufrequtils of no runlevel": Case(
+        "ok", files=built("performance"), commands=unit("cpufrequtils", enabled="generated")
+    ),
+    "ok, cpufrequtils is switched off": Case(
+        "ok",
+        files={**built("performance"), "etc/default/cpufrequtils": "ENABLE=false\n"},
+        commands=unit("cpufrequtils"),
+    ),
     "wrong": Case("wrong", "schedutil lowers the frequency", made={"governor": "schedutil"}, files=built("schedutil")),
     "wrong, powersave pins": Case("wrong", "pins the lowest", made={"governor": "powersave"}),
     "wrong, intel_pstate's powersave": Case(
@@ -258,14 +279,17 @@ GOVERNORS = {
     "wrong, energy preference": Case(
         "wrong",
         made={"driver": "intel_pstate"},
-        files={freq(3, "energy_performance_preference"): "balance_performance\n"},
+        files={freq(3, PREFERENCE): "balance_performance\n"},
     ),
     "wrong, mixed": Case("wrong", files={freq(3): "powersave\n"}),
     "pending": Case("pending_reboot", made={"governor": "powersave"}, files=RIGHT),
     "lost": Case("lost_at_reboot", "comes up with schedutil", files=built("schedutil")),
     "lost, persisted otherwise": Case("lost_at_reboot", files={"etc/tmpfiles.d/a.conf": line("powersave")}),
     "lost, a later vendor's file": Case(
-        "lost_at_reboot", "powersave", files={**RIGHT, "usr/lib/tmpfiles.d/50.conf": line("powersave")}
+        "lost_at_reboot", "powersave", files={**RIGHT, "usr/lib/tmpfiles.d/50.conf": line("powersave", POLICIES)}
+    ),
+    "lost, an earlier line for the same path": Case(
+        "lost_at_reboot", "powersave", files={**RIGHT, "etc/tmpfiles.d/05.conf": line("powersave")}
     ),
     "lost, a later line for one CPU": Case(
         "lost_at_reboot", "powersave", files={**RIGHT, "etc/tmpfiles.d/50.conf": line("powersave", "/" + freq(3))}
@@ -280,6 +304,21 @@ GOVERNORS = {
         files={"etc/tuned/active_profile": "x\n", **RIGHT},
         commands=unit("tuned", "inactive"),
     ),
+    "unknown, D-Bus may start another": Case(
+        "unknown",
+        "power-profiles-daemon.service is not masked",
+        files=built("performance"),
+        commands=unit("power-profiles-daemon", "inactive", "disabled"),
+    ),
+    "ok, the other is masked": Case(
+        "ok", files=built("performance"), commands=unit("power-profiles-daemon", "inactive", "masked", "masked")
+    ),
+    "unknown, the preference at boot": Case(
+        "unknown",
+        "the energy preference of CPUs 1,3,5,7 after a boot",
+        made={"driver": "intel_cpufreq"},
+        files={**built("performance"), **{freq(cpu, PREFERENCE): "performance\n" for cpu in SERVING}},
+    ),
     "unknown, a file is closed": Case(
         "unknown", "needs root", files={**RIGHT, "etc/tmpfiles.d/50.conf": ""}, denied=("/etc/tmpfiles.d/50.conf",)
     ),
@@ -289,7 +328,14 @@ GOVERNORS = {
     ),
 }
 # tmpfiles.d comes too early for a driver that is a module, so only a driver that is built in proves what it writes.
-for _name in ("persisted", "housekeeping is slow", "the vendor's file is hidden", "policies", "line by line"):
+for _name in (
+    "persisted",
+    "housekeeping is slow",
+    "the vendor's file is hidden",
+    "policies",
+    "line by line",
+    "a duplicate line is ignored",
+):
     _case = GOVERNORS[f"ok, {_name}"]
     GOVERNORS[f"ok, {_name}"] = replace(_case, made={**_case.made, "driver": "intel_pstate"})
     GOVERNORS[f"the driver is a module, {_name}"] = replace(_case, status="unknown", words="loads later")
@@ -341,7 +387,15 @@ IDLE = {
         files={
             **qos("2"),
             **kept("2"),
-            "usr/lib/tmpfiles.d/z.conf": line("0", f"/{CPU}/cpu*/power/pm_qos_resume_latency_us"),
+            "usr/lib/tmpfiles.d/z.conf": line("0", f"/{CPU}/cpu[0-9]*/power/pm_qos_resume_latency_us"),
+        },
+    ),
+    "lost, an earlier line for the same path": Case(
+        "lost_at_reboot",
+        files={
+            **qos("2"),
+            **kept("2"),
+            "usr/lib/tmpfiles.d/a.conf": line("0", f"/{CPU}/cpu*/power/pm_qos_resume_latency_us"),
         },
     ),
     "unknown, requests closed": Case(
@@ -434,7 +488,9 @@ IRQS = {
     "ok, managed": Case("ok", "1 more look managed", made=HOME, files=irq("1", "1", "nvme0q1")),
     "ok, irqbalance keeps off": Case("ok", "", {**HOME, "arguments": ""}, **balance(BAN, BAN)),
     "wrong": Case("wrong", "IRQ 25 eth0-TxRx-1, 27 eth0-TxRx-3", made={"irqs": 4}),
-    "wrong, the effective one counts": Case("wrong", made={**HOME, "arguments": ""}, files=irq("0", "1")),
+    "wrong, the effective one counts": Case("wrong", made={**HOME, "arguments": ""}, files=irq("0-1", "1")),
+    "wrong, asked for an offline CPU": Case("wrong", made={**HOME, "arguments": ""}, files=irq("9", "1")),
+    "ok, it moves when it next fires": Case("ok", "1 more move away at their next", made=HOME, files=irq("0", "1")),
     "wrong, not started": Case("wrong", made={**HOME, "arguments": ""}, files=irq("0-7", "")),
     "wrong, more than three": Case("wrong", "and 5 more", made={"irqs": 16}),
     "pending": Case("pending_reboot", made={"irqs": 4, "arguments": "irqaffinity=0,2,4,6"}),
@@ -507,8 +563,8 @@ ISOLATION = {
     "kernel on two cores": Case(
         "not_applicable", "mode kernel is wanted", made={"cpus": 2, "nodes": 1, "threads": 1}, profile=mode("kernel")
     ),
-    "partition, at boot not known": Case(
-        "unknown", "what makes the partition again", files=partition("isolated"), profile=mode("partition")
+    "partition lost": Case(
+        "lost_at_reboot", "nothing makes the partition again", files=partition("isolated"), profile=mode("partition")
     ),
     "partition wrong, member": Case("wrong", files=partition("member"), profile=mode("partition")),
     "partition wrong, others": Case("wrong", files=partition("isolated", "1,3"), profile=mode("partition")),

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Optional
 
+from ..errors import InputError
 from ..model import Line
 from .numbers import natural
 
@@ -27,16 +28,42 @@ class Entry:
     submenu: bool = False
     unclear: bool = False
     """More than one kernel line: which one runs depends on a condition."""
+    start: int = 0
+    end: int = 0
+    """The lines of its head and of its closing brace, counted from 1; the end is 0 where it was not found."""
+
+
+ENVIRONMENT_SIZE = 1024
+"""Bytes of a grubenv: GRUB writes into the blocks that the file has, so its size never changes."""
+_ENVIRONMENT_HEAD = "# GRUB Environment Block\n"
 
 
 def environment(text: str) -> dict[str, str]:
-    """Read a grubenv block: name=value lines, padded with "#"."""
+    """Read a grubenv block: name=value lines, padded with "#"; a backslash in a value stands before what it keeps."""
     pairs = {}
-    for line in text.splitlines():
+    for line in re.findall(r"(?:[^\\\n]|\\.)+", text, re.DOTALL):
         name, sign, value = line.partition("=")
         if sign and not line.startswith("#"):
-            pairs[name] = value
+            pairs[name] = re.sub(r"\\(.)", r"\1", value, flags=re.DOTALL)
     return pairs
+
+
+def with_variable(text: str, name: str, value: Optional[str]) -> str:
+    """Return a grubenv block with one variable set, or taken out (None); everything else stays as it is.
+
+    Raises InputError where the block would not hold it.
+    """
+    body = text.rstrip("\n").rstrip("#")
+    body += "" if body.endswith("\n") or not body else "\n"
+    lines = re.findall(r"(?:[^\\\n]|\\.)*\n", body, re.DOTALL)
+    head = "".join(line for line in lines if not line.startswith(f"{name}=")) or _ENVIRONMENT_HEAD
+    if value is not None:
+        escaped = value.replace("\\", "\\\\").replace("\n", "\\\n")
+        head += f"{name}={escaped}\n"
+    size = max(ENVIRONMENT_SIZE, len(text.encode()))
+    if len(head.encode()) > size:
+        raise InputError(f"{name} does not fit into GRUB's environment block of {size} bytes")
+    return head + "#" * (size - len(head.encode()))
 
 
 def entries(path: str, text: str) -> list[Entry]:
@@ -56,7 +83,8 @@ def entries(path: str, text: str) -> list[Entry]:
             )
             continue
         if title and words.endswith("{"):
-            entry = Entry(title[2] or title[3] or title[4] or "", _ident(line), submenu=title[1] == "submenu")
+            name = title[2] or title[3] or title[4] or ""
+            entry = Entry(name, _ident(line), submenu=title[1] == "submenu", start=number)
             (stack[-1][1].children if stack else top).append(entry)
             depth += 1
             stack.append((depth, entry))
@@ -70,7 +98,7 @@ def entries(path: str, text: str) -> list[Entry]:
             depth += 1
         elif words == "}":
             if stack and stack[-1][0] == depth:
-                stack.pop()
+                stack.pop()[1].end = number
             depth -= 1
     return top
 
@@ -80,13 +108,13 @@ def _ident(line: str) -> str:
     return (match[1] or match[2] or match[3]) if match else ""
 
 
-def default_name(text: str, env: Mapping[str, str]) -> str:
+def default_name(text: str, env: Mapping[str, str], once: bool = True) -> str:
     """Return the name (index, title or id, ">" between levels) of the entry that boots next.
 
-    A `next_entry` in grubenv is booted once; else the last plain `set default=` counts, where a reference to
-    `saved_entry` means grubenv's, or the first entry when none is saved.
+    A `next_entry` in grubenv is booted once (not looked at without `once`); else the last plain `set default=`
+    counts, where a reference to `saved_entry` means grubenv's, or the first entry when none is saved.
     """
-    if env.get("next_entry"):
+    if once and env.get("next_entry"):
         return env["next_entry"]
     name = "0"
     for line in text.splitlines():
@@ -103,16 +131,15 @@ def default_name(text: str, env: Mapping[str, str]) -> str:
 def pick(menu: list[Entry], name: str) -> Optional[Entry]:
     """Return the bootable entry that a name leads to, or None.
 
-    GRUB falls back to the first entry when a name leads nowhere; so does this.
+    Where a part leads nowhere, GRUB takes the first entry of that level; so does this.
     """
-    level, entry = menu, None
+    level: list[Entry] = menu
+    entry = None
     for part in name.split(">"):
-        entry = _find(level, part.strip())
-        if entry is None:
-            break
+        entry = _find(level, part.strip()) or (level[0] if level else None)
+        if entry is None or not entry.submenu:
+            return entry
         level = entry.children
-    if entry is None and menu:
-        entry = menu[0]
     while entry is not None and entry.submenu:
         entry = entry.children[0] if entry.children else None
     return entry

@@ -2,10 +2,30 @@
 
 from __future__ import annotations
 
+import re
 import shlex
-from typing import Optional
+from typing import NamedTuple, Optional
 
 from ..model import Line
+
+_ASSIGNMENT = re.compile(r"\s*(export\s+)?([A-Za-z_][A-Za-z0-9_]*)=(.*)", re.DOTALL)
+_VALUE = re.compile(r"""\s*(?:"([^"]*)"|'([^']*)'|(.*?))(?:\s+(#.*))?\s*""", re.DOTALL)
+
+PLAIN = re.compile(r"""(?:"([^"\\$`]*)"|'([^']*)'|([^\s"'\\$`;&|<>()]*))\s*(?:#.*)?""")
+"""A value on one line that a shell takes as it stands: in double quotes, in single ones, or one word."""
+
+
+class Assignment(NamedTuple):
+    """One line that sets a variable.
+
+    `clean` says that a shell and systemd read it alike: systemd ignores a line with "export", and takes a comment
+    after the value for a part of the value.
+    """
+
+    where: Line
+    value: str
+    comment: str
+    clean: bool
 
 
 def variable(path: str, text: str, name: str) -> Optional[tuple[str, Line]]:
@@ -22,3 +42,51 @@ def variable(path: str, text: str, name: str) -> Optional[tuple[str, Line]]:
             parts = [value]
         found = (parts[0] if parts else "", Line(path, number, line.strip()))
     return found
+
+
+def assignments(path: str, text: str, name: str) -> list[Assignment]:
+    """Return every line that sets a variable, in order; comments are none."""
+    found = []
+    for number, line in enumerate(text.splitlines(), 1):
+        match = _ASSIGNMENT.fullmatch(line)
+        if match and match[2] == name:
+            value, comment = _parts(match[3])
+            found.append(Assignment(Line(path, number, line.strip()), value, comment, not match[1] and not comment))
+    return found
+
+
+def _parts(text: str) -> tuple[str, str]:
+    match = _VALUE.fullmatch(text)
+    assert match  # the third form takes anything
+    return match[1] or match[2] or match[3] or "", match[4] or ""
+
+
+def with_variable(text: str, name: str, value: str, instead_of: str = "") -> str:
+    """Return the text with a variable set by one clean line, and no line that sets another one, `instead_of`.
+
+    The line stands where the last of the variable stood, else where the other one did, else at the end. All other
+    lines stay byte for byte; a comment behind a value that goes gets a line of its own.
+    """
+    lines = text.splitlines(keepends=True)
+    ours = [item.where.line - 1 for item in assignments("", text, name)]
+    others = [item.where.line - 1 for item in assignments("", text, instead_of)]
+    place = (ours or others or [len(lines)])[-1]
+    made = []
+    for number, line in enumerate([*lines, ""]):
+        if number != place and number not in others:
+            made.append(line)
+            continue
+        match = _ASSIGNMENT.fullmatch(line)
+        comment = _parts(match[3])[1] if match else ""
+        made.append(f"{comment.rstrip()}\n" if comment else "")
+        if number == place:
+            made.append(f"{_line_end(''.join(made))}{name}={value}\n")
+    return "".join(made)
+
+
+def _line_end(before: str) -> str:
+    """Return what a line needs before it: an end of the last one, and of one that a backslash would continue."""
+    if not before:
+        return ""
+    end = "" if before.endswith("\n") else "\n"
+    return end + "\n" if before.splitlines()[-1].endswith("\\") else end

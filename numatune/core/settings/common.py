@@ -11,7 +11,7 @@ from ..host import Host
 from ..model import Evidence, Finding, Line, Reading, Severity, Snapshot, Status, ValueGroup
 from ..parsers import sysctl, tmpfiles
 from ..roles import Roles
-from ..sources import Command, Extract, Source
+from ..sources import Command, Directory, Extract, File, Source
 from ..status import Plane
 
 _KEEP = "^CONFIG_[NCP][UPR][MUE]"
@@ -21,6 +21,12 @@ KERNEL_CONFIG: tuple[Source, ...] = (
     Command("kernel_config", f"zcat /proc/config.gz | grep '{_KEEP}'", needs="zcat"),
 )
 """NUMA, CPU frequency and preemption options of the kernels under /boot, and of the running one."""
+
+TMPFILES: tuple[Source, ...] = (
+    *(File(f"{folder}/*.conf", links=True) for folder in tmpfiles.DIRECTORIES),
+    *(Directory(folder) for folder in tmpfiles.DIRECTORIES),
+)
+"""What systemd-tmpfiles applies at every boot."""
 
 
 def group(kind: str, values: Mapping[int, Optional[str]]) -> tuple[ValueGroup, ...]:
@@ -42,22 +48,48 @@ def summary(groups: Iterable[ValueGroup]) -> Optional[str]:
     return "; ".join(f"{item.value or 'not read'} ({item.ids})" for item in found)
 
 
-def written_at_boot(
-    snapshot: Snapshot, targets: Mapping[int, tuple[str, ...]], right: Callable[[str], bool]
-) -> tuple[Plane, Optional[str], Optional[Line], str]:
-    """Return what tmpfiles.d comes to for each number's paths: the plane, the value, its line, why it is not known.
+def writes_at_boot(
+    snapshot: Snapshot, targets: Mapping[int, tuple[str, ...]]
+) -> tuple[dict[int, tmpfiles.Write], list[Reading]]:
+    """Return the tmpfiles.d line that each number's paths end with, and the files that could not be read.
 
-    The last write to a path stays; one that reaches only some of the numbers persists nothing unless it is wrong.
+    Measured with systemd 252: of lines that name one path (or one pattern) the first counts and the others are
+    ignored as duplicates; of different names for one file the last stays.
     """
     paths = [path for folder in tmpfiles.DIRECTORIES for path in snapshot.below(folder)]
     unread = [reading for reading in map(snapshot.directory, tmpfiles.DIRECTORIES) if reading.unread]
+    numbers: dict[str, list[int]] = {}
+    for number, names in targets.items():
+        for name in names:
+            numbers.setdefault(name, []).append(number)
     last: dict[int, tmpfiles.Write] = {}
+    seen: set[str] = set()
     for path in sysctl.files_in_order(paths, tmpfiles.DIRECTORIES):
         reading = snapshot.read(path)
         if reading.unread and snapshot.links.get(path) != "/dev/null":
             unread.append(reading)
         for write in tmpfiles.writes(path, reading.text):
-            last.update({number: write for number, names in targets.items() if any(map(write.covers, names))})
+            pattern = re.sub("/+", "/", write.pattern)
+            if pattern in seen:
+                continue
+            seen.add(pattern)
+            # Only patterns are tried on every path: a file of ours has a line for each of many CPUs.
+            if any(sign in pattern for sign in "*?["):
+                reached = [number for number, names in targets.items() if any(map(write.covers, names))]
+            else:
+                reached = numbers.get(pattern, [])
+            last.update(dict.fromkeys(reached, write))
+    return last, unread
+
+
+def written_at_boot(
+    snapshot: Snapshot, targets: Mapping[int, tuple[str, ...]], right: Callable[[str], bool]
+) -> tuple[Plane, Optional[str], Optional[Line], str]:
+    """Return what tmpfiles.d comes to for each number's paths: the plane, the value, its line, why it is not known.
+
+    A write that reaches only some of the numbers persists nothing unless it is wrong.
+    """
+    last, unread = writes_at_boot(snapshot, targets)
     for write in last.values():
         if not right(write.value):
             return Plane.WRONG, write.value, write.where, ""
@@ -67,6 +99,14 @@ def written_at_boot(
         write = next(iter(last.values()))
         return Plane.RIGHT, write.value, write.where, ""
     return Plane.NONE, None, None, ""
+
+
+def wrong_at_boot(
+    snapshot: Snapshot, targets: Mapping[int, tuple[str, ...]], right: Callable[[str], bool]
+) -> list[tmpfiles.Write]:
+    """Return the tmpfiles.d lines that leave a number with a wrong value, each once."""
+    last, _ = writes_at_boot(snapshot, targets)
+    return list({write.where: write for write in last.values() if not right(write.value)}.values())
 
 
 def kernel_config(host: Host) -> Reading:

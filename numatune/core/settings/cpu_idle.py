@@ -2,61 +2,58 @@
 
 from __future__ import annotations
 
-from itertools import count
-from typing import NamedTuple, Optional
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Optional
 
-from ..host import Host, Option, Setting
-from ..model import Finding, Line, Reading, Severity, Snapshot, State, Status
+from .. import boot_service
+from ..cpuset import CpuSet
+from ..host import Host, Option, Planned, Setting
+from ..model import Change, Conflict, Finding, Line, Severity, Snapshot, State, Status
 from ..parsers import cmdline
-from ..parsers.numbers import natural
 from ..sources import Command, File
 from ..status import Plane, combine, outcome
 from ..topology import CPU
-from .common import evidence, group, sentence, summary, written_at_boot
+from .common import TMPFILES, evidence, group, sentence, summary, writes_at_boot, written_at_boot
+from .cpu_idle_states import (
+    QOS,
+    STATE_FILES,
+    Idle,
+    all_states,
+    capped,
+    deepest_allowed,
+    dma_latency,
+    qos_path,
+    request,
+)
 
-_STATE = ("name", "latency", "disable")
-_QOS = "power/pm_qos_resume_latency_us"
-
-
-class _Idle(NamedTuple):
-    """One idle state: exit latency in µs."""
-
-    name: str
-    latency: int
-    disabled: Optional[bool]
-    """None where its `disable` file is not there."""
-
-    @property
-    def polls(self) -> bool:
-        return self.latency == 0 or self.name == "POLL"
+DROP_IN = "/etc/tmpfiles.d/zz-numatune-idle.conf"
 
 
 def judge(host: Host) -> Finding:
     """Judge the deepest idle state that each serving CPU can enter, against the cap."""
     snapshot, serving = host.snapshot, host.roles.serving
-    alike: dict[tuple[Optional[str], ...], list[_Idle]] = {}
-    states = {cpu: _states(snapshot, cpu, alike) for cpu in serving}
+    states = all_states(host)
     if not any(states.values()):
         return _without_states(host)
     cap = _cap(host, states)
-    holder = _dma_latency(snapshot)
+    holder = dma_latency(snapshot)
     values: dict[int, Optional[str]] = {}
-    answers: dict[tuple[int, State, str], Optional[_Idle]] = {}
+    answers: dict[tuple[int, State, str], Optional[Idle]] = {}
     planes = set()
     for cpu, found in states.items():
-        qos = snapshot.read(f"{CPU}/cpu{cpu}/{_QOS}")
+        qos = snapshot.read(qos_path(cpu))
         # CPUs whose states and request read the same share one answer.
         key = (id(found), qos.state, qos.text)
         if key not in answers:
-            answers[key] = _deepest(found, qos, holder, cap, snapshot.complete)
+            answers[key] = deepest_allowed(found, qos, holder, cap, snapshot.complete)
         deepest = answers[key]
         values[cpu] = deepest and f"{deepest.name} ({deepest.latency} us)"
         planes.add(Plane.UNREAD if deepest is None else Plane.RIGHT if deepest.latency <= cap else Plane.WRONG)
     runtime = next(plane for plane in (Plane.WRONG, Plane.UNREAD, Plane.RIGHT) if plane in planes)
     groups = group("cpus", values)
-    capped = all(state.latency <= cap for found in states.values() for state in found)
-    persisted, said, where, unknown = _persisted(host, cap)
-    boot, boot_value, boot_reason = (Plane.RIGHT, "no deeper state", "") if capped else _next_boot(host, cap)
+    persisted, said, where, unknown = _persisted(snapshot, serving, cap)
+    boot, boot_value, boot_reason = _next_boot(host, states, cap)
     status = combine(runtime, outcome(persisted, boot))
     shown = next((cpu for cpu in serving if states[cpu]), 0)
     return Finding(
@@ -81,48 +78,16 @@ def judge(host: Host) -> Finding:
             *(
                 snapshot.read(f"{CPU}/cpu{shown}/cpuidle/state{index}/{part}")
                 for index in range(len(states.get(shown, [])))
-                for part in _STATE
+                for part in STATE_FILES
             ),
-            snapshot.read(f"{CPU}/cpu{shown}/{_QOS}"),
+            snapshot.read(qos_path(shown)),
             where,
             host.next_boot.where,
         ),
-        remedy="" if status is Status.OK else f"write {cap} to {_QOS} of CPUs {serving} at every boot (tmpfiles.d)",
+        remedy=""
+        if status is Status.OK
+        else f"write {request(cap)} to {QOS} of CPUs {serving} at every boot (tmpfiles.d)",
     )
-
-
-def _states(snapshot: Snapshot, cpu: int, alike: dict[tuple[Optional[str], ...], list[_Idle]]) -> list[_Idle]:
-    """Return a CPU's idle states, shallowest first, none when one of them could not be read whole.
-
-    `alike` keeps those of CPUs whose files read the same.
-    """
-    texts: list[Optional[str]] = []
-    for index in count():
-        base = f"{CPU}/cpu{cpu}/cpuidle/state{index}/"
-        latency = snapshot.files.get(base + "latency")
-        if latency is None:
-            after = f"{CPU}/cpu{cpu}/cpuidle/state{index + 1}/latency"
-            if base + "name" in snapshot.files or after in snapshot.files:
-                return []
-            break
-        texts += [latency, snapshot.files.get(base + "name"), snapshot.files.get(base + "disable")]
-    key = tuple(texts)
-    found = alike.get(key)
-    if found is None:
-        found = alike[key] = _parsed(texts)
-    return found
-
-
-def _parsed(texts: list[Optional[str]]) -> list[_Idle]:
-    """Parse latency, name and disable in turn; none when a state cannot be told, for it may be the deepest."""
-    found: list[_Idle] = []
-    for latency, name, disable in zip(texts[::3], texts[1::3], texts[2::3]):
-        exit_latency = None if latency is None else natural(latency)
-        if exit_latency is None or name is None:
-            return []
-        off = None if disable is None else disable.strip() not in ("0", "")
-        found.append(_Idle(name.strip(), exit_latency, off))
-    return found
 
 
 def _without_states(host: Host) -> Finding:
@@ -137,7 +102,7 @@ def _without_states(host: Host) -> Finding:
     return Finding("cpu_idle", Status.UNKNOWN, Severity.WARNING, reason=why, evidence=evidence(driver))
 
 
-def _cap(host: Host, states: dict[int, list[_Idle]]) -> int:
+def _cap(host: Host, states: dict[int, list[Idle]]) -> int:
     wanted = host.option("cpu_idle", "max_exit_latency_us")
     if wanted is not None:
         return int(wanted)
@@ -146,46 +111,17 @@ def _cap(host: Host, states: dict[int, list[_Idle]]) -> int:
     return max(shallow)
 
 
-def _deepest(states: list[_Idle], reading: Reading, holder: Optional[int], cap: int, complete: bool) -> Optional[_Idle]:
-    """Return the deepest state that a CPU may enter now, None where that is not known."""
-    if not states:
-        return None
-    limit = _limit(reading)
-    if holder is not None:
-        limit = holder if limit is None else min(limit, holder)
-    allowed = [state for state in states if not state.disabled and (limit is None or state.latency <= limit)]
-    # The first state stays even when it is above the limit: a CPU has to idle somehow.
-    deepest = max(allowed or states[:1], key=lambda state: state.latency)
-    # What could not be read can only make it shallower, so it matters where it is too deep.
-    gap = reading.unread or (deepest.disabled is None and not complete)
-    return None if deepest.latency > cap and gap else deepest
+def _persisted(snapshot: Snapshot, serving: CpuSet, cap: int) -> tuple[Plane, Optional[str], Optional[Line], str]:
+    return written_at_boot(snapshot, _targets(serving), lambda value: capped(value, cap))
 
 
-def _limit(reading: Reading) -> Optional[int]:
-    word = reading.text.strip()
-    if word == "n/a":  # no idle state may have any latency
-        return 0
-    # "0" is "no constraint" (kernel, sysfs-devices-power).
-    return natural(word) or None
+def _targets(serving: CpuSet) -> dict[int, tuple[str, ...]]:
+    return {cpu: (qos_path(cpu),) for cpu in serving}
 
 
-def _dma_latency(snapshot: Snapshot) -> Optional[int]:
-    """Return the host-wide request in µs, None where nobody holds one (2,000 s is the kernel's "none")."""
-    word = snapshot.command("cpu_dma_latency").text.strip()
-    value = natural(word)
-    return value if value is not None and value < 1_000_000 else None
-
-
-def _persisted(host: Host, cap: int) -> tuple[Plane, Optional[str], Optional[Line], str]:
-    def capped(value: str) -> bool:
-        limit = _limit(Reading("", State.PRESENT, value))
-        return limit is not None and limit <= cap
-
-    targets = {cpu: (f"{CPU}/cpu{cpu}/{_QOS}",) for cpu in host.roles.serving}
-    return written_at_boot(host.snapshot, targets, capped)
-
-
-def _next_boot(host: Host, cap: int) -> tuple[Plane, Optional[str], str]:
+def _next_boot(host: Host, states: Mapping[int, list[Idle]], cap: int) -> tuple[Plane, Optional[str], str]:
+    if all(state.latency <= cap for found in states.values() for state in found):
+        return Plane.RIGHT, "no deeper state", ""
     boot = host.next_boot
     if boot.arguments is None:
         return Plane.UNREAD, None, boot.reason
@@ -212,6 +148,64 @@ def _later(status: Status, persisted: Plane, boot: Plane, unknown: str, boot_rea
     return "right on disk, not yet in the running kernel" if status is Status.PENDING_REBOOT else ""
 
 
+def changes(host: Host, finding: Finding) -> Planned:
+    """Plan the request of each serving CPU that may sleep too deep, and the tmpfiles.d file that makes them at boot.
+
+    A file of that name that is not numatune's is a conflict, and so is a line that would win over it. A CPU without
+    such a request is left to a person.
+    """
+    snapshot, serving, states = host.snapshot, host.roles.serving, all_states(host)
+    if not finding.bad or not any(states.values()):
+        return (), ()
+    cap = _cap(host, states)
+    value = request(cap)
+    planned: list[Change] = []
+    boot, _, _ = _next_boot(host, states, cap)
+    if outcome(_persisted(snapshot, serving, cap)[0], boot) is not Plane.RIGHT:
+        asked = [cpu for cpu in serving if snapshot.read(qos_path(cpu)).state is not State.ABSENT]
+        text = boot_service.HEADER + "".join(f"w {qos_path(cpu)} - - - - {value}\n" for cpu in asked)
+        conflicts = tuple(_conflicts(snapshot, serving, cap, text))
+        if conflicts:
+            return (), conflicts
+        current = snapshot.read(DROP_IN)
+        if asked and current.text != text:
+            before = current.text if current.present else None
+            why = f"at most {cap} us to wake up, at every boot"
+            planned.append(Change("cpu_idle", "file", DROP_IN, text, before, why, "0644"))
+    planned += _running(snapshot, states, cap, value)
+    return tuple(planned), ()
+
+
+def _conflicts(snapshot: Snapshot, serving: CpuSet, cap: int, text: str) -> Iterator[Conflict]:
+    current = snapshot.read(DROP_IN)
+    if DROP_IN in snapshot.links or (current.text and not current.text.startswith(boot_service.HEADER)):
+        first = next(iter(current.text.splitlines()), "")
+        message = f"{DROP_IN} exists and is not numatune's: move it away, then run again"
+        yield Conflict("cpu_idle", DROP_IN, 1, first, message)
+        return
+    # What the next boot would come to with the file in place: systemd-tmpfiles has its own order of lines.
+    tuned = replace(snapshot, files={**snapshot.files, DROP_IN: text})
+    won = {write.where: write for write in writes_at_boot(tuned, _targets(serving))[0].values()}
+    for where, write in won.items():
+        if not capped(write.value, cap):
+            message = (
+                f"{where.path} line {where.line} would win over {DROP_IN}: remove {where.text!r} there, then run again"
+            )
+            yield Conflict("cpu_idle", where.path, where.line, where.text, message)
+
+
+def _running(snapshot: Snapshot, states: Mapping[int, list[Idle]], cap: int, value: str) -> Iterator[Change]:
+    for cpu, found in states.items():
+        qos = snapshot.read(qos_path(cpu))
+        if not qos.present or capped(qos.text, cap):
+            continue
+        # Whoever holds /dev/cpu_dma_latency may let go before the next boot: the CPU's own request counts here.
+        deepest = deepest_allowed(found, qos, None, cap, snapshot.complete)
+        if deepest is not None and deepest.latency > cap:
+            why = f"at most {cap} us to wake up now"
+            yield Change("cpu_idle", "runtime", qos_path(cpu), value + "\n", qos.text, why)
+
+
 CPU_IDLE = Setting(
     name="cpu_idle",
     title="Idle states (C-states)",
@@ -219,17 +213,20 @@ CPU_IDLE = Setting(
     why="A CPU in a deep idle state takes tens to hundreds of microseconds to wake, and its caches may be gone. The "
     "effective depth is the deepest state that is neither disabled nor above the latency request of the CPU "
     "(`pm_qos_resume_latency_us`, 0 is no request) or of the host (`/dev/cpu_dma_latency`, while held open).",
-    remedy="Cap the exit latency of serving CPUs at that of the shallowest state that does not poll.",
+    remedy="Cap the exit latency of serving CPUs at that of the shallowest state that does not poll; "
+    "playbooks/tune.yml does it, now and at every boot.",
     references=(
         "https://docs.kernel.org/admin-guide/pm/cpuidle.html",
         "https://docs.kernel.org/admin-guide/cpu-isolation.html",
     ),
     sources=(
         File(f"{CPU}/cpuidle/current_driver"),
-        *(File(f"{CPU}/cpu[0-9]*/cpuidle/state[0-9]*/{part}") for part in _STATE),
-        File(f"{CPU}/cpu[0-9]*/{_QOS}"),
+        *(File(f"{CPU}/cpu[0-9]*/cpuidle/state[0-9]*/{part}") for part in STATE_FILES),
+        File(f"{CPU}/cpu[0-9]*/{QOS}"),
         Command("cpu_dma_latency", "od -A n -t d4 -N 4 /dev/cpu_dma_latency", needs="od"),
+        *TMPFILES,
     ),
     judge=judge,
     options={"max_exit_latency_us": Option(int, "the cap in microseconds (default: shallowest non-polling state)")},
+    changes=changes,
 )

@@ -4,27 +4,38 @@ from __future__ import annotations
 
 from typing import NamedTuple, Optional
 
-from .. import agents
+from .. import agents, boot_service
 from ..cpuset import EMPTY, CpuSet, parse_list
 from ..errors import InputError
-from ..host import Host, Setting
-from ..model import Finding, Severity, Snapshot, Status, ValueGroup
-from ..parsers import cmdline, interrupts
+from ..host import Host, Option, Planned, Setting
+from ..model import Conflict, Finding, Line, Severity, Snapshot, Status, ValueGroup
+from ..parsers import interrupts
 from ..parsers.numbers import natural
+from ..roles import Roles
 from ..sources import Directory, Extract, File
 from ..status import Plane, combine
-from . import irqbalance
+from . import irq_placement, irqbalance, irqbalance_files
 from .common import evidence, group, nowhere_to_move, sentence
+from .irq_placement import DEFAULT as _DEFAULT
+from .irq_placement import IRQ as _IRQ
 
-_IRQ = "/proc/irq"
 _NAMES = "/proc/interrupts"
-_DEFAULT = f"{_IRQ}/default_smp_affinity"
 
 
 class _Irq(NamedTuple):
     number: int
     cpus: Optional[CpuSet]
     action: Optional[str]
+
+
+class _Sorted(NamedTuple):
+    """The interrupts that have an action; of those that a serving CPU may get, what can be done about them."""
+
+    named: list[_Irq]
+    movable: list[_Irq]
+    settling: list[_Irq]
+    """Asked to be elsewhere already: without interrupt remapping, x86 moves one when it next fires."""
+    managed: list[_Irq]
 
 
 def judge(host: Host) -> Finding:
@@ -38,31 +49,34 @@ def judge(host: Host) -> Finding:
         why = reading.why() if reading.unread else f"{_IRQ} shows no interrupt"
         status = Status.UNKNOWN if reading.unread or reading.present else Status.NOT_APPLICABLE
         return Finding("irq_affinity", status, Severity.WARNING, reason=why)
-    named = [irq for irq in irqs if irq.action != ""]
-    astray = [irq for irq in named if irq.cpus and irq.cpus & roles.serving]
-    movable = [irq for irq in astray if not interrupts.looks_managed(irq.action or "")]
-    managed = len(astray) - len(movable)
+    named, movable, settling, managed = _sorted(snapshot, roles, irqs)
     unread = [irq for irq in named if irq.cpus is None]
     runtime = Plane.WRONG if movable else Plane.UNREAD if unread or not named else Plane.RIGHT
-    after, said, boot_value = _after(host)
-    status = combine(runtime, after)
+    after = irq_placement.outcome(host)
+    status = combine(runtime, after.plane)
     return Finding(
         "irq_affinity",
         status,
         Severity.WARNING,
         runtime=_count(movable, named),
-        persisted=said,
-        next_boot=boot_value,
+        persisted=after.persisted,
+        next_boot=after.next_boot,
         expected=f"no interrupt on CPUs {roles.serving}",
         values=_values(movable),
         reason=sentence(
             _offenders(movable),
-            f"{managed} more look managed by the kernel (multi-queue names), which cannot be moved" if managed else "",
+            f"{len(settling)} more move away at their next interrupt, as asked" if settling else "",
+            f"{len(managed)} more look managed by the kernel (multi-queue names), which cannot be moved"
+            if managed
+            else "",
             f"the affinity of {len(unread)} interrupts could not be read" if unread else "",
-            "where interrupts go after a reboot is not known" if after is Plane.UNREAD else "",
-            "nothing on disk keeps them there after a reboot" if status is Status.LOST_AT_REBOOT else "",
+            sentence("where interrupts go after a reboot is not known", after.why)
+            if after.plane is Plane.UNREAD
+            else "",
+            after.why or "nothing on disk keeps them there after a reboot" if status is Status.LOST_AT_REBOOT else "",
         ),
         evidence=evidence(
+            after.where,
             snapshot.read(_DEFAULT),
             *(snapshot.read(f"{_IRQ}/{irq.number}/effective_affinity_list") for irq in movable[:4]),
             *(snapshot.read(f"{_IRQ}/{irq.number}/smp_affinity_list") for irq in movable[:4]),
@@ -70,22 +84,45 @@ def judge(host: Host) -> Finding:
         ),
         remedy=""
         if status is Status.OK
-        else f"ban the serving CPUs in irqbalance, or place the interrupts on CPUs {roles.housekeeping} at every boot",
+        else "run playbooks/tune.yml, or: ban the serving CPUs in irqbalance, or place the interrupts on CPUs "
+        f"{roles.housekeeping} at every boot",
     )
+
+
+def _sorted(snapshot: Snapshot, roles: Roles, irqs: list[_Irq]) -> _Sorted:
+    named = [irq for irq in irqs if irq.action != ""]
+    movable: list[_Irq] = []
+    settling: list[_Irq] = []
+    managed: list[_Irq] = []
+    parsed: dict[str, bool] = {}
+    serving, files = roles.serving.bits, snapshot.files
+    for irq in named:
+        if irq.cpus is None or not irq.cpus.bits & serving:
+            continue
+        if interrupts.looks_managed(irq.action or ""):
+            managed.append(irq)
+            continue
+        asked = files.get(f"{_IRQ}/{irq.number}/smp_affinity_list", "")
+        settles = parsed.get(asked)
+        if settles is None:
+            cpus = _cpus(asked) or EMPTY
+            settles = parsed[asked] = not cpus & roles.serving and bool(cpus & roles.housekeeping)
+        (settling if settles else movable).append(irq)
+    return _Sorted(named, movable, settling, managed)
 
 
 def _irqs(snapshot: Snapshot, serving: CpuSet) -> list[_Irq]:
     """Return every IRQ with its delivered CPUs (None unread) and its action ("" has none, None not known)."""
-    listed = interrupts.actions(snapshot.read(_NAMES).text)
-    known = snapshot.read(_NAMES).present
+    files, names = snapshot.files, snapshot.read(_NAMES)
+    listed: Optional[dict[int, str]] = None
     parsed: dict[str, Optional[CpuSet]] = {}
     found = []
     for number in sorted(_numbers(snapshot)):
         base = f"{_IRQ}/{number}"
-        effective = text = snapshot.files.get(f"{base}/effective_affinity_list")
+        effective = text = files.get(f"{base}/effective_affinity_list")
         # An IRQ that is not started has an empty effective list; older kernels have none at all.
         if not (text and text.strip()):
-            text = snapshot.files.get(f"{base}/smp_affinity_list")
+            text = files.get(f"{base}/smp_affinity_list")
         cpus = None
         if text is not None:
             if text not in parsed:
@@ -94,10 +131,12 @@ def _irqs(snapshot: Snapshot, serving: CpuSet) -> list[_Irq]:
         # A captured tree without the effective list: the mask asked for leaves it open which of its CPUs it is.
         if effective is None and not snapshot.complete and cpus and cpus & serving and cpus - serving:
             cpus = None
-        action = snapshot.files.get(f"/sys/kernel/irq/{number}/actions")
+        action = files.get(f"/sys/kernel/irq/{number}/actions")
         if action is not None:
             action = action.strip()
-        elif known:
+        elif names.present:
+            # The whole table is read only where the kernel does not show each action by itself.
+            listed = interrupts.actions(names.text) if listed is None else listed
             action = listed.get(number, "")
         found.append(_Irq(number, cpus, action))
     return found
@@ -148,23 +187,44 @@ def _offenders(movable: list[_Irq]) -> str:
     return f"IRQ {', '.join(names)}{more}: a serving thread stalls while its CPU handles one"
 
 
-def _after(host: Host) -> tuple[Plane, Optional[str], Optional[str]]:
-    """Return the outcome of the next boot: irqbalance's ban, else irqaffinity=, else the kernel's default (all)."""
-    serving = host.roles.serving
-    unit = agents.unit(host.snapshot, irqbalance.UNIT)
-    if unit.enabled:
-        finding = irqbalance.judge(host)
-        if finding.persisted is None:
-            return Plane.UNREAD, None, None
-        plane = Plane.WRONG if finding.status in (Status.WRONG, Status.LOST_AT_REBOOT) else Plane.RIGHT
-        return plane, f"irqbalance, {finding.persisted}", None
-    boot = host.next_boot
-    if boot.arguments is None or unit.enabled is None:
-        return Plane.UNREAD, None, None
-    kept = cmdline.cpus(boot.arguments, "irqaffinity")
-    if not kept:
-        return Plane.WRONG, None, "all CPUs (the kernel's default)"
-    return (Plane.WRONG if kept & serving else Plane.RIGHT), None, f"irqaffinity={kept}"
+def changes(host: Host, finding: Finding) -> Planned:
+    """Plan where each interrupt goes now and at every boot, once it is counted that the housekeeping CPUs hold them.
+
+    The kernel argument irqaffinity= stays as it is: the boot service comes after it.
+    """
+    snapshot, roles = host.snapshot, host.roles
+    irqs = _irqs(snapshot, roles.serving) if finding.bad and roles.split else []
+    if not irqs:
+        return (), ()
+    named, movable, _, _ = _sorted(snapshot, roles, irqs)
+    # What the kernel manages stays where it is, and takes a vector there.
+    placed, kept = [], 0
+    for irq in named:
+        if not interrupts.looks_managed(irq.action or ""):
+            placed.append(irq.number)
+        elif irq.cpus and irq.cpus & roles.housekeeping:
+            kept += 1
+    refused = (*_fought_over(host), *irq_placement.refusals(host, placed, kept))
+    if refused:
+        return (), refused
+    moved = irq_placement.moves(host, [irq.number for irq in movable])
+    return (*moved, *irq_placement.default(host), *irq_placement.at_boot(host)), ()
+
+
+def _fought_over(host: Host) -> tuple[Conflict, ...]:
+    """Return the conflict with an irqbalance that would move everything back, and that nobody lets us tame."""
+    if "irqbalance" in host.profile.settings:
+        return ()
+    enabled = agents.unit(host.snapshot, irqbalance_files.UNIT).enabled
+    ban = irqbalance_files.configured(host)
+    if irqbalance.running_ban(host) is not Plane.WRONG and not (enabled and ban.plane is Plane.WRONG):
+        return ()
+    where = ban.where or Line("", 0, "")
+    message = (
+        "irqbalance would move interrupts back to the serving CPUs, and the profile leaves it alone: "
+        "take the setting irqbalance into the profile, or ban them by hand, then run again"
+    )
+    return (Conflict("irq_affinity", where.path, where.line, where.text, message),)
 
 
 IRQ_AFFINITY = Setting(
@@ -187,8 +247,24 @@ IRQ_AFFINITY = Setting(
         File(f"{_IRQ}/[0-9]*/smp_affinity_list"),
         File("/sys/kernel/irq/[0-9]*/actions"),
         Extract(_NAMES, keep="^ *[0-9]", cut=":[ 0-9]*"),
+        *irq_placement.SOURCES,
+        *boot_service.SOURCES,
         *irqbalance.IRQBALANCE.sources,
     ),
     judge=judge,
-    options={},
+    options={
+        "method": Option(
+            str,
+            "ban: irqbalance, where it is used, keeps running and keeps off the serving CPUs; place: it is stopped. "
+            "Either way every interrupt is placed, now and at each boot",
+            ("ban", "place"),
+        ),
+        "max_queues_per_cpu": Option(
+            int,
+            "more network receive queues than this per housekeeping CPU are refused; the default, "
+            f"{irq_placement.QUEUES_PER_CPU}, is a judgement and not measured (Seastar's perftune gives one core in "
+            "16 to interrupts, and a driver makes about one queue per CPU)",
+        ),
+    },
+    changes=changes,
 )

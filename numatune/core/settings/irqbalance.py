@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Optional
-
-from .. import agents
-from ..cpuset import EMPTY, CpuSet, parse_list, parse_mask
-from ..errors import InputError
-from ..host import Host, Setting
-from ..model import Finding, Line, Severity, Snapshot, Status
-from ..parsers import shell
-from ..sources import Command, File
+from .. import agents, boot_service
+from ..host import Host, Planned, Setting
+from ..model import Change, Conflict, Finding, Severity, Snapshot, Status
+from ..sources import Command
 from ..status import Plane, combine
-from ..topology import CPU
 from .common import evidence, nowhere_to_move, sentence
-
-UNIT = "irqbalance.service"
-_FILES = ("/etc/default/irqbalance", "/etc/sysconfig/irqbalance", "/etc/conf.d/irqbalance")
-_LIST, _MASK = "IRQBALANCE_BANNED_CPULIST", "IRQBALANCE_BANNED_CPUS"
+from .irqbalance_files import LIST, MASK, SOURCES, UNIT, Ban, banned_by, configured, file, with_ban
 
 
 def judge(host: Host) -> Finding:
-    """Judge whether the running daemon, and the one that the next boot starts, keep off the serving CPUs."""
+    """Judge whether the running daemon, and the one that the next boot starts, keep off the serving CPUs.
+
+    With the method "place" of irq_affinity it must not run at all: interrupts are placed one by one then.
+    """
     snapshot, roles = host.snapshot, host.roles
     unit = agents.unit(snapshot, UNIT)
     if not roles.split:
@@ -29,95 +23,92 @@ def judge(host: Host) -> Finding:
     if unit.installed is False:
         why = "irqbalance neither runs nor starts at boot; irq_affinity judges where interrupts go"
         return Finding("irqbalance", Status.NOT_APPLICABLE, Severity.WARNING, reason=why)
-    expected = f"not running, or CPUs {roles.serving} banned"
-    runtime, running = _runtime(host, unit)
-    after, configured, where = _persisted(host, unit)
+    placed = _placed(host)
+    runtime, running, _, _ = _running(host, unit)
+    next_ban = configured(host)
+    after = _after(unit, next_ban, placed)
     status = combine(runtime, after)
     return Finding(
         "irqbalance",
         status,
         Severity.WARNING,
         runtime=running,
-        persisted=configured,
+        persisted=None if unit.enabled is False else next_ban.said,
         next_boot=None if unit.enabled is None else "starts at boot" if unit.enabled else "does not start at boot",
-        expected=expected,
-        reason=sentence(
-            "it may move any interrupt onto a serving CPU" if runtime is Plane.WRONG else "",
-            _unknown(snapshot, unit, runtime),
-            "what is configured is not known" if after is Plane.UNREAD else "",
-            "the next boot starts it without the ban" if status is Status.LOST_AT_REBOOT else "",
-            "right on disk, but the daemon has not read it: restart it" if status is Status.PENDING_REBOOT else "",
-            "it keeps off the serving CPUs, also after a reboot" if status is Status.OK else "",
+        expected="not running" if placed else f"not running, or CPUs {roles.serving} banned",
+        reason=_reason(host, unit, status, runtime, after, next_ban),
+        evidence=evidence(
+            None if unit.enabled is False else next_ban.where, snapshot.command("irqbalance_environment")
         ),
-        evidence=evidence(where, snapshot.command("irqbalance_environment")),
-        remedy=""
-        if status is Status.OK
-        else f"set {_LIST}={roles.serving} in {_file(snapshot)} and restart irqbalance, or stop and disable it",
+        remedy="" if status is Status.OK else _remedy(host),
     )
 
 
-def _runtime(host: Host, unit: agents.Unit) -> tuple[Plane, Optional[str]]:
+def _reason(host: Host, unit: agents.Unit, status: Status, runtime: Plane, after: Plane, next_ban: Ban) -> str:
+    placed = _placed(host)
+    wrong = (
+        "it moves interrupts that are placed one by one" if placed else "it may move any interrupt onto a serving CPU"
+    )
+    lost = "the next boot starts it" if placed else "the next boot starts it without the ban"
+    pending = "it does not start at boot, but runs: stop it" if placed else ""
+    right = "it neither runs nor starts at boot" if placed else "it keeps off the serving CPUs, also after a reboot"
+    unread = sentence("what is configured is not known", "" if unit.enabled is False else next_ban.why)
+    return sentence(
+        wrong if runtime is Plane.WRONG else "",
+        _unknown(host.snapshot, unit, runtime),
+        unread if after is Plane.UNREAD else "",
+        lost if status is Status.LOST_AT_REBOOT else "",
+        (pending or "right on disk, but the daemon has not read it: restart it")
+        if status is Status.PENDING_REBOOT
+        else "",
+        right if status is Status.OK else "",
+    )
+
+
+def _remedy(host: Host) -> str:
+    if _placed(host):
+        return f"run playbooks/tune.yml, or: systemctl disable --now {UNIT}"
+    ban = f"set {LIST}={host.roles.serving} in {file(host.snapshot)}"
+    return f"run playbooks/tune.yml, or: {ban} and restart irqbalance, or stop and disable it"
+
+
+def _placed(host: Host) -> bool:
+    return bool(host.option("irq_affinity", "method") == "place")
+
+
+def _running(host: Host, unit: agents.Unit) -> Ban:
     if unit.active is None:
-        return Plane.UNREAD, None
+        return Ban(Plane.UNREAD)
     if not unit.active:
-        return Plane.RIGHT, "not running"
+        return Ban(Plane.RIGHT, "not running")
     environment = host.snapshot.command("irqbalance_environment")
     if not environment.present:
-        return Plane.UNREAD, None
-    banned = _banned(host.snapshot, "", environment.text)
+        return Ban(Plane.WRONG if _placed(host) else Plane.UNREAD, "running" if _placed(host) else None)
+    # What the kernel shows of a process is no shell's text: nothing is quoted there.
+    values = dict(line.partition("=")[::2] for line in environment.text.splitlines())
+    banned = banned_by(host.snapshot, values.get(MASK), values.get(LIST))
+    said = f"running, banned CPUs: {'not known' if banned is None else banned or 'none'}"
+    if _placed(host):
+        return Ban(Plane.WRONG, said)
     if banned is None:
-        return Plane.UNREAD, None
-    plane = Plane.RIGHT if host.roles.serving <= banned else Plane.WRONG
-    return plane, f"running, banned CPUs: {banned or 'none'}"
+        return Ban(Plane.UNREAD)
+    return Ban(Plane.RIGHT if host.roles.serving <= banned else Plane.WRONG, said)
 
 
-def _persisted(host: Host, unit: agents.Unit) -> tuple[Plane, Optional[str], Optional[Line]]:
-    """Return the outcome of the next boot, the configured ban, and its line."""
+def running_ban(host: Host) -> Plane:
+    """Return whether the running daemon is none, or bans the serving CPUs."""
+    return _running(host, agents.unit(host.snapshot, UNIT)).plane
+
+
+def _after(unit: agents.Unit, next_ban: Ban, placed: bool) -> Plane:
+    """Return the outcome of the next boot."""
     if unit.enabled is False:
-        return Plane.RIGHT, None, None
-    path = _file(host.snapshot)
-    reading = host.snapshot.read(path)
-    if reading.unread:
-        return Plane.UNREAD, None, None
-    banned = _banned(host.snapshot, path, reading.text)
-    mask = shell.variable(path, reading.text, _MASK)
-    found = mask if mask and mask[0] else shell.variable(path, reading.text, _LIST)
-    where = found[1] if found else None
-    if banned is None:
-        return Plane.UNREAD, None, where
-    said = f"banned CPUs: {banned or 'none'}"
-    if host.roles.serving <= banned:
-        return (Plane.RIGHT if unit.enabled else Plane.UNREAD), said, where
-    return (Plane.WRONG if unit.enabled else Plane.UNREAD), said, where
-
-
-def _banned(snapshot: Snapshot, path: str, text: str) -> Optional[CpuSet]:
-    """Return the CPUs that the daemon bans by an environment, None when it cannot be told.
-
-    A mask that is not empty hides the list. With neither, the daemon bans isolated and nohz_full CPUs by itself;
-    an empty list meant that too in some releases and "none" in others, so it is not known.
-    """
-    mask, cpus = shell.variable(path, text, _MASK), shell.variable(path, text, _LIST)
-    try:
-        if mask and mask[0]:
-            return parse_mask(mask[0])
-        if cpus and cpus[0]:
-            return parse_list(cpus[0])
-        if cpus:
-            return None
-        banned = EMPTY
-        for name in ("isolated", "nohz_full"):
-            reading = snapshot.read(f"{CPU}/{name}")
-            if reading.unread:
-                return None
-            banned = banned | parse_list(reading.text)
-        return banned
-    except InputError:
-        return None
-
-
-def _file(snapshot: Snapshot) -> str:
-    return next((path for path in _FILES if snapshot.read(path).present), _FILES[0])
+        return Plane.RIGHT
+    if next_ban.plane is Plane.UNREAD and not placed:
+        return Plane.UNREAD
+    if unit.enabled is None:
+        return Plane.UNREAD
+    return Plane.WRONG if placed else next_ban.plane
 
 
 def _unknown(snapshot: Snapshot, unit: agents.Unit, runtime: Plane) -> str:
@@ -127,6 +118,48 @@ def _unknown(snapshot: Snapshot, unit: agents.Unit, runtime: Plane) -> str:
         return "whether it runs is not known"
     environment = snapshot.command("irqbalance_environment")
     return "needs root to read the running daemon's environment" if not environment.present else "its ban is not known"
+
+
+def changes(host: Host, finding: Finding) -> Planned:
+    """Plan the ban in irqbalance's own file, or with the method "place" that it neither runs nor starts at boot."""
+    unit = agents.unit(host.snapshot, UNIT)
+    if not finding.bad or not host.roles.split or not (unit.active or unit.enabled):
+        return (), ()
+    return _stop(host.snapshot, unit) if _placed(host) else _ban(host, unit)
+
+
+def _stop(snapshot: Snapshot, unit: agents.Unit) -> Planned:
+    links = sorted(path for path in snapshot.links if path.endswith(f".wants/{UNIT}"))
+    if unit.enabled and not links:
+        message = f"{UNIT} starts at boot, by no link under /etc/systemd/system: systemctl disable it, then run again"
+        return (), (Conflict("irqbalance", "", 0, "", message),)
+    why = "not started at boot: interrupts are placed one by one"
+    made = [Change("irqbalance", "link", path, None, snapshot.links[path], why) for path in links]
+    if unit.active and boot_service.systemd_runs(snapshot):
+        made.append(Change("irqbalance", "service", UNIT, "stopped", "active", "it would move what is placed"))
+    return tuple(made), ()
+
+
+def _ban(host: Host, unit: agents.Unit) -> Planned:
+    snapshot = host.snapshot
+    path = file(snapshot)
+    reading = snapshot.read(path)
+    if reading.unread:
+        return (), ()
+    made = []
+    if configured(host).plane is not Plane.RIGHT:
+        text = with_ban(host, path, reading.text)
+        if isinstance(text, Conflict):
+            return (), (text,)
+        before, mode = (reading.text, None) if reading.present else (None, "0644")
+        text = text if reading.present else boot_service.HEADER + text
+        why = f"irqbalance keeps off CPUs {host.roles.serving}, besides what was banned already"
+        made.append(Change("irqbalance", "file", path, text, before, why, mode))
+    # It reads its environment when it starts; that it could not be read is no reason to start it again each time.
+    stale = _running(host, unit).plane is not Plane.RIGHT and snapshot.command("irqbalance_environment").present
+    if (made or stale) and unit.active and boot_service.systemd_runs(snapshot):
+        made.append(Change("irqbalance", "service", UNIT, "restarted", "active", "it reads the ban when it starts"))
+    return tuple(made), ()
 
 
 # `read` of a NUL-separated file needs tr; the pid file is not everywhere, the process list is.
@@ -143,13 +176,8 @@ IRQBALANCE = Setting(
     "interrupt stalls its thread, and every other thread of the same inference waits for it at the next barrier.",
     remedy="Ban the serving CPUs in irqbalance's own file, or stop it and place each interrupt.",
     references=("https://github.com/Irqbalance/irqbalance/blob/master/irqbalance.1",),
-    sources=(
-        *(File(path) for path in _FILES),
-        File(f"{CPU}/isolated"),
-        File(f"{CPU}/nohz_full"),
-        Command("irqbalance_environment", _ENVIRONMENT, needs="tr"),
-        *agents.SOURCES,
-    ),
+    sources=(*SOURCES, Command("irqbalance_environment", _ENVIRONMENT, needs="tr"), *agents.SOURCES),
     judge=judge,
     options={},
+    changes=changes,
 )

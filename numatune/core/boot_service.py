@@ -1,0 +1,228 @@
+"""`numatune-apply.service`: what sets, at every boot, the values that come too late for tmpfiles.d or are fought over.
+
+A governor exists only once its driver's module has loaded, TuneD and irqbalance write when they start, and a cpuset
+partition needs its slice. So one oneshot unit runs after all of these, reads back what it wrote, and fails where a
+value did not take (`systemctl --failed` and the journal name it). It runs a static script over data files, one a
+setting, under /etc/numatune/apply.d:
+
+    cpus LIST FILE VALUE        /sys/devices/system/cpu/cpuN/FILE of each CPU of a kernel list
+    irqs NODE LIST              every interrupt of a node's devices ("-1": of no node; "*": of any other node)
+    default-irqs MASK           /proc/irq/default_smp_affinity, for interrupts to come
+    partition SLICE TYPE UNIT   cpuset.cpus.partition of a top-level slice, once the unit does not run outside it
+
+Interrupts are matched when the script runs, never by number; what the kernel refuses to move (managed ones) is said
+and is no failure.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import NamedTuple, Optional
+
+from .model import Change, Line, Reading, Snapshot
+from .sources import Directory, File, Source
+from .status import Plane
+
+UNIT = "numatune-apply.service"
+FOLDER = "/etc/numatune/apply.d"
+SCRIPT_PATH = "/etc/numatune/apply"
+UNIT_PATH = f"/etc/systemd/system/{UNIT}"
+LINK_PATH = f"/etc/systemd/system/multi-user.target.wants/{UNIT}"
+
+UNIT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9@._:\\-]*\.service")
+"""The name of a service, as far as it goes into a path here."""
+
+HEADER = "# Written by numatune; `playbooks/revert.yml` puts back what was here.\n"
+
+SCRIPT = f"""#!/bin/sh
+{HEADER}# Sets what {FOLDER}/*.conf says, reads it back, and fails where a value did not take.
+set -u
+LC_ALL=C; export LC_ALL
+PATH=/usr/sbin:/usr/bin:/sbin:/bin; export PATH
+failed=0
+fail() {{ echo "numatune-apply: $*" >&2; failed=1; }}
+
+numbers() {{ # 2-4,7 -> 2 3 4 7
+  for span in $(echo "$1" | tr ',' ' '); do
+    number=${{span%-*}}
+    while [ "$number" -le "${{span#*-}}" ]; do echo "$number"; number=$((number + 1)); done
+  done
+}}
+
+write() {{ # FILE VALUE: reads first, so that what is right is not written again
+  now=
+  read -r now <"$1" && [ "$now" = "$2" ] && return 0
+  if ! printf '%s\\n' "$2" 2>/dev/null >"$1"; then fail "$1 refused $2"; return 0; fi
+  read -r now <"$1"
+  [ "$now" = "$2" ] || fail "$1 still holds $now after $2 was written"
+}}
+
+wait_for() {{ # FILE: what a driver's module makes may come a little later than udev says
+  tries=20
+  while [ ! -e "$1" ] && [ "$tries" -gt 0 ]; do sleep 0.5; tries=$((tries - 1)); done
+  [ -e "$1" ] || fail "$1 did not appear"
+}}
+
+list_for() {{ # CONF NODE: sets list
+  list=
+  while read -r kind node value; do
+    [ "$kind" = irqs ] || continue
+    if [ "$node" = "$2" ] || [ "$node" = '*' ]; then list=$value; return 0; fi
+  done <"$1"
+}}
+
+place() {{ # CONF: its irqs lines, for every interrupt that has an action
+  moved=0 refused=0
+  for irq in /proc/irq/[0-9]*; do
+    number=${{irq##*/}}
+    if [ -e "/sys/kernel/irq/$number/actions" ]; then
+      actions=
+      read -r actions <"/sys/kernel/irq/$number/actions"
+      [ -n "$actions" ] || continue
+    fi
+    at=-1
+    [ ! -r "$irq/node" ] || read -r at <"$irq/node"
+    list_for "$1" "$at"
+    [ -n "$list" ] || continue
+    read -r now <"$irq/smp_affinity_list"
+    [ "$now" != "$list" ] || continue
+    if {{ printf '%s\\n' "$list" >"$irq/smp_affinity_list"; }} 2>/dev/null; then
+      moved=$((moved + 1))
+    else
+      refused=$((refused + 1))
+    fi
+  done
+  echo "numatune-apply: moved $moved interrupts; the kernel keeps $refused where they are"
+}}
+
+command -v udevadm >/dev/null && udevadm settle --timeout=30
+for conf in {FOLDER}/*.conf; do
+  [ -e "$conf" ] || continue
+  placed=
+  while read -r kind first second value; do
+    case $kind in
+      cpus)
+        for cpu in $(numbers "$first"); do
+          file=/sys/devices/system/cpu/cpu$cpu/$second
+          wait_for "$file"
+          [ ! -e "$file" ] || write "$file" "$value"
+        done ;;
+      irqs) [ -n "$placed" ] || place "$conf"; placed=yes ;;
+      default-irqs) write /proc/irq/default_smp_affinity "$first" ;;
+      partition)
+        case $(systemctl show --value -p ControlGroup -- "$value") in
+          '' | "/$first/"*)
+            systemctl start -- "$first"
+            file=/sys/fs/cgroup/$first/cpuset.cpus.partition
+            wait_for "$file"
+            [ ! -e "$file" ] || write "$file" "$second" ;;
+          # It would be squeezed onto the CPUs that are left.
+          *) fail "$value still runs outside $first: restart it, then this unit" ;;
+        esac ;;
+      '' | '#'*) ;;
+      *) fail "$conf: a line that this version does not know: $kind" ;;
+    esac
+  done <"$conf"
+done
+exit "$failed"
+"""
+
+UNIT_TEXT = f"""{HEADER}[Unit]
+Description=numatune: values that come after their drivers and daemons
+ConditionPathExists={SCRIPT_PATH}
+After=systemd-modules-load.service systemd-udev-trigger.service network-online.target
+# Who writes the same values goes first, also when it is restarted.
+After=tuned.service tuned-ppd.service power-profiles-daemon.service cpupower.service irqbalance.service
+After=cpufrequtils.service ondemand.service saptune.service sapconf.service
+PartOf=tuned.service irqbalance.service
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=/bin/sh {SCRIPT_PATH}
+
+[Install]
+WantedBy=multi-user.target
+"""
+
+SOURCES: tuple[Source, ...] = (
+    Directory(FOLDER),
+    File(f"{FOLDER}/*.conf"),
+    File(SCRIPT_PATH),
+    File(UNIT_PATH, links=True),
+    File(LINK_PATH, links=True),
+)
+
+
+class Word(NamedTuple):
+    """One line of a data file: its words, and where it stands."""
+
+    words: tuple[str, ...]
+    where: Line
+
+
+def words(snapshot: Snapshot, setting: str) -> list[Word]:
+    """Return the lines of one setting's data file."""
+    path = conf(setting)
+    found = []
+    for number, line in enumerate(snapshot.read(path).text.splitlines(), 1):
+        if line.strip() and not line.lstrip().startswith("#"):
+            found.append(Word(tuple(line.split()), Line(path, number, line.strip())))
+    return found
+
+
+def conf(setting: str) -> str:
+    """Return the path of a setting's data file."""
+    return f"{FOLDER}/{setting}.conf"
+
+
+def starts(snapshot: Snapshot) -> tuple[Plane, str]:
+    """Return whether the next boot runs the script (right, none or unread), and why that is not known."""
+    for reading in (snapshot.directory(FOLDER), *map(snapshot.read, (SCRIPT_PATH, UNIT_PATH, LINK_PATH))):
+        if reading.unread:
+            return Plane.UNREAD, reading.why()
+        if not reading.present:
+            return Plane.NONE, ""
+    if LINK_PATH not in snapshot.links:
+        return Plane.NONE, ""
+    for path, text in ((SCRIPT_PATH, SCRIPT), (UNIT_PATH, UNIT_TEXT)):
+        if snapshot.read(path).text != text:
+            return Plane.UNREAD, f"{path} is not what this version of numatune writes: run playbooks/tune.yml"
+    return Plane.RIGHT, ""
+
+
+def changes(
+    snapshot: Snapshot, setting: str, lines: Iterable[str], why: str, at_next_boot: bool = False
+) -> tuple[Change, ...]:
+    """Return what makes the boot service set these lines for a setting; no lines removes the setting's file.
+
+    Empty when all of it stands already. The service is started to prove it, unless only the next boot may do so.
+    """
+    text = "".join(f"{line}\n" for line in lines)
+    wanted: list[tuple[str, str, Optional[str], Optional[str]]] = [
+        ("file", conf(setting), HEADER + text if text else None, "0644")
+    ]
+    if text:
+        wanted += [
+            ("file", SCRIPT_PATH, SCRIPT, "0755"),
+            ("file", UNIT_PATH, UNIT_TEXT, "0644"),
+            ("link", LINK_PATH, UNIT_PATH, None),
+        ]
+    found = []
+    for kind, path, content, mode in wanted:
+        reading = snapshot.read(path)
+        before = snapshot.links.get(path) if kind == "link" else reading.text if reading.present else None
+        if before != content:
+            mode = mode if content is not None else None
+            found.append(Change(setting, kind, path, content, before, why, mode, at_next_boot))
+    if found and text and not at_next_boot and systemd_runs(snapshot):
+        proof = "sets it as the next boot will, and reads it back"
+        found.append(Change(setting, "service", UNIT, "restarted", "inactive", proof))
+    return tuple(found)
+
+
+def systemd_runs(snapshot: Snapshot) -> bool:
+    """Return whether the host's systemd answered, so that units can be started and stopped."""
+    shown: Reading = snapshot.command("units")
+    return shown.present and bool(shown.text.strip())

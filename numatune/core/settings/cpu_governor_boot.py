@@ -1,0 +1,259 @@
+"""What sets a CPU's governor at the next boot: agents, our boot service, other units, tmpfiles.d, else the kernel."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import NamedTuple, Optional
+
+from .. import agents, boot_service
+from ..cpuset import CpuSet, parse_list
+from ..errors import InputError
+from ..host import Host
+from ..model import Conflict, Line, State
+from ..parsers import cmdline, shell
+from ..sources import File, Source
+from ..status import Plane, outcome
+from ..topology import CPU
+from .common import KERNEL_CONFIG, TMPFILES, kernel_config, written_at_boot, wrong_at_boot
+
+NAME = "cpu_governor"
+GOVERNOR, DRIVER, PREFERENCE = "scaling_governor", "scaling_driver", "energy_performance_preference"
+OWN_SCALING = ("intel_pstate", "amd-pstate-epp")
+"""Drivers that scale by themselves; their `performance` takes the energy preference with it."""
+_BUILT_IN = {"intel_pstate", "intel_cpufreq", "amd-pstate", "amd-pstate-epp"}
+"""Drivers that no kernel builds as a module, so that they are there before tmpfiles.d is applied."""
+
+
+class _Service(NamedTuple):
+    """A unit that sets the governor of an environment file once, at boot."""
+
+    unit: str
+    path: str
+    variable: str
+    expression: str = r"(\w+)"
+    """Takes the governor from the variable's value."""
+    default: Optional[str] = None
+    """What it sets where the file does not say."""
+
+
+_SERVICES = (
+    _Service("cpupower.service", "/etc/default/cpupower", "governor"),
+    _Service("cpupower.service", "/etc/default/cpupower-service.conf", "GOVERNOR"),
+    _Service("cpupower.service", "/etc/cpupower-service.conf", "GOVERNOR"),
+    _Service("cpupower.service", "/etc/sysconfig/cpupower", "CPUPOWER_START_OPTS", r"(?:-g|--governor)[ =]*(\w+)"),
+    _Service("cpufrequtils.service", "/etc/default/cpufrequtils", "GOVERNOR", default="ondemand"),
+)
+_BEFORE_US = {
+    unit
+    for line in boot_service.UNIT_TEXT.splitlines()
+    if line.startswith("After=")
+    for unit in line.partition("=")[2].split()
+}
+
+SOURCES: tuple[Source, ...] = (
+    *TMPFILES,
+    *(File(service.path) for service in _SERVICES),
+    *agents.SOURCES,
+    *boot_service.SOURCES,
+    *KERNEL_CONFIG,
+)
+
+
+class Persisted(NamedTuple):
+    """What the configuration comes to: the plane, the governor, its line, and why it is not known."""
+
+    plane: Plane
+    governor: Optional[str] = None
+    where: Optional[Line] = None
+    unknown: str = ""
+
+
+class AtBoot(NamedTuple):
+    """What the next boot comes to: by the configuration, by the kernel (with why it is not known), and by both."""
+
+    persisted: Persisted
+    kernel: Plane
+    kernel_governor: Optional[str]
+    kernel_unknown: str
+    after: Plane
+
+
+class _Set(NamedTuple):
+    """What an enabled unit sets at boot."""
+
+    unit: str
+    governor: Optional[str]
+    where: Optional[Line]
+    unread: str
+
+
+def path(cpu: int, name: str) -> str:
+    """Return the path of one of a CPU's cpufreq files."""
+    return f"{CPU}/cpu{cpu}/cpufreq/{name}"
+
+
+def shown(host: Host, cpu: int, name: str) -> str:
+    """Return what one of a CPU's cpufreq files shows, "" for none."""
+    return host.snapshot.files.get(path(cpu, name), "").strip()
+
+
+def slow(preference: str, expected: str) -> bool:
+    """Return whether an energy preference spoils the wanted governor; only performance implies one."""
+    return expected == "performance" and preference not in ("", "performance", "0")
+
+
+def cooperate(host: Host) -> tuple[str, ...]:
+    """Return the agents with which the profile lives."""
+    return (agents.TUNED,) if host.option(NAME, "tuned") == "after" else ()
+
+
+def at_boot(host: Host, serving: CpuSet, expected: str) -> AtBoot:
+    """Return what sets the governor of the serving CPUs at the next boot, and whether it is the wanted one."""
+    persisted = _persisted(host, serving, expected)
+    kernel, governor, unknown = _kernel(host, expected)
+    after = outcome(persisted.plane, kernel)
+    ours = persisted.where is not None and persisted.where.path == boot_service.conf(NAME)
+    loose = _loose(host, serving, expected)
+    if after is Plane.RIGHT and loose and not ours:
+        why = f"the energy preference of CPUs {loose} after a boot: their driver does not tie it to the governor"
+        persisted, after = persisted._replace(plane=Plane.UNREAD, unknown=why), Plane.UNREAD
+    return AtBoot(persisted, kernel, governor, unknown, after)
+
+
+def _loose(host: Host, serving: CpuSet, expected: str) -> CpuSet:
+    """Return the CPUs whose energy preference does not come with the governor (intel_pstate's passive mode)."""
+    if expected != "performance":
+        return CpuSet()
+    return CpuSet.of(
+        cpu for cpu in serving if shown(host, cpu, PREFERENCE) and shown(host, cpu, DRIVER) not in OWN_SCALING
+    )
+
+
+def _persisted(host: Host, serving: CpuSet, expected: str) -> Persisted:
+    ours = _by_boot_service(host, serving, expected)
+    # TuneD has set its profile once it counts as started, and our unit comes after that; the others write whenever
+    # they like, so what we set at boot is not the last word.
+    holds = ours is not None and ours.plane is Plane.RIGHT
+    agent = agents.decides(host.snapshot, NAME, cooperate(host) if holds else ())
+    if agent:
+        return Persisted(Plane.UNREAD, unknown=agent)
+    services = list(_services(host))
+    if ours is not None:
+        for item in services:
+            if item.governor != expected and item.unit not in _BEFORE_US:
+                why = item.unread or f"{item.unit} sets {item.governor} at boot, before or after {boot_service.UNIT}"
+                return Persisted(Plane.UNREAD, item.governor, item.where, why)
+        return ours
+    for item in sorted(services, key=lambda item: item.governor == expected):
+        if item.unread:
+            return Persisted(Plane.UNREAD, unknown=item.unread)
+        return Persisted(Plane.RIGHT if item.governor == expected else Plane.WRONG, item.governor, item.where)
+    return _by_tmpfiles(host, serving, expected)
+
+
+def _by_tmpfiles(host: Host, serving: CpuSet, expected: str) -> Persisted:
+    found = Persisted(*written_at_boot(host.snapshot, _targets(serving), lambda value: value == expected))
+    drivers = {shown(host, cpu, DRIVER) for cpu in serving}
+    if found.plane is Plane.RIGHT and not drivers <= _BUILT_IN:
+        # Seen in a guest: systemd-tmpfiles ran before the driver's module, matched nothing, and said nothing.
+        late = ", ".join(sorted(drivers - _BUILT_IN)) or "not known"
+        why = f"tmpfiles.d writes it, but lost where the driver ({late}) loads later"
+        return found._replace(plane=Plane.UNREAD, unknown=why)
+    return found
+
+
+def _targets(serving: CpuSet) -> dict[int, tuple[str, ...]]:
+    return {
+        cpu: tuple(f"{CPU}/{base}/{GOVERNOR}" for base in (f"cpu{cpu}/cpufreq", f"cpufreq/policy{cpu}"))
+        for cpu in serving
+    }
+
+
+def _services(host: Host) -> Iterator[_Set]:
+    for service in _SERVICES:
+        if not agents.unit(host.snapshot, service.unit).enabled:
+            continue
+        reading = host.snapshot.read(service.path)
+        switch = shell.variable(service.path, reading.text, "ENABLE")
+        found = shell.variable(service.path, reading.text, service.variable)
+        match = re.search(service.expression, found[0]) if found else None
+        if reading.state in (State.DENIED, State.ERROR):
+            yield _Set(service.unit, None, None, reading.why())
+        elif switch and switch[0] != "true":
+            continue
+        elif found and match:
+            yield _Set(service.unit, match[1], found[1], "")
+        elif service.default and not found:
+            yield _Set(service.unit, service.default, None, "")
+
+
+def _by_boot_service(host: Host, serving: CpuSet, expected: str) -> Optional[Persisted]:
+    """Return what numatune-apply.service comes to, None where it does not reach every serving CPU.
+
+    It runs after the driver, TuneD, cpupower and tmpfiles.d, so its word is the last one.
+    """
+    reading = host.snapshot.read(boot_service.conf(NAME))
+    if reading.state in (State.DENIED, State.ERROR):
+        return Persisted(Plane.UNREAD, unknown=reading.why())
+    governors, preferences = _lines(host, GOVERNOR), _lines(host, PREFERENCE)
+    runs, why = boot_service.starts(host.snapshot)
+    if runs is Plane.NONE or not governors:
+        return None
+    if runs is Plane.UNREAD:
+        return Persisted(Plane.UNREAD, unknown=why)
+    wrong = [item for cpu, item in governors.items() if cpu in serving and item[0] != expected]
+    if wrong:
+        return Persisted(Plane.WRONG, *wrong[0])
+    governed = [cpu for cpu in serving if host.snapshot.read(path(cpu, GOVERNOR)).state is not State.ABSENT]
+    if not governed or any(cpu not in governors for cpu in governed):
+        return None
+    loose = _loose(host, serving, expected)
+    if any(cpu not in preferences or slow(preferences[cpu][0], expected) for cpu in loose):
+        return None
+    return Persisted(Plane.RIGHT, *governors[governed[0]])
+
+
+def _lines(host: Host, name: str) -> dict[int, tuple[str, Line]]:
+    """Return the value that the data file gives each CPU last, with its line."""
+    found: dict[int, tuple[str, Line]] = {}
+    for words, where in boot_service.words(host.snapshot, NAME):
+        if len(words) == 4 and words[0] == "cpus" and words[2] == f"cpufreq/{name}":
+            try:
+                found.update(dict.fromkeys(parse_list(words[1]), (words[3], where)))
+            except InputError:
+                continue
+    return found
+
+
+def _kernel(host: Host, expected: str) -> tuple[Plane, Optional[str], str]:
+    boot = host.next_boot
+    if boot.arguments is None:
+        return Plane.UNREAD, None, boot.reason
+    value = cmdline.last(boot.arguments, "cpufreq.default_governor")
+    if value is None:
+        config = kernel_config(host)
+        match = re.search(r"^CONFIG_CPU_FREQ_DEFAULT_GOV_(\w+)=y", config.text, re.M)
+        if not match:
+            return Plane.UNREAD, None, f"the kernel's default is not known: {config.why()}"
+        value = match[1].lower()
+    return (Plane.RIGHT if value == expected else Plane.WRONG), value, ""
+
+
+def set_otherwise(host: Host, serving: CpuSet, expected: str) -> Iterator[Conflict]:
+    """Yield a conflict for each unit and line that is not ours and sets another governor at boot."""
+    for item in _services(host):
+        if item.governor not in (None, expected):
+            where = item.where or Line("", 0, "")
+            what = f"{where.path} line {where.line}" if item.where else "its own default"
+            message = (
+                f"{item.unit} sets {item.governor} at boot ({what}): make it {expected}, or disable the unit; "
+                "then run again"
+            )
+            yield Conflict(NAME, where.path, where.line, where.text, message)
+    for write in wrong_at_boot(host.snapshot, _targets(serving), lambda value: value == expected):
+        where = write.where
+        message = (
+            f"{where.path} line {where.line} sets {write.value} at boot: remove {where.text!r} there, then run again"
+        )
+        yield Conflict(NAME, where.path, where.line, where.text, message)

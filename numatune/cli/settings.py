@@ -26,6 +26,6 @@ def run(args: argparse.Namespace) -> int:
         return OK
     for item in SETTINGS:
         tuned = "audit, tune" if item.changes else "audit"
-        sys.stdout.write(f"{item.name:<16}{item.severity.value:<10}{tuned:<13}{item.title}\n")
+        sys.stdout.write(f"{item.name:<18}{item.severity.value:<10}{tuned:<13}{item.title}\n")
     sys.stdout.write("\n`numatune explain SETTING` says what is read, what is wanted and why.\n")
     return OK

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 
-from ..core.model import Change, Conflict, Finding, HostReport, Left, Status
+from ..core.model import Change, Conflict, Finding, HostReport, Left, Status, phrase
 from .hosts import Judged, Run
 
 _ORDER = (
@@ -112,7 +112,7 @@ def _plan(host: Judged) -> str:
         lines = [f"{name}: tune.yml would make {count} change{'s' if count != 1 else ''}; {needs}"]
     else:
         lines = [f"{name}: tune.yml would change nothing"]
-    lines.extend(_change(change) for change in found.changes)
+    lines.extend(_change(group) for group in found.groups())
     lines.extend(_conflict(conflict) for conflict in found.conflicts)
     if found.left:
         lines.append("   left to you (tune.yml does not change these):")
@@ -120,19 +120,10 @@ def _plan(host: Judged) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _change(change: Change) -> str:
-    if change.kind == "runtime":
-        what = f"write {change.content.strip()} to {change.path} (now {_now(change.before)})"
-    else:
-        what = f"{'replace' if change.before is not None else 'create'} {change.path}"
-        body = [line for line in change.content.splitlines() if line and not line.startswith("#")]
-        what += f" ({'; '.join(body)})"
-    reboot = "; takes effect at a reboot" if change.needs_reboot else ""
-    return _wrapped(f"{change.setting}: {what}", "   ") + "\n" + _wrapped(f"{change.reason}{reboot}", _INDENT)
-
-
-def _now(before: str | None) -> str:
-    return "not there" if before is None else clean(before.strip())
+def _change(group: tuple[Change, ...]) -> str:
+    first = group[0]
+    reboot = "; takes effect at a reboot" if first.needs_reboot else ""
+    return _wrapped(f"{first.setting}: {phrase(group)}", "   ") + "\n" + _wrapped(f"{first.reason}{reboot}", _INDENT)
 
 
 def _conflict(conflict: Conflict) -> str:

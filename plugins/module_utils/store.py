@@ -73,6 +73,11 @@ class Store:
         self._tree.replace(name, Seen("file", content=dump(generation).encode(), mode="0600"))
         return name
 
+    def discard(self, generation: Generation) -> None:
+        """Remove a generation that changed nothing after all."""
+        for name in (file_name(generation.number), recipe_name(generation.number)):
+            self._tree.remove(f"{FOLDER}/{name}")
+
     def _make_folder(self) -> None:
         missing = []
         path = self.folder

@@ -7,6 +7,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from .core.model import Plan, phrase
+
 _FINE = ("ok", "waived", "not_applicable")
 _SEVERITIES = ("critical", "warning", "info")
 _WORDS = {
@@ -18,7 +20,7 @@ _WORDS = {
 }
 
 
-def summarize(report: Mapping[str, Any], plan: Mapping[str, Any]) -> list[str]:
+def summarize(report: Mapping[str, Any], plan: Plan) -> list[str]:
     """Return the lines for one host."""
     findings = sorted(
         report["findings"], key=lambda item: (item["status"] == "unknown", _SEVERITIES.index(item["severity"]))
@@ -55,21 +57,14 @@ def _finding(item: Mapping[str, Any]) -> list[str]:
     return [head, f"  do: {item['remedy']}"] if item["remedy"] else [head]
 
 
-def _plan(plan: Mapping[str, Any]) -> list[str]:
-    lines = [f"REFUSED: {conflict['message']}" for conflict in plan["conflicts"]]
-    for change in plan["changes"]:
-        was = "no such file" if change["before"] is None else _short(change["before"])
-        verb = "write" if change["kind"] == "file" else "set"
-        tail = "; needs a reboot" if change["needs_reboot"] else ""
-        lines.append(f"tune.yml would {verb} {change['path']}: {was} -> {_short(change['content'])}{tail}")
-    if not plan["changes"] and not plan["conflicts"]:
+def _plan(plan: Plan) -> list[str]:
+    lines = [f"REFUSED: {conflict.message}" for conflict in plan.conflicts]
+    for group in plan.groups():
+        tail = "; takes effect at a reboot" if group[0].needs_reboot else ""
+        lines.append(f"tune.yml would {phrase(group)}{tail}")
+    if not plan.changes and not plan.conflicts:
         lines.append("tune.yml would change nothing")
-    left = [item["setting"] for item in plan["left"]]
+    left = [item.setting for item in plan.left]
     if left:
-        lines.append(f"tune.yml does not change yet: {', '.join(left)}")
+        lines.append(f"left to a person: {', '.join(left)}")
     return lines
-
-
-def _short(text: str) -> str:
-    lines = [line for line in text.strip().splitlines() if not line.lstrip().startswith(("#", ";"))]
-    return " / ".join(line.strip() for line in lines if line.strip())[:80] or "empty"

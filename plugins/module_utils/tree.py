@@ -8,17 +8,21 @@ path that leads out of it, through a link, is refused.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
-import tempfile
 
+from .core.errors import NumatuneError
 from .core.journal import ABSENT, Seen
+from .core.parsers import grub
 
 _LABEL = "security.selinux"
 _KERNEL = ("/proc/", "/sys/")
+_MARGIN = 64 << 10
+"""Bytes that must be free beside what is written."""
 
 
-class TreeError(Exception):
+class TreeError(NumatuneError):
     """A file that cannot be used as asked; one line that says which, why and what to do."""
 
 
@@ -53,6 +57,8 @@ class Tree:
         known = {"mode": f"{stat.S_IMODE(info.st_mode):04o}", "uid": info.st_uid, "gid": info.st_gid}
         if stat.S_ISDIR(info.st_mode):
             return Seen("directory", names=tuple(sorted(os.listdir(real))), **known)
+        if stat.S_ISLNK(info.st_mode):
+            return Seen("link", content=os.readlink(real).encode("utf-8", "surrogateescape"))
         if not stat.S_ISREG(info.st_mode):
             return Seen("other", **known)
         with open(real, "rb") as handle:
@@ -81,7 +87,14 @@ class Tree:
 
     def write_value(self, path: str, content: bytes) -> None:
         """Write a kernel file in one write; it must exist, and is never replaced by another file."""
-        descriptor = os.open(self._kernel_file(path), os.O_WRONLY | os.O_TRUNC)
+        real = self._kernel_file(path)
+        if self.root:
+            # A plain file that stands for the kernel's: a write there must not be seen half-done either.
+            info = os.stat(real)
+            mode = f"{stat.S_IMODE(info.st_mode):04o}"
+            self.replace(real[len(self.root) :], Seen("file", content, mode=mode, uid=info.st_uid, gid=info.st_gid))
+            return
+        descriptor = os.open(real, os.O_WRONLY)
         try:
             os.write(descriptor, content)
         finally:
@@ -98,31 +111,90 @@ class Tree:
         return real
 
     def replace(self, path: str, seen: Seen) -> None:
-        """Put a whole file in place: written beside it, synced, renamed, and its directory synced."""
+        """Put a whole file (or link) in place: made beside it, synced, renamed, and its directory synced."""
         real = self.real(path)
-        parent = os.path.dirname(real)
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{os.path.basename(real)}.", suffix=".numatune", dir=parent)
+        temporary = self.temporary(path)
         try:
-            with os.fdopen(descriptor, "wb") as handle:
-                handle.write(seen.content or b"")
-                handle.flush()
-                if seen.uid is not None and seen.gid is not None:
-                    os.fchown(handle.fileno(), seen.uid, seen.gid)
-                os.fchmod(handle.fileno(), int(seen.mode or "0600", 8))
-                if seen.label is not None:
-                    os.setxattr(handle.fileno(), _LABEL, seen.label.encode())
-                os.fsync(handle.fileno())
+            _unlink(temporary)
+            if seen.state == "link":
+                os.symlink((seen.content or b"").decode("utf-8", "surrogateescape"), temporary)
+            else:
+                _write_whole(temporary, seen)
             os.rename(temporary, real)
         except OSError as error:
-            os.unlink(temporary)
+            _unlink(temporary)
             raise TreeError(f"{real} could not be written: {error.strerror}; what was there is untouched") from None
-        sync_directory(parent)
+        sync_directory(os.path.dirname(real))
+
+    def temporary(self, path: str) -> str:
+        """Return the name that a file has until it is whole; a run that was cut leaves at most that."""
+        real = self.real(path)
+        return os.path.join(os.path.dirname(real), f".{os.path.basename(real)}.numatune")
+
+    def remove_temporary(self, path: str) -> None:
+        """Remove what a run that was cut left beside a file."""
+        with contextlib.suppress(NotADirectoryError):
+            _unlink(self.temporary(path))
 
     def remove(self, path: str) -> None:
-        """Remove a file and make that last."""
+        """Remove a file or link and make that last."""
         real = self.real(path)
         os.unlink(real)
         sync_directory(os.path.dirname(real))
+
+    def mkdir(self, path: str) -> None:
+        """Make one directory and make that last."""
+        real = self.real(path)
+        os.mkdir(real, 0o755)
+        os.chmod(real, 0o755)
+        sync_directory(os.path.dirname(real))
+
+    def variable(self, path: str) -> Seen:
+        """Return a variable of GRUB's environment block, named "FILE:NAME"; absent where it is not set."""
+        name = path.rpartition(":")[2]
+        value = grub.environment(self._environment(path)[1]).get(name)
+        return Seen("file", content=value.encode()) if value else ABSENT
+
+    def set_variable(self, path: str, seen: Seen) -> None:
+        """Set a variable of GRUB's environment block, or take it out; the block is replaced whole."""
+        file, text = self._environment(path)
+        value = None if seen.state == "absent" else (seen.content or b"").decode()
+        text = grub.with_variable(text, path.rpartition(":")[2], value)
+        here = self.look(file)
+        self.replace(file, Seen("file", content=text.encode(), mode=here.mode or "0644", uid=here.uid, gid=here.gid))
+
+    def _environment(self, path: str) -> tuple[str, str]:
+        """Return the path of the block's file (RHEL has a link to the EFI partition there) and its text."""
+        real = os.path.realpath(self.real(path.rpartition(":")[0]))
+        if self.root and not real.startswith(self.root + "/"):
+            raise TreeError(f"{path} leads out of {self.root}, to {real}: nothing was written")
+        try:
+            with open(real, encoding="utf-8") as handle:
+                return real[len(self.root) :], handle.read()
+        except FileNotFoundError:
+            return real[len(self.root) :], ""
+        except UnicodeDecodeError:
+            raise TreeError(f"{real} is no GRUB environment block: nothing was written") from None
+
+    def may_hold(self, path: str, size: int) -> str:
+        """Return why a file of a size cannot be put in place ("" where it can): a read-only or full filesystem."""
+        folder = os.path.dirname(self.real(path)) if self._parent_exists(path) else self._existing(path)
+        if not os.access(folder, os.W_OK):
+            return f"{folder} cannot be written: its filesystem is read-only, or it is closed"
+        free = os.statvfs(folder)
+        # The old file stays until the new one is whole; directories and the journal take a little too.
+        if free.f_bavail * free.f_frsize < 2 * size + _MARGIN or (free.f_files and not free.f_favail):
+            return f"{folder} has no space left for {path}"
+        return ""
+
+    def _parent_exists(self, path: str) -> bool:
+        return os.path.isdir(self.root + os.path.dirname(path))
+
+    def _existing(self, path: str) -> str:
+        folder = os.path.dirname(self.root + path)
+        while not os.path.isdir(folder):
+            folder = os.path.dirname(folder)
+        return folder
 
     def rmdir(self, path: str) -> None:
         """Remove an empty directory and make that last."""
@@ -136,6 +208,24 @@ class Tree:
             return self.value("/proc/sys/kernel/random/boot_id").decode().strip() or "unknown"
         except (OSError, TreeError):
             return "unknown"
+
+
+def _write_whole(path: str, seen: Seen) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "wb") as handle:
+        handle.write(seen.content or b"")
+        handle.flush()
+        if seen.uid is not None and seen.gid is not None:
+            os.fchown(handle.fileno(), seen.uid, seen.gid)
+        os.fchmod(handle.fileno(), int(seen.mode or "0600", 8))
+        if seen.label is not None:
+            os.setxattr(handle.fileno(), _LABEL, seen.label.encode())
+        os.fsync(handle.fileno())
+
+
+def _unlink(path: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
 
 
 def sync_directory(path: str) -> None:

@@ -11,28 +11,23 @@ module: journal
 short_description: Keep the journal of what numatune changed on a host, and undo it
 version_added: "0.1.0"
 description:
-  - The journal lies on the host, in C(/var/lib/numatune/journal). Each run of tune that changes something is one
-    generation, C(000N.json), with a text beside it that says how to undo it by hand, C(000N-undo.txt).
+  - The journal lies on the host, in C(/var/lib/numatune/journal). Each transaction of M(numatune.latency.tune_host) is
+    one generation, C(000N.json), with a text beside it that says how to undo it by hand, C(000N-undo.txt).
   - Its files are written whole, synced and renamed, so that an interrupted run leaves a journal that can be read.
   - A damaged journal is refused and nothing is changed.
 options:
   state:
     description:
-      - C(recorded) saves, before the first write, what the planned changes will replace.
-      - C(completed) closes that generation with what numatune left, so that later changes by others are seen.
+      - C(settled) closes what an interrupted run left with what it came to, so that tune can go on from there.
       - C(reverted) puts back what was there before, except where somebody changed it since, which is reported.
     type: str
-    choices: [recorded, completed, reverted]
+    choices: [settled, reverted]
     required: true
-  changes:
-    description: The planned changes, as M(numatune.latency.audit_host) returns them. Needed by C(recorded).
-    type: list
-    elements: dict
-  generation:
+  to:
     description:
-      - The generation to close, with C(completed).
-      - The oldest generation to undo, with C(reverted); that one and all later ones are undone. The default is all.
+      - With C(reverted), the generation whose result is gone back to; all later ones are undone. C(0) undoes all.
     type: int
+    default: 0
   sysroot:
     description: The tree that stands for the host, instead of the running one. For tests and images.
     type: path
@@ -48,32 +43,17 @@ author:
 """
 
 EXAMPLES = r"""
-- name: Save what is there
-  numatune.latency.journal:
-    state: recorded
-    changes: "{{ audited.plan.changes }}"
-  register: recorded
-
-- name: Close the generation
-  numatune.latency.journal:
-    state: completed
-    generation: "{{ recorded.generation }}"
-
 - name: Put everything back
   numatune.latency.journal:
     state: reverted
 """
 
 RETURN = r"""
-generation:
-  description: The generation that was recorded or completed.
-  returned: when O(state=recorded) with changes, or O(state=completed)
-  type: int
-directories:
-  description: The directories that the changes need and that do not exist, outermost first.
-  returned: when O(state=recorded)
+settled:
+  description: The generations that were interrupted, and are closed now.
+  returned: when O(state=settled)
   type: list
-  elements: str
+  elements: int
 actions:
   description: What was put back, each with C(kind), C(path) and C(setting).
   returned: when O(state=reverted)
@@ -89,57 +69,42 @@ notes:
   returned: when O(state=reverted)
   type: list
   elements: str
+reboot:
+  description: Whether the running kernel still has what was taken back, until the next boot.
+  returned: when O(state=reverted)
+  type: bool
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.numatune.latency.plugins.module_utils.apply import look_at, put_back, recordable
-from ansible_collections.numatune.latency.plugins.module_utils.core import journal, revert
+from ansible_collections.numatune.latency.plugins.module_utils import transaction
+from ansible_collections.numatune.latency.plugins.module_utils.core import revert
 from ansible_collections.numatune.latency.plugins.module_utils.core.errors import NumatuneError
-from ansible_collections.numatune.latency.plugins.module_utils.core.recipe import recipe
-from ansible_collections.numatune.latency.plugins.module_utils.store import FOLDER, Store, now
+from ansible_collections.numatune.latency.plugins.module_utils.store import Store, now
+from ansible_collections.numatune.latency.plugins.module_utils.system import System
 from ansible_collections.numatune.latency.plugins.module_utils.tree import Tree, TreeError, reason
 
 
-def record(params, tree, store, write):
-    """Save what the planned changes will replace."""
-    changes = params["changes"]
-    if not changes:
-        return {"changed": False, "directories": []}
-    number = max([item.number for item in store.read()], default=0) + 1
-    generation = journal.record(number, changes, recordable(tree, changes), tree.boot_id(), now())
-    if write:
-        store.write(generation)
-    path = f"{FOLDER}/{journal.recipe_name(number)}"
-    return {
-        "changed": True,
-        "generation": number,
-        "directories": [entry.path for entry in generation.entries if entry.kind == "directory"],
-        "diff": {"before_header": path, "after_header": path, "before": "", "after": recipe(generation)},
-    }
+def settle(params, host, write):
+    """Close what interrupted runs left."""
+    numbers = transaction.settle(host) if write else transaction.interrupted(host)
+    return {"changed": bool(numbers), "settled": list(numbers)}
 
 
-def complete(params, tree, store, write):
-    """Close a generation with what numatune left."""
-    number = params["generation"]
-    result = {"generation": number, "changed": True}
-    if not write:
-        return result
-    found = [item for item in store.read() if item.number == number]
-    if not found:
-        raise TreeError(f"the journal holds no generation {number}: record one before completing it")
-    if found[0].state != "recorded":
-        return {**result, "changed": False}
-    store.write(journal.complete(found[0], look_at(tree, found), now()))
-    return result
-
-
-def undo(params, tree, store, write):
+def undo(params, host, write):
     """Put back what was there before; what somebody changed since is reported and left alone."""
-    first = params["generation"] or 1
-    generations = revert.open_generations(store.read(), first)
-    way = revert.plan_back(generations, look_at(tree, generations), tree.boot_id(), first)
+    first = params["to"] + 1
+    generations = revert.open_generations(host.store.read(), first)
+    if write:
+        transaction.clean(host, generations)
+    current = host.look(revert.paths(generations))
+    way = revert.plan_back(generations, current, host.tree.boot_id(), first)
     if write and generations:
-        failure = put_back(tree, way, lambda done: [store.write(revert.mark(g, done, now())) for g in generations])
+
+        def mark(done):
+            for generation in generations:
+                host.store.write(revert.mark(generation, done, now()))
+
+        failure = transaction.put_back(host, way, mark)
         if failure:
             raise TreeError(failure)
     return {
@@ -147,6 +112,7 @@ def undo(params, tree, store, write):
         "actions": [{"kind": item.kind, "path": item.path, "setting": item.setting} for item in way.actions],
         "conflicts": list(way.conflicts),
         "notes": list(way.notes),
+        "reboot": any(item.setting in ("kernel_arguments", "core_isolation") for item in way.actions),
         "diff": [difference(item) for item in way.actions],
     }
 
@@ -166,27 +132,27 @@ def main():
     """Run the module."""
     module = AnsibleModule(
         argument_spec={
-            "state": {"type": "str", "choices": ["recorded", "completed", "reverted"], "required": True},
-            "changes": {"type": "list", "elements": "dict"},
-            "generation": {"type": "int"},
+            "state": {"type": "str", "choices": ["settled", "reverted"], "required": True},
+            "to": {"type": "int", "default": 0},
             "sysroot": {"type": "path"},
         },
-        required_if=[("state", "recorded", ["changes"]), ("state", "completed", ["generation"])],
         supports_check_mode=True,
     )
-    work = {"recorded": record, "completed": complete, "reverted": undo}[module.params["state"]]
+    work = {"settled": settle, "reverted": undo}[module.params["state"]]
     try:
+        if module.params["to"] < 0:
+            raise TreeError("to: a generation's number from 0 is wanted; nothing was changed")
         tree = Tree(module.params["sysroot"])
         if not tree.may_write():
             raise TreeError("needs root: run with become (numatune_become: true) or as root; nothing was changed")
-        store = Store(tree)
+        host = transaction.Host(tree, System(tree, module.run_command), Store(tree))
         # What is refused is refused before anything is written, the journal's own folder included.
-        with store.lock(create=False):
-            result = work(module.params, tree, store, write=False)
+        with host.store.lock(create=False):
+            result = work(module.params, host, write=False)
         if not module.check_mode:
-            with store.lock(create=result["changed"]):
-                result = work(module.params, tree, store, write=True)
-    except (NumatuneError, TreeError, OSError) as error:
+            with host.store.lock(create=result["changed"]):
+                result = work(module.params, host, write=True)
+    except (NumatuneError, OSError) as error:
         module.fail_json(msg=reason(error))
     module.exit_json(**result)
 

@@ -19,11 +19,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from synthetic import Link, host
 
 REPO = Path(__file__).resolve().parents[2]
 BOOT_ID = "5f0c1d5e-0000-4000-8000-000000000001"
 _FILES = {
-    "proc/sys/kernel/numa_balancing": "1\n",
+    **host(8, 2, threads=1, numa_balancing="1", sysctl={}, governor="schedutil", irqs=4),
     "proc/sys/kernel/random/boot_id": BOOT_ID + "\n",
     "proc/sys/kernel/osrelease": "6.1.0-56-amd64\n",
     "proc/version": "Linux version 6.1.0-56-amd64 (debian) #1 SMP PREEMPT_DYNAMIC\n",
@@ -37,20 +38,6 @@ _FILES = {
         "menuentry 'Debian' --class debian {\n"
         "\tlinux\t/boot/vmlinuz-6.1.0-56-amd64 root=/dev/vda1 ro quiet\n\tinitrd\t/boot/initrd.img\n}\n"
     ),
-    "sys/devices/system/cpu/online": "0-7\n",
-    "sys/devices/system/cpu/possible": "0-7\n",
-    "sys/devices/system/cpu/present": "0-7\n",
-    "sys/devices/system/cpu/isolated": "\n",
-    "sys/devices/system/node/online": "0-1\n",
-    "sys/devices/system/node/has_cpu": "0-1\n",
-    "sys/devices/system/node/has_memory": "0-1\n",
-    "sys/devices/system/node/has_normal_memory": "0-1\n",
-    **{f"sys/devices/system/node/node{node}/cpulist": f"{4 * node}-{4 * node + 3}\n" for node in (0, 1)},
-    **{f"sys/devices/system/node/node{node}/distance": "10 21\n" for node in (0, 1)},
-    **{f"sys/devices/system/node/node{node}/meminfo": f"Node {node} MemTotal:       32768000 kB\n" for node in (0, 1)},
-    **{f"sys/devices/system/cpu/cpu{cpu}/topology/core_id": f"{cpu % 4}\n" for cpu in range(8)},
-    **{f"sys/devices/system/cpu/cpu{cpu}/topology/physical_package_id": f"{cpu // 4}\n" for cpu in range(8)},
-    **{f"sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list": f"{cpu}\n" for cpu in range(8)},
 }
 
 
@@ -72,7 +59,10 @@ class FakeRoot:
         """Write one file, with its directories."""
         target = self.path / name
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(text)
+        if isinstance(text, Link):
+            target.symlink_to(text)
+        else:
+            target.write_text(text)
 
     def read(self, name: str) -> str:
         """Return the text of one file."""

@@ -66,6 +66,7 @@ def test_this_machine_is_audited_without_being_changed() -> None:
         "irqbalance",
         "irq_affinity",
         "core_isolation",
+        "kernel_arguments",
     ]
 
 
@@ -138,7 +139,8 @@ def test_plan_says_what_tune_would_do(tmp_path: Path) -> None:
     synthetic.write(synthetic.host(8, 2, 1, numa_balancing="1"), root)
     plan = json.loads(run("plan", "--root", root, "--format", "json").stdout)
     assert plan["schema"] == "numatune/plan/1"
-    kinds = [(change["kind"], change["path"]) for change in plan["hosts"][0]["changes"]]
+    changes = plan["hosts"][0]["changes"]
+    kinds = [(change["kind"], change["path"]) for change in changes if change["setting"] == "numa_balancing"]
     assert kinds == [("file", "/etc/sysctl.d/99-zz-numatune.conf"), ("runtime", "/proc/sys/kernel/numa_balancing")]
     assert run("plan", "--root", root).returncode == 0
     assert run("plan", "--root", root, "--detailed-exitcode").returncode == 1
@@ -147,7 +149,7 @@ def test_plan_says_what_tune_would_do(tmp_path: Path) -> None:
 def test_settings_and_explain() -> None:
     listed = run("settings")
     assert listed.returncode == 0
-    assert len(listed.stdout.split("\n\n")[0].splitlines()) == 6
+    assert len(listed.stdout.split("\n\n")[0].splitlines()) == 7
     assert listed.stdout.startswith("numa_balancing ")
     told = run("explain", "cpu_idle")
     assert told.returncode == 0

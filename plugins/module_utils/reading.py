@@ -1,0 +1,115 @@
+# Copyright: the numatune maintainers
+# SPDX-License-Identifier: Apache-2.0
+"""What the modules share: the profile from their options, the host's snapshot, and the options themselves."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Mapping
+from typing import Any
+
+from .core.catalogue import setting
+from .core.collector import script
+from .core.errors import InputError
+from .core.model import Snapshot
+from .core.profile import Profile, from_mapping
+from .core.replay import collect
+from .core.snapshot import parse_stream
+from .tree import Tree, TreeError
+
+_KINDS = ((stat.S_ISREG, "file"), (stat.S_ISDIR, "dir"), (stat.S_ISLNK, "link"))
+
+_TRUTHS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
+
+OPTIONS: Mapping[str, Mapping[str, Any]] = {
+    "profile": {"type": "raw", "default": "inference-latency"},
+    "settings": {"type": "dict", "default": {}},
+    "serving_cpus": {"type": "raw"},
+    "housekeeping_cpus": {"type": "raw"},
+    "sysroot": {"type": "path"},
+}
+
+
+class Sysroot:
+    """The raw operations that the core's replay asks of a tree; the core keeps them inside it."""
+
+    def __init__(self, root: str) -> None:
+        self._root = root
+
+    def kind(self, path: str) -> str:
+        """Say what a path is, links not followed."""
+        try:
+            mode = os.lstat(os.path.join(self._root, path)).st_mode
+        except PermissionError:
+            return "denied"
+        except OSError:
+            return "absent"
+        return next((name for test, name in _KINDS if test(mode)), "other")
+
+    def readlink(self, path: str) -> str:
+        """Return where a link points."""
+        return os.readlink(os.path.join(self._root, path))
+
+    def listdir(self, path: str) -> list[str]:
+        """Return the names in a directory."""
+        return os.listdir(os.path.join(self._root, path))
+
+    def read(self, path: str) -> bytes:
+        """Return a file's bytes."""
+        with open(os.path.join(self._root, path), "rb") as handle:
+            return handle.read()
+
+
+def wanted(params: Mapping[str, Any]) -> Profile:
+    """Make the profile from a module's options; what the inventory says wins over the profile."""
+    profile = params["profile"]
+    mapping = dict(profile) if isinstance(profile, dict) else {"extends": profile}
+    cpus = _mapping(mapping.get("cpus"), "cpus")
+    roles = {role: params[role + "_cpus"] for role in ("serving", "housekeeping")}
+    cpus.update({role: value for role, value in roles.items() if value not in (None, "", [])})
+    settings = _mapping(mapping.get("settings"), "settings")
+    for name, options in params["settings"].items():
+        given = _mapping(options, f"settings.{name}")
+        said = {key: _typed(name, key, value) for key, value in given.items() if value not in (None, "", {})}
+        if said and settings.get(name) is not False:
+            base = settings.get(name)
+            settings[name] = {**(base if isinstance(base, dict) else {}), **said}
+    return from_mapping({**mapping, "cpus": cpus, "settings": settings})
+
+
+def _typed(name: str, key: str, value: Any) -> Any:
+    """Return a number or a truth that came as text (`-e key=10`) as what the option takes; anything else as it is."""
+    option = setting(name).options.get(key)
+    if option is None or not isinstance(value, str):
+        return value
+    if option.kind is int and value.strip().isdigit():
+        return int(value)
+    if option.kind is bool and value.strip().lower() in _TRUTHS:
+        return _TRUTHS[value.strip().lower()]
+    return value
+
+
+def _mapping(value: Any, where: str) -> dict[str, Any]:
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise InputError(f"{where}: a mapping is wanted, not {type(value).__name__}")
+    return dict(value)
+
+
+def snapshot_of(module: Any, tree: Tree) -> Snapshot:
+    """Read the running host through the collector's script, or a sysroot through the same list."""
+    if tree.root:
+        found = collect(Sysroot(tree.root), complete=True)
+        if not found.files:
+            raise TreeError(
+                f"{tree.root} holds nothing that numatune reads: sysroot must be a tree with etc, proc and sys"
+            )
+        return found
+    # Bytes, because files such as /proc/cmdline need not be UTF-8.
+    code, out, err = module.run_command(["sh", "-s"], data=script(), environ_update={"LC_ALL": "C"}, encoding=None)
+    if code:
+        detail = err.decode("utf-8", "replace").strip().splitlines()
+        raise TreeError(f"the collector ended with code {code}: {detail[-1] if detail else 'no message'}")
+    return parse_stream(out.decode("utf-8", "backslashreplace"))

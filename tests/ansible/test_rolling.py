@@ -1,0 +1,136 @@
+"""Batches, hooks, states: what a fleet run does when one of its hosts fails, is away, or was interrupted."""
+
+from __future__ import annotations
+
+import json
+import re
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from conftest import Controller, Run
+
+
+def states(run: Run) -> dict[str, str]:
+    """Return host -> state, as the last table shows them."""
+    table = run.out.rpartition("TASK [Show the state of every host]")[2].partition("TASK [")[0]
+    found = re.findall(
+        r"- '?(\S+) +(tuned|failed|unreachable|not reached|incomplete|pending_reboot|lost|would change)", table
+    )
+    return dict(found)
+
+
+@pytest.fixture(scope="module")
+def stopped(controller: Controller) -> SimpleNamespace:
+    """Tune a canary that is fine, a host that fails, and two that come after it."""
+    roots = {name: controller.root(name) for name in ("canary", "second", "third", "fourth")}
+    roots["second"].write("etc/sysctl.d/zzz-vendor.conf", "kernel.numa_balancing = 1\n")
+    before = {name: root.state() for name, root in roots.items()}
+    marks = controller.folder / "marks"
+    marks.mkdir()
+    hooks = {}
+    for name in ("drain", "undrain"):
+        hooks[name] = controller.folder / f"{name}.yml"
+        hooks[name].write_text(
+            f"- name: Mark\n  ansible.builtin.file:\n    path: {marks}/{name}-{{{{ inventory_hostname }}}}\n"
+            "    state: touch\n    mode: '0644'\n  delegate_to: localhost\n  become: false\n"
+        )
+    arguments = [f"numatune_{name}_tasks={path}" for name, path in hooks.items()]
+    extra = [part for argument in arguments for part in ("-e", argument)]
+    run = controller.play("playbooks/tune.yml", *extra)
+    marked = sorted(path.name for path in marks.iterdir())
+    stopped_at = {name: root.state() for name, root in roots.items()}
+    (roots["second"].path / "etc/sysctl.d/zzz-vendor.conf").unlink()
+    again = controller.play("playbooks/tune.yml", *extra)
+    return SimpleNamespace(roots=roots, before=before, stopped_at=stopped_at, run=run, again=again, marked=marked)
+
+
+def test_the_first_host_that_fails_stops_the_run(stopped: SimpleNamespace) -> None:
+    assert stopped.run.code != 0
+    assert states(stopped.run) == {
+        "canary": "incomplete",
+        "second": "failed",
+        "third": "not reached",
+        "fourth": "not reached",
+    }
+    for name in ("second", "third", "fourth"):
+        assert stopped.stopped_at[name] == stopped.before[name]
+    assert stopped.stopped_at["canary"] != stopped.before["canary"]
+    assert "zzz-vendor.conf line 1 would win" in stopped.run.failure("second")
+
+
+def test_a_run_that_is_taken_up_again_finishes(stopped: SimpleNamespace) -> None:
+    assert stopped.again.code == 0, stopped.again.out
+    assert set(states(stopped.again).values()) == {"incomplete"}
+    assert stopped.again.recap("canary")["changed"] == 0
+
+
+def test_only_what_changes_is_taken_out_of_service(stopped: SimpleNamespace) -> None:
+    assert [name for name in stopped.marked if name.startswith("drain")] == ["drain-canary"]
+
+
+def test_an_unreachable_host_counts_and_is_shown(controller: Controller) -> None:
+    controller.root("away", ansible_port=1)
+    controller.root("waits")
+    run = controller.play("playbooks/tune.yml", "--limit", "away,waits")
+    assert run.code != 0
+    assert states(run) == {"away": "unreachable", "waits": "not reached"}
+
+
+def test_an_interrupted_run_is_seen_and_finished(controller: Controller) -> None:
+    root = controller.root("cut")
+    assert controller.play("playbooks/tune.yml", "--limit", "cut").code == 0
+    tuned = root.state()
+    journal = root.path / root.journal / "journal/0001.json"
+    data = json.loads(journal.read_text())
+    journal.write_text(journal.read_text().replace(' "state": "completed"', ' "state": "recorded"', 1))
+    assert data["state"] == "completed"
+    audit = controller.play("playbooks/audit.yml", "--limit", "cut")
+    assert "a run of tune was interrupted (generation 1" in " ".join(audit.out.split())
+    again = controller.play("playbooks/tune.yml", "--limit", "cut")
+    assert again.code == 0
+    assert again.changed("cut") == ["Finish what an interrupted run left"]
+    assert root.state() == tuned
+    assert ' "state": "completed"' in journal.read_text()
+
+
+def test_a_host_that_is_tuned_costs_one_module(controller: Controller) -> None:
+    controller.root("cheap")
+    assert controller.play("playbooks/tune.yml", "--limit", "cheap").code == 0
+    run = controller.play("playbooks/tune.yml", "--limit", "cheap", "-vvv")
+    assert run.code == 0
+    assert run.recap("cheap")["changed"] == 0
+    assert len(re.findall(r"<127\.0\.0\.1> SSH: EXEC", run.out)) == 1
+
+
+def test_the_plan_is_made_item_by_item(controller: Controller) -> None:
+    controller.root("items")
+    playbook = controller.folder / "items.yml"
+    playbook.write_text(
+        "- hosts: items\n  gather_facts: false\n\n"
+        "  vars: {only: [numa_balancing, cpu_governor, cpu_idle, irq_affinity]}\n"
+        "  tasks:\n"
+        "    - numatune.latency.tune_host: {only: '{{ only }}', sysroot: '{{ numatune_sysroot }}'}\n"
+        "      check_mode: true\n      register: predicted\n"
+        "    - numatune.latency.tune_host: {only: '{{ only }}', sysroot: '{{ numatune_sysroot }}'}\n"
+        "      register: made\n"
+        "    - ansible.builtin.assert:\n"
+        "        that: [predicted.changes == made.changes, made.changes | length > 20, predicted.generation == 1]\n"
+    )
+    run = controller.play(str(playbook))
+    assert run.code == 0, run.out
+
+
+def test_a_tree_is_not_rebooted_and_says_what_waits(controller: Controller) -> None:
+    root = controller.root("boots", core_isolation_mode="partition", core_isolation_unit="serve.service")
+    run = controller.play("playbooks/tune.yml", "--limit", "boots")
+    assert run.code == 0, run.out
+    assert states(run) == {"boots": "pending_reboot"}
+    refused = controller.play("playbooks/tune.yml", "--limit", "boots", "-e", "reboot_ok=true")
+    assert "cannot be rebooted" in refused.failure("boots")
+    # A boot since then that brought nothing: it is not tried again.
+    root.write("proc/sys/kernel/random/boot_id", "5f0c1d5e-0000-4000-8000-000000000002\n")
+    stuck = controller.play("playbooks/tune.yml", "--limit", "boots", "-e", "reboot_ok=true")
+    assert "not rebooted again for the same change" in stuck.failure("boots")

@@ -1,0 +1,224 @@
+"""A made-up Debian host as a fake root, and the transaction engine run on it in this process, with faults injected.
+
+The engine is the one that Ansible carries to a target: plugins/module_utils, which has its own copy of the core.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from synthetic import host, write
+
+from plugins.module_utils import reading, store, system, transaction, tree
+from plugins.module_utils.core import revert
+from plugins.module_utils.core.audit import judge
+from plugins.module_utils.core.loaders.debian_grub import TRIAL_SCRIPT
+from plugins.module_utils.core.model import HostReport, Plan
+from plugins.module_utils.core.plan import make_plan
+from plugins.module_utils.core.profile import from_mapping
+from plugins.module_utils.core.replay import collect
+
+TODAY = date(2026, 11, 24)
+JOURNAL = "var/lib/numatune"
+MENU = "boot/grub/grub.cfg"
+KERNEL = {"settings": {"core_isolation": {"mode": "kernel", "pinned": True}}}
+_HEAD = (
+    "if [ -s $prefix/grubenv ]; then\n  load_env\nfi\n"
+    'if [ "${next_entry}" ] ; then\n   set default="${next_entry}"\nelse\n   set default="0"\nfi\n'
+)
+
+
+class Crash(BaseException):
+    """The process ends here: nothing of the engine catches it, as nothing catches a power cut."""
+
+
+def make(root: Path) -> None:
+    """Lay out a stock host of 4 CPUs on 2 nodes, with GRUB as Debian has it."""
+    files = host(4, 2, 1, numa_balancing="1", sysctl={}, governor="schedutil", irqs=4)
+    files["etc/os-release"] = "ID=debian\n"
+    files["proc/mounts"] = "/dev/vda1 / ext4 rw 0 0\n"
+    files["etc/default/grub"] = 'GRUB_CMDLINE_LINUX_DEFAULT="quiet isolcpus=1"\nGRUB_CMDLINE_LINUX=""\n'
+    files["etc/default/irqbalance"] = "# stock\n"
+    files["boot/grub/grubenv"] = "# GRUB Environment Block\n" + "#" * (1024 - 25)
+    files["usr/sbin/grub-mkconfig"] = files["usr/bin/grub-script-check"] = ""
+    write(files, root)
+    (root / "var/lib").mkdir(parents=True)
+    (root / "etc/grub.d").mkdir()
+    (root / "run").mkdir()
+    (root / MENU).write_text(_menu(root))
+
+
+def _menu(root: Path) -> str:
+    """Return what grub-mkconfig would print, by the same shell that reads its configuration."""
+    sourced = "for f in etc/default/grub etc/default/grub.d/*.cfg; do [ ! -e $f ] || . ./$f; done; "
+    shell = ["sh", "-c", sourced + 'printf %s "$GRUB_CMDLINE_LINUX_DEFAULT"']
+    default = subprocess.run(shell, cwd=root, capture_output=True, text=True, check=True).stdout
+    lines = f"\tlinux\t/boot/vmlinuz-6.1.0-synthetic root=UUID=0 ro {default}\n}}\n"
+    text = f"{_HEAD}### BEGIN /etc/grub.d/10_linux ###\nmenuentry 'Debian' --class debian --id a {{\n{lines}"
+    recovery = "\tlinux\t/boot/vmlinuz-6.1.0-synthetic root=UUID=0 ro single\n}\n"
+    text += f"menuentry 'Debian (recovery mode)' --id b {{\n{recovery}### END /etc/grub.d/10_linux ###\n"
+    trial = root / TRIAL_SCRIPT[1:]
+    if trial.exists():
+        printed = subprocess.run(["sh", str(trial)], capture_output=True, text=True, check=True).stdout
+        text += f"\n### BEGIN {TRIAL_SCRIPT} ###\n{printed}### END {TRIAL_SCRIPT} ###\n"
+    return text
+
+
+class Target:
+    """One fake root and the engine on it."""
+
+    def __init__(self, root: Path, profile: Mapping[str, Any] | None = None) -> None:
+        self.root = root
+        self.profile = from_mapping(profile or {})
+        self.tree = tree.Tree(str(root))
+        self.host = transaction.Host(self.tree, system.System(self.tree, self._command), store.Store(self.tree))
+
+    def _command(self, argv: Sequence[str]) -> tuple[int, str, str]:
+        assert list(argv[:2]) == ["chroot", str(self.root)]
+        if argv[2].endswith("grub-mkconfig"):
+            target = self.root / argv[4].lstrip("/")
+            target.write_text("half")
+            _OS.point()
+            target.write_text(_menu(self.root))
+        return 0, "", ""
+
+    def look(self) -> Plan:
+        """Plan every setting of the profile."""
+        return make_plan(collect(reading.Sysroot(str(self.root)), complete=True), self.profile, TODAY)
+
+    def audit(self) -> HostReport:
+        """Judge the host as it is now."""
+        return judge(collect(reading.Sysroot(str(self.root)), complete=True), self.profile, TODAY)
+
+    def statuses(self) -> dict[str, str]:
+        """Return setting -> status."""
+        return {item.setting: item.status.value for item in self.audit().findings}
+
+    def _prove(self) -> dict[str, Any]:
+        return {item.setting: (item.status, item.reason) for item in self.audit().findings}
+
+    def tune(self) -> transaction.Done:
+        """Do what the module tune_host does."""
+        with self.host.store.lock(create=False):
+            done = transaction.tune(self.host, self.look, self._prove, write=False)
+            unfinished = transaction.interrupted(self.host)
+        if done.changes or unfinished:
+            with self.host.store.lock(create=True):
+                done = transaction.tune(self.host, self.look, self._prove, write=True)
+        return done
+
+    def predict(self) -> transaction.Done:
+        """Do what the module does in check mode."""
+        with self.host.store.lock(create=False):
+            return transaction.tune(self.host, self.look, self._prove, write=False)
+
+    def revert(self, to: int = 0) -> revert.Reversal:
+        """Do what the module journal does for `reverted`; a step that fails is an error."""
+        with self.host.store.lock(create=True):
+            generations = revert.open_generations(self.host.store.read(), to + 1)
+            transaction.clean(self.host, generations)
+            current = self.host.look(revert.paths(generations))
+            way = revert.plan_back(generations, current, self.tree.boot_id(), to + 1)
+
+            def mark(done: Any) -> None:
+                for item in generations:
+                    self.host.store.write(revert.mark(item, done, store.now()))
+
+            assert transaction.put_back(self.host, way, mark) is None
+        return way
+
+    def reboot(self) -> None:
+        """Boot as GRUB would: the one-time entry once, its arguments on the command line, every value the kernel's."""
+        environment = self.root / "boot/grub/grubenv"
+        text = environment.read_text()
+        once = "next_entry=numatune-trial" in text
+        environment.write_text(tree.grub.with_variable(text, "next_entry", None))
+        menu = tree.grub.entries("/x", (self.root / MENU).read_text())
+        entry = next((item for item in menu if item.ident == "numatune-trial"), None) if once else menu[0]
+        assert entry is not None
+        assert entry.linux is not None
+        arguments = tree.grub.arguments(entry.linux)
+        (self.root / "proc/cmdline").write_text(f"BOOT_IMAGE=/boot/vmlinuz-6.1.0-synthetic {arguments}\n")
+        boot = self.root / "proc/sys/kernel/random/boot_id"
+        boot.write_text(f"{hashlib.sha256(boot.read_bytes()).hexdigest()[:8]}-0000-4000-8000-000000000000\n")
+        for name, key in (("isolated", "isolcpus"), ("nohz_full", "nohz_full")):
+            found = [word.partition("=")[2] for word in arguments.split() if word.startswith(key + "=")]
+            value = found[0].removeprefix("managed_irq,").removeprefix("domain,") if found else ""
+            (self.root / f"sys/devices/system/cpu/{name}").write_text(value + "\n")
+
+
+def state(root: Path) -> dict[str, str]:
+    """Return every name with its type, mode, owner and content, without the journal and /run, which a boot empties."""
+    found = {}
+    for path in sorted(root.rglob("*")):
+        name = path.relative_to(root).as_posix()
+        if name.startswith((JOURNAL + "/", "run/")) or name == JOURNAL:
+            continue
+        info = path.lstat()
+        content = str(path.readlink()) if path.is_symlink() else path.read_text() if path.is_file() else ""
+        found[name] = f"{info.st_mode:o} {info.st_uid}:{info.st_gid} {content}"
+    return found
+
+
+def copy(root: Path, to: Path) -> Path:
+    """Copy a fake root."""
+    shutil.copytree(root, to, symlinks=True)
+    return to
+
+
+class _Os:
+    """`os` as the engine sees it: everything that changes the disk is a point at which the process may end."""
+
+    names = ("open", "rename", "unlink", "mkdir", "rmdir", "symlink", "fsync", "write", "fchmod", "fchown", "chmod")
+
+    def __init__(self) -> None:
+        self.at = -1
+        self.count = 0
+        self.log: list[str] = []
+        self.error: BaseException = Crash()
+
+    def __getattr__(self, name: str) -> Any:
+        real = getattr(os, name)
+        if name not in self.names:
+            return real
+
+        def step(*arguments: Any, **options: Any) -> Any:
+            reads = name == "open" and not arguments[1] & (os.O_CREAT | os.O_WRONLY | os.O_RDWR)
+            if not reads:
+                self.point(f"{name} {arguments[0]}")
+            return real(*arguments, **options)
+
+        return step
+
+    def point(self, what: str = "generate") -> None:
+        """One point; ends the run there when it is the chosen one."""
+        self.log.append(what)
+        self.count += 1
+        if self.count - 1 == self.at:
+            raise self.error
+
+
+_OS = _Os()
+
+
+@contextmanager
+def faults(at: int = -1, error: BaseException | None = None) -> Iterator[_Os]:
+    """Count the points of a run, and end it (or raise an error) right before one of them; by default before none."""
+    _OS.at, _OS.count, _OS.log, _OS.error = at, 0, [], error or Crash()
+    modules = (tree, store, system)
+    try:
+        for module in modules:
+            module.os = _OS  # type: ignore[attr-defined,assignment]  # only what these modules see
+        yield _OS
+    finally:
+        for module in modules:
+            module.os = os  # type: ignore[attr-defined]
+        _OS.at = -1

@@ -7,7 +7,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export ANSIBLE_HOME := $(CURDIR)/.ansible
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint type unit benchmark wheel wheel-check collection python39 debian13 clean setup-run setup-dev
+.PHONY: help run test lint type unit benchmark wheel wheel-check collection python39 debian13 molecule trees clean setup-run setup-dev
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -48,8 +48,14 @@ collection: setup-dev ## the Ansible collection's archive in dist/, installed an
 python39: setup-dev ## the core and the recorder under a real Python 3.9
 	@tools/check-python39
 
+trees: setup-dev ## Debian 12's and 13's own GRUB tools in root trees (needs root; build/trees)
+	@NUMATUNE_TREES=required $(BIN)/python -m pytest -m trees $(ARGS)
+
 debian13: setup-dev ## the playbooks with ansible-core 2.21 in a Debian 13 root tree (needs root; build/debian13)
 	@tools/check-debian13
+
+molecule: setup-dev ## the playbooks on fake hosts over a loopback sshd of their own, by molecule (build/molecule)
+	@tools/check-molecule
 
 clean: ## remove what the targets made (.venv, build, dist, caches)
 	rm -rf .venv build dist .ansible .mypy_cache .ruff_cache .pytest_cache

@@ -156,14 +156,17 @@ class Target:
 
 
 def state(root: Path) -> dict[str, str]:
-    """Return every name with its type, mode, owner and content, without the journal and /run, which a boot empties."""
+    """Return every name with its type, mode, owner and content.
+
+    The journal is left out, /usr, which is not numatune's, and /run, which a boot empties.
+    """
     found = {}
     for path in sorted(root.rglob("*")):
         name = path.relative_to(root).as_posix()
-        if name.startswith((JOURNAL + "/", "run/")) or name == JOURNAL:
+        if name.startswith((JOURNAL + "/", "run/", "usr/")) or name == JOURNAL:
             continue
         info = path.lstat()
-        content = str(path.readlink()) if path.is_symlink() else path.read_text() if path.is_file() else ""
+        content = str(path.readlink()) if path.is_symlink() else path.read_text("latin-1") if path.is_file() else ""
         found[name] = f"{info.st_mode:o} {info.st_uid}:{info.st_gid} {content}"
     return found
 

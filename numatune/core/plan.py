@@ -34,6 +34,9 @@ def make_plan(snapshot: Snapshot, profile: Profile, today: date, only: Optional[
         conflicts.extend(refused)
         if not made and not refused:
             left.append(Left(finding.setting, finding.status, finding.reason, finding.remedy))
+    # Isolation by kernel arguments is theirs to plan.
+    planned = {change.setting for change in changes.values()} | {conflict.setting for conflict in conflicts}
+    left = [item for item in left if item.setting != "core_isolation" or "kernel_arguments" not in planned]
     return Plan(_in_order(changes.values()), tuple(conflicts), tuple(left))
 
 

@@ -177,6 +177,9 @@ def complete(
         if entry.path in refused:
             continue
         here = current[entry.path]
+        if entry.path.startswith("/proc/irq/") and here.state == "file":
+            # irqbalance narrows it down at once; where it is delivered is judged.
+            entry = replace(entry, after=Seen("file", content=here.content))
         # A menu may come out as it was; that it holds what it should is judged.
         if not _is_after(entry, here) and not (entry.kind == "menu" and here.state == "file"):
             raise JournalError(

@@ -247,10 +247,23 @@ class Change:
     mode: Optional[str] = None
     needs_reboot: bool = False
 
+    def as_dict(self) -> dict[str, Any]:
+        """Return the change as JSON has it; of a menu its kernel lines alone, for it may hold password hashes."""
+        if self.kind != "menu":
+            return dict(vars(self))
+        return {**vars(self), "content": _kernel_lines(self.content), "before": _kernel_lines(self.before)}
+
     @property
     def key(self) -> tuple[str, str]:
         """What is changed: two changes with one key are the same thing, wanted by two settings."""
         return self.kind, self.path
+
+
+def _kernel_lines(menu: Optional[str]) -> Optional[str]:
+    if menu is None:
+        return None
+    lines = [line for line in menu.splitlines() if line.lstrip().startswith(("menuentry ", "submenu ", "linux"))]
+    return "".join(line + "\n" for line in lines)
 
 
 _DONE = {"restarted": "restart", "started": "start", "stopped": "stop"}
@@ -332,7 +345,7 @@ class Plan:
     def as_dict(self) -> dict[str, Any]:
         """Return the plan as JSON has it."""
         return {
-            "changes": [vars(change) for change in self.changes],
+            "changes": [change.as_dict() for change in self.changes],
             "conflicts": [vars(conflict) for conflict in self.conflicts],
             "left": [{**vars(item), "status": item.status.value} for item in self.left],
         }

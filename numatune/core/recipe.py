@@ -48,8 +48,14 @@ def _step(entry: Entry, boot_id: str) -> list[str]:
             f"  printf '%s\\n' {shlex.quote(value)} > {path}",
             "fi",
         ]
+    if entry.kind == "menu":
+        return _menu(entry, path)
     if entry.before.state == "absent":
         return [f"# {entry.path} did not exist. Remove it.", f"rm -f -- {path}"]
+    return _placed(entry, path)
+
+
+def _placed(entry: Entry, path: str) -> list[str]:
     seen = entry.before
     if seen.state == "link":
         target = (seen.content or b"").decode("utf-8", "replace")
@@ -68,6 +74,20 @@ def _step(entry: Entry, boot_id: str) -> list[str]:
     if seen.label is not None:
         steps.append(f"chcon -- {shlex.quote(seen.label)} {path}")
     return steps
+
+
+def _menu(entry: Entry, path: str) -> list[str]:
+    anew = f'${{ROOT:+chroot "$ROOT"}} grub-mkconfig -o {shlex.quote(entry.path)}'
+    if entry.after.digest is None:
+        return [f"# {entry.path}: made anew, after the files above.", anew]
+    return [
+        f"# {entry.path}: put back where it still is what numatune left; else (a kernel came or went) made anew.",
+        f'if [ "$(sha256sum <{path} | cut -d " " -f 1)" = {entry.after.digest} ]; then',
+        *_placed(entry, path),
+        "else",
+        f"  {anew}",
+        "fi",
+    ]
 
 
 def _service(entry: Entry) -> list[str]:

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Callable, NamedTuple, Union
+from typing import Callable, NamedTuple, Optional, Union
 
 from .journal import ABSENT, Entry, Generation, Seen, value_of
+
+_ENTRIES = "/boot/loader/entries/"
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,7 @@ def plan_back(generations: Iterable[Generation], current: Mapping[str, Seen], bo
     actions: list[Action] = []
     found: dict[str, _Outcome] = {}
     done: set[str] = set()
+    files = any(chain[0].entry.kind in ("file", "link") for chain in chains.values())
     # Within a kind as recorded: an energy preference is taken only after its governor.
     for path, chain in sorted(chains.items(), key=_order):
         kind = chain[0].entry.kind
@@ -63,7 +66,7 @@ def plan_back(generations: Iterable[Generation], current: Mapping[str, Seen], bo
         elif kind == "runtime":
             outcome = _runtime(chain, current[path], boot_id)
         elif kind == "service":
-            outcome = _service(chain, current[path], bool(actions))
+            outcome = _service(chain, current[path], files)
         else:
             outcome = _PLACED.get(kind, _file)(chain, current[path])
         found[path] = outcome
@@ -141,6 +144,15 @@ def _file(chain: _Chain, here: Seen) -> _Outcome:
     entry, last = chain[0].entry, chain[-1]
     if here.satisfies(entry.before):
         return _Back()
+    if here.state == "absent" and entry.path.startswith(_ENTRIES):
+        return _Note(f"{entry.path} went with its kernel: nothing to put back")
+    broken = _broken(chain)
+    if broken:
+        return _Conflict(
+            f"{entry.path} was changed by somebody between generations {broken[0]} and {broken[1]}, and is left alone: "
+            f"take out by hand what numatune wrote (the -undo.txt of {broken[0]} shows what was there first), then run "
+            "revert again"
+        )
     if not here.satisfies(last.entry.after) and not _untouched(last, here.satisfies(last.entry.before)):
         what = "removed" if here.state == "absent" else "changed"
         advice = (
@@ -156,33 +168,55 @@ def _file(chain: _Chain, here: Seen) -> _Outcome:
     return Action(kind, entry.path, entry.setting, here, entry.before)
 
 
+def _broken(chain: _Chain) -> Optional[tuple[int, int]]:
+    """Return the two generations between which somebody else wrote, None where each began at what the last one left."""
+    for one, other in zip(chain, chain[1:]):
+        if not other.entry.before.satisfies(one.entry.after):
+            return one.generation.number, other.generation.number
+    return None
+
+
 def _menu(chain: _Chain, here: Seen) -> _Outcome:
     entry, last = chain[0].entry, chain[-1]
     if here.satisfies(entry.before):
         return _Back()
-    if last.entry.after.digest is not None and here.satisfies(last.entry.after):
+    if last.entry.after.digest is not None and here.satisfies(last.entry.after) and _broken(chain) is None:
         return Action("write", entry.path, entry.setting, here, entry.before)
-    # A kernel was installed since, or the run was cut: what generates the menu is as it was, so it is made anew.
+    # A kernel came or went since, or the run was cut: what generates the menu is as it was, so it is made anew.
     return Action("menu", entry.path, entry.setting, here, entry.before)
 
 
 def _once(chain: _Chain, here: Seen) -> _Outcome:
-    entry, last = chain[0].entry, chain[-1].entry
-    # GRUB itself takes it back at every boot, so what is not there any more is no conflict.
-    if value_of(here) != value_of(last.after) or value_of(here) == value_of(entry.before):
+    entry, last = chain[0].entry, chain[-1]
+    if _same(here, entry.before):
         return _Back()
-    return Action("once", entry.path, entry.setting, here, entry.before)
+    if _same(here, last.entry.after):
+        return Action("once", entry.path, entry.setting, here, entry.before)
+    # GRUB itself takes back the entry of one boot; any other variable is somebody's.
+    if entry.path.endswith(":next_entry") or _untouched(last, _same(here, last.entry.before)):
+        return _Back()
+    return _Conflict(
+        f"{entry.path} was changed by somebody after numatune wrote it, and is left alone: set it by hand to "
+        f"{_value(entry.before)} with grub2-editenv, then run revert again"
+    )
+
+
+def _same(one: Seen, other: Seen) -> bool:
+    return one.state == other.state and value_of(one) == value_of(other)
+
+
+def _service(chain: _Chain, here: Seen, files: bool) -> _Outcome:
+    entry, last = chain[0].entry, chain[-1].entry
+    now, before, after = value_of(here), value_of(entry.before), value_of(last.after)
+    if now not in (before, after) or (now != after and before == after):
+        return _Note(f"{entry.path} is {now.decode()} by somebody's doing, and stays so")
+    # One that runs before and after reads its files again, also where an earlier revert was cut before that.
+    if now == before and not (files and now == b"active"):
+        return _Back()
+    return Action("service", entry.path, entry.setting, here, entry.before)
 
 
 _PLACED: dict[str, Callable[[_Chain, Seen], _Outcome]] = {"menu": _menu, "once": _once}
-
-
-def _service(chain: _Chain, here: Seen, changed: bool) -> _Outcome:
-    entry = chain[0].entry
-    # One that runs before and after reads its files again.
-    if value_of(here) == value_of(entry.before) and not (changed and value_of(here) == b"active"):
-        return _Back()
-    return Action("service", entry.path, entry.setting, here, entry.before)
 
 
 def _untouched(last: _Step, as_before: bool) -> bool:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Sequence
-from typing import Callable
+from typing import Any, Callable
 
 from .core.journal import Seen
 from .tree import Tree, TreeError, sync_directory
@@ -20,6 +20,16 @@ _CHECKERS = ("/usr/bin/grub-script-check", "/bin/grub-script-check")
 _VERBS = {"restarted": "restart", "started": "start", "stopped": "stop"}
 
 
+def runner(module: Any) -> Command:
+    """Return a module's way to run a program; one that cannot be started is an OSError, not the module's end."""
+
+    def run(argv: Sequence[str]) -> tuple[int, str, str]:
+        code, out, err = module.run_command(list(argv), handle_exceptions=False)
+        return code, out, err
+
+    return run
+
+
 class System:
     """The tools of the host that a tree is the root of."""
 
@@ -28,9 +38,10 @@ class System:
         self._command = command
 
     def check_menu(self) -> None:
-        """Make GRUB's menu into a scratch file; raises TreeError where the host's own configuration is broken."""
-        path = self._generated("/run/numatune-grub.cfg" if os.path.isdir(self._tree.root + "/run") else "/numatune.cfg")
-        self._drop(path)
+        """Make GRUB's menu into a scratch file under /run; raises TreeError where its configuration is broken."""
+        self._tool(_GENERATORS)
+        if os.path.isdir(self._tree.root + "/run"):
+            self._drop(self._generated("/run/numatune-grub.cfg"))
 
     def make_menu(self, path: str) -> None:
         """Make GRUB's menu anew, check it, and put it in place whole.
@@ -109,4 +120,6 @@ class System:
     def reload(self) -> None:
         """Let systemd read its unit files again, where it runs."""
         if not self._tree.root and os.path.isdir("/run/systemd/system"):
-            self._command(["systemctl", "daemon-reload"])
+            code, _, err = self._command(["systemctl", "daemon-reload"])
+            if code:
+                raise TreeError(f"systemctl daemon-reload failed: {' '.join(err.split()) or f'exit code {code}'}")

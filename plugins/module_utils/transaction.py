@@ -9,6 +9,7 @@ One module run is one transaction, under a lock that the kernel drops when the p
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -16,7 +17,10 @@ from . import store as stores
 from .core import journal
 from .core.errors import NumatuneError
 from .core.journal import ABSENT, Entry, Generation, Seen, value_of
+from .core.loaders.bls import FOLDER as ENTRIES
+from .core.loaders.loader import OWNED
 from .core.model import Change, Plan, Status
+from .core.parsers.interrupts import KEPT
 from .core.revert import Action, Reversal, mark, plan_back
 from .core.revert import paths as back_paths
 from .store import Store, now
@@ -93,6 +97,7 @@ def tune(
             host.store.write(generation)
         else:
             host.store.discard(generation)
+        _remember(host.tree, refused)
     except (NumatuneError, OSError) as error:
         raise TreeError(f"{reason(error)}; {_put_back(host, generation)}") from None
     made = tuple(change for change in changes if change.path not in refused)
@@ -121,8 +126,8 @@ def preflight(host: Host, changes: Sequence[Change], check_menu: bool) -> dict[s
             continue
         if kind in ("file", "link", "menu"):
             _usable(tree, change, seen[path])
-        if kind in ("file", "runtime") and not _as_planned(change.before, seen[path]):
-            raise TreeError(f"{path} changed after it was planned: run again; nothing was changed")
+        if kind in ("file", "runtime"):
+            _as_planned(path, change.before, seen[path])
     if check_menu and any(change.kind == "menu" for change in changes):
         host.system.check_menu()
     full = tree.may_hold(f"{stores.FOLDER}/x", sum(len(change.before or "") for change in changes))
@@ -143,14 +148,15 @@ def _usable(tree: Tree, change: Change, here: Seen) -> None:
         raise TreeError(f"{full}; nothing was changed")
 
 
-def _as_planned(before: str | None, here: Seen) -> bool:
-    if before is None or here.content is None:
-        return before is None and here.content is None
+def _as_planned(path: str, before: str | None, here: Seen) -> None:
+    """Raise TreeError unless what stands is what the plan was made from."""
     try:
-        return before.strip() == here.content.decode().strip()
+        now = None if here.content is None else here.content.decode()
     except UnicodeDecodeError:
         # What was planned from escapes would be written as escapes.
-        return False
+        raise TreeError(f"{path} holds bytes that are no UTF-8: write it in UTF-8; nothing was changed") from None
+    if (before is None) is not (now is None) or (before or "").strip() != (now or "").strip():
+        raise TreeError(f"{path} changed after it was planned: run again; nothing was changed")
 
 
 def _make(host: Host, changes: Sequence[Change], generation: Generation) -> tuple[str, ...]:
@@ -231,6 +237,16 @@ def _hold(changes: Sequence[Change], statuses: Mapping[str, tuple[Status, str]],
             raise TreeError(f"{setting} is {status.value} after it was tuned: {why}")
 
 
+def _remember(tree: Tree, refused: Sequence[str]) -> None:
+    """Keep, until the next boot, which interrupts the kernel does not let go, so that nobody asks it again."""
+    if not refused:
+        return
+    path = tree.root + KEPT
+    os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
+    with open(path, "a", encoding="ascii") as handle:
+        handle.writelines(f"{name.split('/')[3]}\n" for name in refused)
+
+
 def _put_back(host: Host, generation: Generation) -> str:
     clean(host, [generation])
     current = host.look(back_paths([generation]))
@@ -255,8 +271,8 @@ def difference(change: Change) -> dict[str, str]:
     return {
         "before_header": change.path,
         "after_header": change.path + (" (removed)" if gone else ""),
-        "before": _shown(change, change.before),
-        "after": _shown(change, change.content),
+        "before": _shown(change, change.as_dict()["before"]),
+        "after": _shown(change, change.as_dict()["content"]),
     }
 
 
@@ -276,8 +292,14 @@ def settle(host: Host) -> tuple[int, ...]:
     clean(host, found)
     for generation in found:
         items = [(entry.kind, entry.path) for entry in generation.entries]
-        for entry in journal.undone_effects(generation, host.look(items)):
-            _effect(host, entry)
+        try:
+            for entry in journal.undone_effects(generation, host.look(items)):
+                _effect(host, entry)
+        except TreeError as error:
+            number = generation.number
+            raise TreeError(
+                f"generation {number} was interrupted and cannot be finished: {error}; playbooks/revert.yml undoes it"
+            ) from None
         host.store.write(journal.settle(generation, host.look(items), now()))
     return tuple(item.number for item in found)
 
@@ -288,7 +310,7 @@ def clean(host: Host, generations: Iterable[Generation]) -> None:
         if entry.kind in ("file", "link") or (entry.kind == "runtime" and host.tree.root):
             host.tree.remove_temporary(entry.path)
         elif entry.kind == "once":
-            host.tree.remove_temporary(entry.path.rpartition(":")[0])
+            host.tree.remove_temporary(host.tree.environment_file(entry.path))
         elif entry.kind == "menu":
             host.tree.remove_temporary(entry.path)
             host.system.remove_scratch(entry.path)
@@ -302,10 +324,32 @@ def _effect(host: Host, entry: Entry) -> None:
         host.system.service(entry.path, "stopped" if value_of(entry.after) == b"inactive" else "restarted")
 
 
+def strangers(host: Host, generations: Iterable[Generation]) -> list[str]:
+    """Return a line for each boot entry of a kernel that came since, and still holds numatune's arguments."""
+    known = {entry.path: entry for generation in generations for entry in generation.entries}
+    if OWNED not in known:
+        return []
+    owned = host.tree.look(OWNED).content or known[OWNED].before.content or b""
+    words = [line for line in owned.decode("utf-8", "replace").splitlines() if line and not line.startswith("#")]
+    wanted = set(" ".join(words).split())
+    found = []
+    for name in host.tree.look(ENTRIES).names if wanted else ():
+        path = f"{ENTRIES}/{name}"
+        text = (host.tree.look(path).content or b"").decode("utf-8", "replace")
+        held = sorted(wanted & set(text.split()))
+        if name.endswith(".conf") and path not in known and held:
+            found.append(
+                f"{path} came with a kernel installed since, and holds {' '.join(held)}: take that out by hand "
+                "(grubby --remove-args)"
+            )
+    return found
+
+
 def put_back(host: Host, way: Reversal, mark_done: Callable[[Iterable[str]], object]) -> str | None:
     """Do the steps; then mark in the journal what is back. Return why it stopped short, as one line."""
     unfinished = [action.path for action in way.actions]
-    reload = any(action.path.startswith(_UNITS) for action in way.actions)
+    # Also what an earlier revert put back, and was cut before systemd saw it.
+    reload = any(path.startswith(_UNITS) for path in way.done)
     for count, action in enumerate(way.actions):
         try:
             if action.kind == "service" and reload:

@@ -136,6 +136,13 @@ class Tree:
         with contextlib.suppress(NotADirectoryError):
             _unlink(self.temporary(path))
 
+    def environment_file(self, path: str) -> str:
+        """Return where the block of a variable ("FILE:NAME") lies: RHEL has a link to the EFI partition there."""
+        real = os.path.realpath(self.real(path.rpartition(":")[0]))
+        if self.root and not real.startswith(self.root + "/"):
+            raise TreeError(f"{path} leads out of {self.root}, to {real}: nothing was written")
+        return real[len(self.root) :]
+
     def remove(self, path: str) -> None:
         """Remove a file or link and make that last."""
         real = self.real(path)
@@ -164,17 +171,15 @@ class Tree:
         self.replace(file, Seen("file", content=text.encode(), mode=here.mode or "0644", uid=here.uid, gid=here.gid))
 
     def _environment(self, path: str) -> tuple[str, str]:
-        """Return the path of the block's file (RHEL has a link to the EFI partition there) and its text."""
-        real = os.path.realpath(self.real(path.rpartition(":")[0]))
-        if self.root and not real.startswith(self.root + "/"):
-            raise TreeError(f"{path} leads out of {self.root}, to {real}: nothing was written")
+        """Return the path of the block's file and its text."""
+        file = self.environment_file(path)
         try:
-            with open(real, encoding="utf-8") as handle:
-                return real[len(self.root) :], handle.read()
+            with open(self.root + file, encoding="utf-8") as handle:
+                return file, handle.read()
         except FileNotFoundError:
-            return real[len(self.root) :], ""
+            return file, ""
         except UnicodeDecodeError:
-            raise TreeError(f"{real} is no GRUB environment block: nothing was written") from None
+            raise TreeError(f"{file} is no GRUB environment block: nothing was written") from None
 
     def may_hold(self, path: str, size: int) -> str:
         """Return why a file of a size cannot be put in place ("" where it can): a read-only or full filesystem."""

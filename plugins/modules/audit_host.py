@@ -94,10 +94,19 @@ from ansible_collections.numatune.latency.plugins.module_utils.store import Stor
 from ansible_collections.numatune.latency.plugins.module_utils.summary import summarize
 from ansible_collections.numatune.latency.plugins.module_utils.tree import Tree, reason
 
+# The settings that take effect by a reboot alone.
+BY_REBOOT = ("core_isolation", "kernel_arguments")
 
-def not_brought(tree, report):
+
+def not_brought(tree, report, plan, tuned):
     """Return a line for each setting that waits for a reboot although there was one since numatune wrote it."""
-    waiting = {item["setting"]: item for item in report["findings"] if item["status"] == "pending_reboot"}
+    planned = {change.setting for change in plan.changes}
+    asked = [name for name in BY_REBOOT if name not in planned and (not tuned or name in tuned)]
+    waiting = {
+        item["setting"]: item
+        for item in report["findings"]
+        if item["status"] == "pending_reboot" and item["setting"] in asked
+    }
     if not waiting or not tree.may_write():
         return []
     last = {}
@@ -137,8 +146,12 @@ def main():
         plan=plan.as_dict(),
         boot_id=tree.boot_id(),
         interrupted=list(runs.interrupted(snapshot)),
-        stuck=not_brought(tree, report),
-        reboot=[item["setting"] for item in report["findings"] if item["status"] == "pending_reboot"],
+        stuck=not_brought(tree, report, plan, module.params["tuned"]),
+        reboot=[
+            item["setting"]
+            for item in report["findings"]
+            if item["status"] == "pending_reboot" and item["setting"] in BY_REBOOT
+        ],
         summary=summarize(report, plan),
     )
 

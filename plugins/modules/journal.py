@@ -80,7 +80,7 @@ from ansible_collections.numatune.latency.plugins.module_utils import transactio
 from ansible_collections.numatune.latency.plugins.module_utils.core import revert
 from ansible_collections.numatune.latency.plugins.module_utils.core.errors import NumatuneError
 from ansible_collections.numatune.latency.plugins.module_utils.store import Store, now
-from ansible_collections.numatune.latency.plugins.module_utils.system import System
+from ansible_collections.numatune.latency.plugins.module_utils.system import System, runner
 from ansible_collections.numatune.latency.plugins.module_utils.tree import Tree, TreeError, reason
 
 
@@ -96,6 +96,7 @@ def undo(params, host, write):
     generations = revert.open_generations(host.store.read(), first)
     if write:
         transaction.clean(host, generations)
+    strangers = transaction.strangers(host, generations)
     current = host.look(revert.paths(generations))
     way = revert.plan_back(generations, current, host.tree.boot_id(), first)
     if write and generations:
@@ -110,7 +111,7 @@ def undo(params, host, write):
     return {
         "changed": bool(way.actions),
         "actions": [{"kind": item.kind, "path": item.path, "setting": item.setting} for item in way.actions],
-        "conflicts": list(way.conflicts),
+        "conflicts": [*way.conflicts, *strangers],
         "notes": list(way.notes),
         "reboot": any(item.setting in ("kernel_arguments", "core_isolation") for item in way.actions),
         "diff": [difference(item) for item in way.actions],
@@ -145,7 +146,7 @@ def main():
         tree = Tree(module.params["sysroot"])
         if not tree.may_write():
             raise TreeError("needs root: run with become (numatune_become: true) or as root; nothing was changed")
-        host = transaction.Host(tree, System(tree, module.run_command), Store(tree))
+        host = transaction.Host(tree, System(tree, runner(module)), Store(tree))
         # What is refused is refused before anything is written, the journal's own folder included.
         with host.store.lock(create=False):
             result = work(module.params, host, write=False)

@@ -83,7 +83,7 @@ from ansible_collections.numatune.latency.plugins.module_utils.core.errors impor
 from ansible_collections.numatune.latency.plugins.module_utils.core.plan import make_plan
 from ansible_collections.numatune.latency.plugins.module_utils.reading import OPTIONS, snapshot_of, wanted
 from ansible_collections.numatune.latency.plugins.module_utils.store import Store
-from ansible_collections.numatune.latency.plugins.module_utils.system import System
+from ansible_collections.numatune.latency.plugins.module_utils.system import System, runner
 from ansible_collections.numatune.latency.plugins.module_utils.transaction import Host, difference, interrupted, tune
 from ansible_collections.numatune.latency.plugins.module_utils.tree import Tree, TreeError, reason
 
@@ -97,7 +97,7 @@ def work(module):
     tree = Tree(params["sysroot"])
     if not tree.may_write():
         raise TreeError("needs root: run with become (numatune_become: true) or as root; nothing was changed")
-    host = Host(tree, System(tree, module.run_command), Store(tree))
+    host = Host(tree, System(tree, runner(module)), Store(tree))
 
     def look():
         return make_plan(snapshot_of(module, tree), profile, today, tuned).of(only)

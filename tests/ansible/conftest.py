@@ -25,6 +25,7 @@ REPO = Path(__file__).resolve().parents[2]
 BOOT_ID = "5f0c1d5e-0000-4000-8000-000000000001"
 _FILES = {
     **host(8, 2, threads=1, numa_balancing="1", sysctl={}, governor="schedutil", irqs=4),
+    "sys/fs/cgroup/cgroup.controllers": "cpuset cpu io memory pids\n",
     "proc/sys/kernel/random/boot_id": BOOT_ID + "\n",
     "proc/sys/kernel/osrelease": "6.1.0-56-amd64\n",
     "proc/version": "Linux version 6.1.0-56-amd64 (debian) #1 SMP PREEMPT_DYNAMIC\n",

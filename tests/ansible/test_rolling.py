@@ -134,3 +134,51 @@ def test_a_tree_is_not_rebooted_and_says_what_waits(controller: Controller) -> N
     root.write("proc/sys/kernel/random/boot_id", "5f0c1d5e-0000-4000-8000-000000000002\n")
     stuck = controller.play("playbooks/tune.yml", "--limit", "boots", "-e", "reboot_ok=true")
     assert "not rebooted again for the same change" in stuck.failure("boots")
+
+
+TAGS = {
+    "skip one": (("--skip-tags", "irq_affinity"), ["numa_balancing", "cpu_governor", "cpu_idle"]),
+    "skip the reboot": (("--skip-tags", "reboot"), ["numa_balancing", "cpu_governor", "cpu_idle", "irq_affinity"]),
+    "skip the audit": (("--skip-tags", "audit"), ["numa_balancing", "cpu_governor", "cpu_idle", "irq_affinity"]),
+    "one": (("--tags", "cpu_idle"), ["cpu_idle"]),
+}
+
+
+@pytest.mark.parametrize(("words", "roles"), TAGS.values(), ids=TAGS)
+def test_tags_choose_what_is_tuned(controller: Controller, words: tuple[str, str], roles: list[str]) -> None:
+    name = "tag-" + "-".join(words).strip("-")
+    controller.root(name)
+    run = controller.play("playbooks/tune.yml", "--check", "--limit", name, *words)
+    assert run.code == 0, run.out
+    assert [task.partition(" : ")[0].rpartition(".")[2] for task in run.changed(name)] == roles
+    assert states(run) == {name: "would change"}
+
+
+def test_the_reboot_alone_is_refused(controller: Controller) -> None:
+    controller.root("reboot-alone")
+    run = controller.play("playbooks/tune.yml", "--limit", "reboot-alone", "--tags", "reboot")
+    assert "--tags reboot alone would tune nothing" in run.failure("reboot-alone")
+    assert run.recap("reboot-alone")["changed"] == 0
+
+
+@pytest.mark.parametrize("word", ["false", "no", "False"])
+def test_a_no_in_words_does_not_reboot(controller: Controller, word: str) -> None:
+    name = f"words-{word}"
+    # On a tree, the task that refuses to reboot it is where a reboot would be.
+    controller.root(name, core_isolation_mode="partition", core_isolation_unit="serve.service")
+    run = controller.play("playbooks/tune.yml", "--limit", name, "-e", f"reboot_ok={word}")
+    assert run.code == 0, run.out
+    assert states(run) == {name: "pending_reboot"}
+
+
+def test_a_hook_that_cannot_reach_its_balancer_stops_the_run(controller: Controller) -> None:
+    controller.add("balancer", ansible_port=1)
+    root = controller.root("behind")
+    controller.root("later")
+    hook = controller.folder / "unreachable.yml"
+    hook.write_text("- name: Ask\n  ansible.builtin.ping:\n  delegate_to: balancer\n")
+    before = root.state()
+    run = controller.play("playbooks/tune.yml", "--limit", "behind,later", "-e", f"numatune_drain_tasks={hook}")
+    assert run.code != 0
+    assert root.state() == before
+    assert "later" not in re.findall(r"^changed: \[(\w+)\]", run.out, flags=re.M)

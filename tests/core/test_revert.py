@@ -9,6 +9,7 @@ import pytest
 
 from numatune.core.journal import (
     ABSENT,
+    Entry,
     Generation,
     JournalError,
     Seen,
@@ -184,9 +185,83 @@ def test_a_value_whose_file_is_gone_is_no_conflict() -> None:
 
 
 def test_several_generations_lead_to_before_the_first() -> None:
-    second = tuned(2, conf=file("between\n"), running="3\n")
+    second = tuned(2, conf=file("new\n"), running="3\n")
     way = plan_back([second, tuned(1, conf=file("old\n"))], after(), BOOT)
     assert [(action.path, action.then.content) for action in way.actions] == [(CONF, b"old\n"), (VALUE, b"1\n")]
+
+
+def test_what_somebody_changed_between_two_generations_stays() -> None:
+    way = plan_back([tuned(1, conf=file("old\n")), tuned(2, conf=file("between\n"))], after(), BOOT)
+    assert steps(way) == [("runtime", VALUE)]
+    assert "changed by somebody between generations 1 and 2" in way.conflicts[0]
+
+
+MENU, BLOCK, ENTRY, UNIT = "/boot/grub/grub.cfg", "/boot/grub/grubenv", "/boot/loader/entries/a-1.conf", "x.service"
+
+
+def one(kind: str, path: str, before: Seen, then: Seen, number: int = 1) -> Generation:
+    """Return a completed generation of one change."""
+    return Generation(number, "completed", BOOT, "", (Entry("kernel_arguments", kind, path, before, then),))
+
+
+def test_a_menu_is_put_back_only_where_nothing_came_between() -> None:
+    first = one("menu", MENU, file("a"), file("b"))
+    assert steps(plan_back([first], {MENU: file("b")}, BOOT)) == [("write", MENU)]
+    assert steps(plan_back([first], {MENU: file("other kernels")}, BOOT)) == [("menu", MENU)]
+    second = one("menu", MENU, file("other kernels"), file("c"), 2)
+    assert steps(plan_back([first, second], {MENU: file("c")}, BOOT)) == [("menu", MENU)]
+    assert steps(plan_back([first, one("menu", MENU, file("b"), file("c"), 2)], {MENU: file("c")}, BOOT)) == [
+        ("write", MENU)
+    ]
+
+
+def test_the_entry_of_one_boot_is_no_conflict_and_other_variables_are() -> None:
+    armed = one("once", f"{BLOCK}:next_entry", ABSENT, value("trial"))
+    assert steps(plan_back([armed], {f"{BLOCK}:next_entry": value("trial")}, BOOT)) == [("once", f"{BLOCK}:next_entry")]
+    assert plan_back([armed], {f"{BLOCK}:next_entry": value("mine")}, BOOT).conflicts == ()
+    options = one("once", f"{BLOCK}:kernelopts", value("ro"), value("ro isolcpus=2"))
+    way = plan_back([options], {f"{BLOCK}:kernelopts": value("ro isolcpus=2 audit=1")}, BOOT)
+    assert steps(way) == []
+    assert "kernelopts was changed by somebody" in way.conflicts[0]
+
+
+def test_the_entry_of_a_kernel_that_is_gone_is_no_conflict() -> None:
+    way = plan_back([one("file", ENTRY, file("a"), file("b"))], {ENTRY: ABSENT}, BOOT)
+    assert (steps(way), way.conflicts) == ([], ())
+    assert "went with its kernel" in way.notes[0]
+    assert ENTRY in way.done
+
+
+@pytest.mark.parametrize(
+    ("before", "then", "now", "step"),
+    [
+        ("active", "active", "active", [("write", CONF), ("service", UNIT)]),
+        ("active", "active", "inactive", [("write", CONF)]),
+        ("active", "inactive", "inactive", [("write", CONF), ("service", UNIT)]),
+        ("inactive", "active", "active", [("write", CONF), ("service", UNIT)]),
+        ("inactive", "active", "inactive", [("write", CONF)]),
+    ],
+)
+def test_a_service_reads_its_files_again_and_one_that_somebody_stopped_stays(
+    before: str, then: str, now: str, step: list[tuple[str, str]]
+) -> None:
+    entries = (
+        Entry("irqbalance", "file", CONF, file("a"), file("b")),
+        Entry("irqbalance", "service", UNIT, value(before), value(then)),
+    )
+    generation = Generation(1, "completed", BOOT, "", entries)
+    way = plan_back([generation], {CONF: file("b"), UNIT: value(now)}, BOOT)
+    assert steps(way) == step
+    # A revert that was cut after the files: the daemon still reads them again.
+    cut = plan_back([generation], {CONF: file("a"), UNIT: value(now)}, BOOT)
+    assert steps(cut) == step[1:]
+
+
+def test_an_interrupt_may_be_narrowed_down_while_the_run_completes() -> None:
+    change = Change("irq_affinity", "runtime", "/proc/irq/25/smp_affinity_list", "0,2\n", "1\n", "")
+    recorded = record(1, [change], {change.path: value("1\n")}, BOOT, "")
+    closed = complete(recorded, {change.path: value("2\n")}, "")
+    assert closed.entries[0].after == value("2\n")
 
 
 def test_later_generations_alone_can_be_undone() -> None:

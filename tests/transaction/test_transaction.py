@@ -14,6 +14,7 @@ import pytest
 from transaction_host import JOURNAL, KERNEL, Target, copy, faults, make, state
 
 from plugins.module_utils import transaction
+from plugins.module_utils.core.model import Change
 from plugins.module_utils.tree import TreeError
 
 
@@ -84,7 +85,40 @@ def test_an_irq_that_the_kernel_keeps_is_said_and_no_failure(target: Target, mon
     assert done.refused == ("/proc/irq/25/smp_affinity_list",)
     assert "/proc/irq/25/smp_affinity_list" not in [item.path for item in done.changes]
     assert (target.root / "proc/irq/27/smp_affinity_list").read_text() == "0,2\n"
+    # It is not asked again in this boot, and is no finding.
+    assert target.predict().changes == target.tune().changes == ()
     assert target.revert().conflicts == ()
+
+
+def test_a_program_that_cannot_be_started_puts_back_what_was_there(target: Target) -> None:
+    kernel = Target(target.root, KERNEL)
+    before = state(target.root)
+
+    def refuse(argv: object) -> tuple[int, str, str]:
+        raise OSError(errno.ENOMEM, "Cannot allocate memory")
+
+    # The scratch menu of the first pass is made, the real one is not.
+    calls = iter([kernel._command] * 2)
+    kernel.host.system._command = lambda argv: next(calls, refuse)(argv)
+    with pytest.raises(TreeError, match=r"Cannot allocate memory.*what was there is back"):
+        kernel.tune()
+    assert state(target.root) == before
+
+
+def test_bytes_that_are_no_text_are_refused_with_what_to_do(target: Target) -> None:
+    (target.root / "etc/default/irqbalance").write_bytes(b"# caf\xe9\n")
+    change = Change("irqbalance", "file", "/etc/default/irqbalance", "# new\n", "# caf\\xe9\n", "", "0644")
+    with pytest.raises(TreeError, match="/etc/default/irqbalance holds bytes that are no UTF-8: write it in UTF-8"):
+        transaction.preflight(target.host, [change], check_menu=False)
+
+
+def test_a_menu_is_shown_without_its_secrets(target: Target) -> None:
+    menu = target.root / "boot/grub/grub.cfg"
+    menu.write_text("password_pbkdf2 root grub.pbkdf2.sha512.10000.SECRET\n" + menu.read_text())
+    plan = Target(target.root, KERNEL).look()
+    assert "SECRET" not in str(plan.as_dict())
+    assert not [line for item in plan.changes for line in transaction.difference(item).values() if "SECRET" in line]
+    assert any("isolcpus=managed_irq" in transaction.difference(item)["after"] for item in plan.changes)
 
 
 def test_an_irq_that_was_moved_since_is_no_conflict(target: Target) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import NamedTuple, Optional
 
+from . import tuned
 from .model import Conflict, Reading, Snapshot
 from .sources import Command, Directory, File, Source
 
@@ -19,7 +20,7 @@ class _Agent(NamedTuple):
 
 
 TUNED = "tuned.service"
-TUNED_PROFILE = "/etc/tuned/active_profile"
+TUNED_PROFILE = tuned.ACTIVE
 _AGENTS = {
     # Its own sysctl settings are no matter: it applies /etc/sysctl.d again after them (reapply_sysctl, the default).
     TUNED: _Agent(("cpu_governor",), "or set cpu_governor's option `tuned` to `after`, which writes after it"),
@@ -62,7 +63,7 @@ SOURCES: tuple[Source, ...] = (
     *(File(f"{_ETC}/{unit}", links=True) for unit in _ACTIVATED),
     *(File(f"{_RUNLEVEL}/S[0-9][0-9]{script}", links=True) for script in _SCRIPTS),
     File(f"{_BUS_NAMES}/*PowerProfiles.service"),
-    File(TUNED_PROFILE),
+    *tuned.SOURCES,
     File(_LISTED, captured_only=True),
 )
 

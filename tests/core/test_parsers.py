@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from numatune.core.errors import InputError
-from numatune.core.parsers import bls, cmdline, grub, interrupts, shell, sysctl, tmpfiles
+from numatune.core.parsers import bls, cmdline, grub, interrupts, shell, sysctl, tmpfiles, tuned
 from numatune.core.parsers.numbers import c_integer, natural
 
 TOKENS = [
@@ -276,7 +276,15 @@ WRITES = [
     (f"#w {GOVERNOR} - - - - performance", []),
     (f"f {GOVERNOR} - - - - performance", []),
     (f"wx {GOVERNOR} - - - - performance", []),
-    (f"w {GOVERNOR} - - - - 'open", []),
+    # As systemd 252 was seen to write them: the argument is the rest of the line, as it stands.
+    (f"w {GOVERNOR} - - - - 'open", ["'open"]),
+    (f"w {GOVERNOR} - - - - 'performance'", ["'performance'"]),
+    (f"w {GOVERNOR} - - - - performance # why", ["performance # why"]),
+    (f"w {GOVERNOR} - - - - a   b  ", ["a   b"]),
+    (f"w {GOVERNOR} - - - - a\\tb\\x41 100%%", ["a\tbA 100%"]),
+    (f"'w' \"{GOVERNOR}\" '-' - - \"-\" x", ["x"]),
+    (f"w '{GOVERNOR} - - - - x", []),
+    (f"; w {GOVERNOR} - - - - x", []),
 ]
 
 
@@ -327,7 +335,16 @@ MANAGED = [
     ("nvme12q34", True),
     ("nvme0q0", False),
     ("virtio3-req.0", True),
+    ("virtio3-request", True),
     ("virtio3-config", False),
+    ("virtio3-control", False),
+    ("smartpqi", True),
+    ("mpi3mr0-msix0", False),
+    ("mpi3mr0-msix12", True),
+    ("qla2xxx1_default", False),
+    ("qla2xxx1_qpair2", True),
+    ("pm80xx0-0", False),
+    ("pm80xx0-3", True),
     ("megasas0-msix3", True),
     ("mpt3sas0-msix1", True),
     ("eth0-TxRx-0", False),
@@ -338,6 +355,57 @@ MANAGED = [
 @pytest.mark.parametrize(("action", "wanted"), MANAGED)
 def test_interrupts_that_look_managed(action: str, wanted: bool) -> None:
     assert interrupts.looks_managed(action) is wanted
+
+
+# Rows of arm64, RISC-V and Xen machines, and of x86.
+ROWS = {
+    " 11: GICv3  27 Level     arch_timer": True,
+    "  9: GICv3  23 Level     arm-pmu": True,
+    " 12: GIC-0  30 Level     arch_timer": True,
+    " 13: GICv3 1057 Level     x": True,
+    " 14: GICv3  32 Level     uart-pl011": False,
+    " 15: GICv3 1031 Level     x": False,
+    "  5: RISC-V INTC   5 Edge      riscv-timer": True,
+    " 72: xen-percpu    -virq      timer0": True,
+    " 73: xen-percpu    -ipi       resched0": True,
+    " 90: xen-dyn    -event     eth0-q0-tx": False,
+    " 24: PCI-MSI 16-edge      eth0-TxRx-0": False,
+    "  0: IO-APIC   2-edge      timer": False,
+    "NMI: GICv3 27 x": False,
+}
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_interrupts_of_each_cpu_by_their_chip(row: str) -> None:
+    assert bool(interrupts.per_cpu(f"           CPU0\n{row}\n")) is ROWS[row]
+
+
+@pytest.mark.parametrize("action", ["arch_timer", "arm-pmu", "kvm guest vtimer", "IPI", "resched12", "irqwork0"])
+def test_interrupts_of_each_cpu_by_their_action(action: str) -> None:
+    assert interrupts.looks_per_cpu(action)
+    assert not interrupts.looks_per_cpu(f"eth0,{action}")
+
+
+def test_interrupts_that_were_kept() -> None:
+    assert interrupts.kept("24\n\n 31 \nx\n") == {24, 31}
+
+
+TUNED = [
+    ("[cpu]\ngovernor = performance\n", ("performance", 2)),
+    ("[cpu]\ngovernor=a\ngovernor=b # why\n", ("b", 3)),
+    ("[cpu]\n# governor=a\n; x\ngovernor=a#b\n", ("a#b", 4)),
+    ("[cpu]\ngovernor=a\n  b\n", ("a\nb", 2)),
+    ("[cpu]\ngovernor=a\n[disk]\nx=>1\n[cpu]\ny=2\n", ("a", 2)),
+    ("governor=a\n", None),
+    ("[cpu]\ngovernor\n", None),
+]
+
+
+@pytest.mark.parametrize(("text", "wanted"), TUNED)
+def test_tuned_sections(text: str, wanted: tuple[str, int] | None) -> None:
+    found = tuned.sections("/a", text)
+    value = found and found["cpu"]["governor"]
+    assert (value and (value.text, value.where.line)) == wanted
 
 
 NATURALS = {"0": 0, " 12\n": 12, "": None, "-1": None, "+1": None, "²": None, "٣": None, "9" * 19: None, "1_0": None}

@@ -18,6 +18,7 @@ from core.test_settings import (
     Case,
     built,
     freq,
+    idle_states,
     judged,
     kept,
     line,
@@ -341,6 +342,166 @@ def test_after_tuned_holds_only_with_the_boot_service() -> None:
     assert [change.path for change in converges("cpu_governor", case).changes][:4] == SERVICE_FILES
 
 
+THROUGHPUT = "usr/lib/tuned/throughput-performance/tuned.conf"
+STOCK = """[main]
+summary=Broadly applicable tuning
+
+[cpu]
+governor=performance
+energy_perf_bias=performance
+
+[sysctl.thunderx]
+type=sysctl
+uname_regex=aarch64
+
+[disk]
+readahead=>4096
+"""
+ACTIVE = "etc/tuned/active_profile"
+RHEL = {ACTIVE: "throughput-performance\n", THROUGHPUT: STOCK}
+
+
+def including(profile: str, text: str, name: str = "etc/tuned/site/tuned.conf") -> dict[str, str]:
+    return {**RHEL, ACTIVE: "site\n", name: f"[main]\ninclude={profile}\n{text}"}
+
+
+HELD = {
+    "RHEL's default": (RHEL, f"/{THROUGHPUT}:5"),
+    "included": (including("throughput-performance", "[sysctl]\nx=1\n"), f"/{THROUGHPUT}:5"),
+    "one of several includes": (
+        {**including("none , throughput-performance", ""), "usr/lib/tuned/none/tuned.conf": "[cpu]\ngovernor=x\n"},
+        f"/{THROUGHPUT}:5",
+    ),
+    "of two active ones": ({**RHEL, ACTIVE: "x throughput-performance\n", "etc/tuned/x/tuned.conf": ""}, ""),
+    "loaded last": (
+        {
+            ACTIVE: "x\n",
+            "etc/tuned/x/tuned.conf": "",
+            "etc/tuned/post_loaded_profile": "y\n",
+            "etc/tuned/y/tuned.conf": STOCK,
+        },
+        "/etc/tuned/y/tuned.conf:5",
+    ),
+    "a newer TuneD's folder": (
+        {ACTIVE: "throughput-performance\n", "usr/lib/tuned/profiles/throughput-performance/tuned.conf": STOCK},
+        "",
+    ),
+    "the administrator's": (
+        including("site", "", "etc/tuned/site/tuned.conf") | {"usr/lib/tuned/site/tuned.conf": STOCK},
+        "/usr/lib/tuned/site/tuned.conf:5",
+    ),
+    "the first that there is": (
+        {ACTIVE: "x\n", "etc/tuned/x/tuned.conf": "[cpu]\ngovernor=turbo | performance|powersave\n"},
+        "",
+    ),
+    "an included one is outdone": (
+        {**including("x", "[cpu]\ngovernor=performance\n"), "etc/tuned/x/tuned.conf": "[cpu]\ngovernor=powersave\n"},
+        "/etc/tuned/site/tuned.conf:4",
+    ),
+    "an included limit is replaced": (
+        {
+            **including("x", "[cpu]\nreplace=1\ngovernor=performance\n"),
+            "etc/tuned/x/tuned.conf": "[cpu]\ndevices=cpu0\n",
+        },
+        "",
+    ),
+}
+
+
+@pytest.mark.parametrize(("files", "where"), HELD.values(), ids=HELD)
+def test_tuned_holds_the_governor_that_is_wanted(files: Mapping[str, str], where: str) -> None:
+    case = Case("", files=files, commands=unit("tuned"))
+    finding = judged("cpu_governor", case)
+    assert (finding.status, finding.reason) == (Status.OK, "performance now, and at the next boot; TuneD holds it")
+    assert finding.persisted == "performance"
+    assert where in [item.path for item in finding.evidence] or not where
+    assert planned("cpu_governor", case) == Plan()
+
+
+def test_what_tuned_holds_is_only_set_now() -> None:
+    case = Case("", made=SLOW, files=RHEL, commands=unit("tuned"))
+    assert judged("cpu_governor", case).status is Status.PENDING_REBOOT
+    plan = converges("cpu_governor", case)
+    assert [change.path for change in plan.changes] == ["/" + freq(cpu) for cpu in SERVING]
+
+
+NOT_HELD: dict[str, Case] = {
+    "stopped": Case("", files=RHEL, commands=unit("tuned", "inactive")),
+    "a list with a slower one first": Case(
+        "", files={ACTIVE: "x\n", "etc/tuned/x/tuned.conf": "[cpu]\ngovernor=schedutil|performance\n"}
+    ),
+    "a variable": Case("", files={ACTIVE: "x\n", "etc/tuned/x/tuned.conf": "[cpu]\ngovernor=${f:x}\n"}),
+    "an include by a function": Case("", files=including("${f:virt_check:a:throughput-performance}", "")),
+    "an include that is not there": Case("", files=including("throughput-performance,nowhere", "")),
+    "included too deep": Case(
+        "",
+        files={
+            ACTIVE: "p0\n",
+            **{f"etc/tuned/p{n}/tuned.conf": f"[main]\ninclude=p{n + 1}\n" for n in range(12)},
+            "etc/tuned/p12/tuned.conf": STOCK,
+        },
+    ),
+    "a damaged profile": Case("", files={**RHEL, THROUGHPUT: STOCK + "[cpu]\nx\n"}),
+    "some CPUs": Case("", files={**RHEL, THROUGHPUT: STOCK + "[cpu]\ndevices=cpu1\n"}),
+    "switched off": Case("", files={**RHEL, THROUGHPUT: STOCK + "[cpu]\nenabled=0\n"}),
+    "dropped": Case("", files=including("throughput-performance", "[cpu]\ndrop=x, governor\n")),
+    "replaced": Case("", files=including("throughput-performance", "[cpu]\nreplace=True\nx=1\n")),
+    "two that say it": Case("", files={**RHEL, THROUGHPUT: STOCK + "[a]\ntype=cpu\ngovernor=powersave\n"}),
+    "other folders": Case(
+        "", files={**RHEL, "etc/tuned/tuned-main.conf": "profile_dirs = /usr/lib/tuned,/srv/tuned\n"}
+    ),
+    "folders without it": Case("", files={**RHEL, "etc/tuned/tuned-main.conf": "profile_dirs = /etc/tuned\n"}),
+    "a preference of its own": Case("", made={"driver": "intel_cpufreq"}, files={**RHEL, **PASSIVE}),
+    "no profile": Case(""),
+}
+
+
+@pytest.mark.parametrize("case", NOT_HELD.values(), ids=NOT_HELD)
+def test_a_tuned_that_may_set_another_is_a_conflict(case: Case) -> None:
+    case = replace(case, commands=case.commands or unit("tuned"))
+    finding = judged("cpu_governor", case)
+    assert finding.status is Status.UNKNOWN
+    assert "tuned.service starts at boot and decides" in finding.reason
+    assert [conflict.setting for conflict in planned("cpu_governor", case).conflicts] == ["cpu_governor"]
+
+
+def test_who_changes_tuneds_profile_is_still_a_conflict() -> None:
+    both = {"units": f"{unit('tuned')['units']}\n{unit('tuned-ppd', 'inactive', 'static')['units']}"}
+    case = Case("", files=RHEL, commands=both)
+    assert judged("cpu_governor", case).status is Status.UNKNOWN
+    assert ["tuned-ppd.service" in item.message for item in planned("cpu_governor", case).conflicts] == [True]
+
+
+def test_another_service_beside_tuned_may_be_the_last() -> None:
+    both = {"units": f"{unit('tuned')['units']}\n{unit('cpupower')['units']}"}
+    case = Case("", files={**RHEL, "etc/default/cpupower": "governor=ondemand\n"}, commands=both)
+    finding = judged("cpu_governor", case)
+    assert (finding.status, finding.persisted) == (Status.UNKNOWN, "ondemand")
+    assert [(item.path, item.line) for item in planned("cpu_governor", case).conflicts] == [
+        ("/etc/default/cpupower", 1)
+    ]
+
+
+def test_a_cpu_that_is_gone_is_taken_out_of_the_list() -> None:
+    case = tuned_host(Case("", made=SLOW))
+    wider = {
+        **built("performance"),
+        SET: "cpus 1,3,5,7 cpufreq/scaling_governor performance\ncpus 9 cpufreq/scaling_governor performance\n",
+    }
+    case = replace(case, files={**case.files, **wider})
+    finding = judged("cpu_governor", case)
+    assert (finding.status, "CPUs 9 in /etc/numatune" in finding.reason) == (Status.UNKNOWN, True)
+    plan = converges("cpu_governor", case)
+    assert [change.path for change in plan.changes] == [CONF]
+
+
+def test_a_preference_that_is_gone_is_taken_out_too() -> None:
+    case = tuned_host(Case("", made=HWP, files=BALANCED))
+    case = replace(case, files={**case.files, **{freq(cpu, PREFERENCE): None for cpu in range(8)}})
+    assert judged("cpu_governor", case).status is Status.UNKNOWN
+    assert [change.path for change in converges("cpu_governor", case).changes] == [CONF]
+
+
 def test_an_unordered_service_is_not_outdone() -> None:
     case = tuned_host(Case("", made=SLOW))
     case = replace(case, commands=unit("cpufrequtils"))
@@ -432,6 +593,35 @@ def test_a_line_that_would_win_is_named_before_any_change(case: Case, where: lis
     assert not plan.changes
     assert [(conflict.path, conflict.line) for conflict in plan.conflicts] == where
     assert words in plan.conflicts[0].message
+
+
+def test_tuned_in_the_same_slot_is_a_conflict() -> None:
+    for value, cap in (("100", "2"), ("cstate.name:C1|2", "2"), ("0", "2"), ("$x", "2")):
+        text = f"[cpu]\npm_qos_resume_latency_us={value}\n"
+        files = {ACTIVE: "x\n", "etc/tuned/x/tuned.conf": text}
+        for commands in (unit("tuned"), unit("tuned", "inactive"), unit("tuned", enabled="disabled")):
+            plan = planned("cpu_idle", Case("", files=files, commands=commands))
+            assert not plan.changes
+            assert [(item.path, item.line) for item in plan.conflicts] == [("/etc/tuned/x/tuned.conf", 2)]
+            assert f"make that {cap} or take it out" in plan.conflicts[0].message
+            # The governor's option to write after TuneD does not reach what tmpfiles.d writes before it.
+            after = replace(Case("", files=files, commands=commands), profile=AFTER)
+            assert planned("cpu_idle", after).conflicts
+
+
+def test_tuned_within_the_cap_is_left_to_it() -> None:
+    files = {ACTIVE: "x\n", "etc/tuned/x/tuned.conf": "[cpu]\npm_qos_resume_latency_us=1\n"}
+    plan = converges("cpu_idle", Case("", files=files, commands=unit("tuned")))
+    assert [change.path for change in plan.changes] == [request(cpu) for cpu in SERVING]
+    off = Case("", files={**files, "etc/tuned/x/tuned.conf": "[cpu]\npm_qos_resume_latency_us=none\n"})
+    assert IDLE_FILE in paths(converges("cpu_idle", replace(off, commands=unit("tuned"))), "file")
+    idle = replace(off, files={**files, "etc/tuned/x/tuned.conf": "[cpu]\npm_qos_resume_latency_us=9\n"})
+    assert not planned("cpu_idle", replace(idle, commands=unit("tuned", "inactive", "disabled"))).conflicts
+
+
+def test_waiting_without_latency_is_asked_for_by_name() -> None:
+    plan = converges("cpu_idle", Case("", files=idle_states(("WFI", 0), ("cpu-sleep-0", 500))))
+    assert {change.content for change in plan.changes[1:]} == {"n/a\n"}
 
 
 ORDERS = {

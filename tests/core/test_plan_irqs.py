@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +21,8 @@ from numatune.core.parsers import interrupts, shell
 from numatune.core.plan import make_plan
 from numatune.core.profile import Profile, from_mapping
 from numatune.core.replay import collect
+from numatune.core.settings.irqbalance_files import SOURCES
+from numatune.core.sources import Command
 
 TODAY = date(2026, 11, 23)
 LIST, MASK = "IRQBALANCE_BANNED_CPULIST", "IRQBALANCE_BANNED_CPUS"
@@ -228,6 +233,48 @@ def test_what_the_daemon_bans_by_itself_stays_banned(name: str) -> None:
     assert machine.tuned().statuses() == ("ok", "ok")
 
 
+# irqbalance 1.7 (Debian 11) does not name the list at all.
+OLD = {"irqbalance_knows_list": "0\n"}
+OLD_EDITS = {
+    "the mask stays one": (f"{MASK}=00000001\n", f"{MASK}=000000ab\n"),
+    "nothing": ("A=1\n", f"A=1\n{MASK}=000000aa\n"),
+    "a list that nobody reads": (f"{LIST}=1,3,5,7\nA=1\n", f"{MASK}=000000aa\nA=1\n"),
+}
+
+
+@pytest.mark.parametrize(("before", "after"), OLD_EDITS.values(), ids=OLD_EDITS)
+def test_an_old_daemon_gets_a_mask(before: str, after: str) -> None:
+    machine = made(before, environment=before, others=OLD)
+    assert machine.statuses()[0] == "wrong"
+    assert f"{MASK}=000000aa" in machine.findings()["irqbalance"].remedy
+    assert changed(machine.plan(), DEBIAN) == after
+    tuned = machine.tuned()
+    assert tuned.statuses() == ("ok", "ok")
+    assert tuned.plan() == Plan()
+
+
+def test_the_mask_of_a_large_host_has_groups() -> None:
+    machine = made("", cpus=64, environment="", others=OLD)
+    text = changed(machine.plan(), DEBIAN) or ""
+    mask = text.strip().partition("=")[2]
+    assert [len(group) for group in mask.split(",")] == [8, 8]
+    assert str(parse_mask(mask)) in machine.findings()["irqbalance"].expected
+
+
+def test_what_the_program_says_is_asked_of_the_program(tmp_path: Path) -> None:
+    (command,) = (item for item in SOURCES if isinstance(item, Command))
+    for text, counted in ((f"\0{LIST}\0", "1\n"), ("\0x\0", "0\n"), (None, "")):
+        program = tmp_path / "irqbalance"
+        program.unlink(missing_ok=True)
+        if text is not None:
+            program.write_text(text)
+            program.chmod(0o755)
+        shell_text = command.shell.replace("/usr/sbin/irqbalance", str(tmp_path / "none"))
+        path = f"{tmp_path}:{os.environ['PATH']}"
+        done = subprocess.run(["sh", "-c", shell_text], env={"PATH": path}, capture_output=True, text=True, check=True)
+        assert done.stdout == counted
+
+
 STOCK_UNIT = "[Service]\nEnvironmentFile=-/usr/lib/irqbalance/defaults.env\nEnvironmentFile=-/{}\nExecStart=x\n"
 WHICH = {
     "Debian's, made": (None, {}, DEBIAN),
@@ -422,6 +469,9 @@ def quiet(effective: str, asked: str, action: str = "eth0") -> dict[str, str | N
 
 
 LEFT_ALONE = {
+    "refused in this boot": {**quiet("1", "1"), interrupts.KEPT[1:]: "25\n"},
+    "each CPU's own": quiet("", "0-7", "arch_timer"),
+    "smartpqi": quiet("1", "1", "smartpqi"),
     "managed": quiet("1", "1", "nvme0q1"),
     "without an action": quiet("1", "0-7", ""),
     "on its way": quiet("1", "0,4"),
@@ -580,6 +630,14 @@ def test_managed_interrupts_count_where_they_are() -> None:
     elsewhere = {**there, "proc/irq/24/effective_affinity_list": "1\n"}
     assert not made(irqs=801, files={**nodes, **elsewhere}).plan().conflicts
     assert not made(irqs=801, files={**nodes, "sys/kernel/irq/24/actions": "\n"}).plan().conflicts
+
+
+def test_refusing_interrupts_count_where_they_are_too() -> None:
+    nodes = {f"proc/irq/{number}/node": None for number in range(24, 900)}
+    refused = {interrupts.KEPT[1:]: "24\n"}
+    assert made(irqs=801, files={**nodes, **refused, "proc/irq/24/effective_affinity_list": "2\n"}).plan().conflicts
+    elsewhere = {**nodes, **refused, "proc/irq/24/effective_affinity_list": "1\n"}
+    assert not made(irqs=801, files=elsewhere).plan().conflicts
 
 
 def test_other_machines_have_no_such_vectors() -> None:

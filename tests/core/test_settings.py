@@ -237,6 +237,25 @@ GOVERNORS = {
     "ok, built so": Case("ok", "performance now", files=built("performance")),
     "ok, persisted": Case("ok", files=RIGHT),
     "ok, by argument": Case("ok", files={**built("schedutil"), **grub("cpufreq.default_governor=performance")}),
+    "unknown, an argument before its time": Case(
+        "unknown",
+        "cpufreq.default_governor= came with Linux 5.9, and 5.4.0-x may not know it",
+        files={
+            GRUB: grub("cpufreq.default_governor=performance")[GRUB].replace("6.1.0-synthetic", "5.4.0-x"),
+            "proc/sys/kernel/osrelease": "5.4.0-x\n",
+        },
+    ),
+    "ok, the argument's first kernel": Case(
+        "ok",
+        files={
+            GRUB: grub("cpufreq.default_governor=performance")[GRUB].replace("6.1.0-synthetic", "5.9.0"),
+            "proc/sys/kernel/osrelease": "5.9.0\n",
+        },
+    ),
+    "lost, quotes are written": Case("lost_at_reboot", files={"etc/tmpfiles.d/a.conf": line("'performance'")}),
+    "ok, one word is read": Case(
+        "ok", made={"driver": "intel_pstate"}, files={"etc/tmpfiles.d/a.conf": line("performance # why")}
+    ),
     "ok, housekeeping is slow": Case("ok", files={**RIGHT, freq(0): "powersave\n", freq(6): "powersave\n"}),
     "ok, the vendor's file is hidden": Case(
         "ok", files={**RIGHT, "usr/lib/tmpfiles.d/10-latency.conf": line("powersave")}
@@ -361,12 +380,52 @@ def kept(value: str) -> dict[str, str | None]:
     return {"etc/tmpfiles.d/idle.conf": line(value, f"/{CPU}/cpu*/power/pm_qos_resume_latency_us")}
 
 
+def idle_states(*states: tuple[str, int]) -> dict[str, str | None]:
+    """Return the only idle states of every CPU: name and latency."""
+    found: dict[str, str | None] = {f"{CPU}/cpu{cpu}/cpuidle": None for cpu in range(8)}
+    for cpu in range(8):
+        for number, (name, latency) in enumerate(states):
+            base = f"{CPU}/cpu{cpu}/cpuidle/state{number}"
+            found |= {f"{base}/name": name, f"{base}/latency": str(latency), f"{base}/disable": "0\n"}
+    return found
+
+
+def tuned_says(text: str) -> dict[str, str]:
+    return {"etc/tuned/active_profile": "site\n", "etc/tuned/site/tuned.conf": text}
+
+
+WFI = idle_states(("WFI", 0), ("cpu-sleep-0", 500))
+REQUEST = "[cpu]\npm_qos_resume_latency_us="
 NO_IDLE: dict[str, str | None] = {f"{CPU}/cpu{cpu}/cpuidle": None for cpu in range(8)}
 IDLE = {
     "ok": Case("ok", files={**qos("2"), **kept("2")}),
     "ok, no latency at all": Case("ok", files={**qos("n/a"), **kept("n/a")}),
     "ok, a higher cap": Case("ok", profile={"settings": {"cpu_idle": {"max_exit_latency_us": 133}}}),
     "ok, by argument": Case("ok", files=qos("2"), made={"arguments": "idle=poll"}),
+    "ok, waiting takes no time": Case("ok", files={**WFI, **qos("n/a"), **kept("n/a")}),
+    "wrong, waiting takes no time": Case("wrong", "deeper than 0 us", files=WFI),
+    "wrong, no time, and a state to poll in": Case(
+        "wrong", "deeper than 1 us", files=idle_states(("POLL", 0), ("C1", 0), ("C2", 30))
+    ),
+    "ok, a guest that polls before it halts": Case("ok", files=idle_states(("POLL", 0), ("haltpoll idle", 1))),
+    "ok, TuneD asks for it": Case("ok", files={**qos("2"), **tuned_says(REQUEST + "2\n")}, commands=unit("tuned")),
+    "ok, TuneD asks for nothing": Case(
+        "ok", files={**qos("2"), **kept("2"), **tuned_says(REQUEST + "none\n")}, commands=unit("tuned")
+    ),
+    "lost, TuneD asks for more": Case(
+        "lost_at_reboot", files={**qos("2"), **kept("2"), **tuned_says(REQUEST + "100\n")}, commands=unit("tuned")
+    ),
+    "unknown, TuneD asks for a state": Case(
+        "unknown",
+        "/etc/tuned/site/tuned.conf line 2",
+        files={**qos("2"), **kept("2"), **tuned_says(REQUEST + "cstate.id:1|3\n")},
+        commands=unit("tuned"),
+    ),
+    "ok, TuneD does not start": Case(
+        "ok",
+        files={**qos("2"), **kept("2"), **tuned_says(REQUEST + "100\n")},
+        commands=unit("tuned", "inactive", "disabled"),
+    ),
     "ok, switched off and kept": Case("ok", made={"idle_disabled": ("C1E", "C6")}, files=kept("2")),
     "wrong": Case("wrong", "deeper than 2 us"),
     "wrong, 0 is no request": Case("wrong", files={**qos("0"), **kept("0")}),
@@ -428,10 +487,21 @@ def balance(running: str | None, configured: str | None, **states: str) -> dict[
     return {"commands": commands, "files": {} if configured is None else {"etc/default/irqbalance": configured}}
 
 
+def old_daemon(running: str, configured: str, counted: str = "0\n") -> dict[str, Any]:
+    """Return a daemon whose program names the list as often as said."""
+    found = balance(running, configured)
+    return {**found, "commands": {**found["commands"], "irqbalance_knows_list": counted}}
+
+
 ISOLATED = {f"{CPU}/isolated": "1,3,5,7\n"}
 IRQBALANCE = {
     "ok": Case("ok", "keeps off the serving CPUs", **balance(BAN, BAN)),
     "ok, more is banned": Case("ok", **balance(f"{LIST}=1-7\n", f"{LIST}=1-7\n")),
+    "ok, an old daemon": Case("ok", **old_daemon(f"{MASK}=aa\n", f"{MASK}=aa\n")),
+    "wrong, an old daemon knows no list": Case("wrong", **old_daemon(BAN, BAN)),
+    "pending, an old daemon": Case("pending_reboot", **old_daemon(BAN, f"{BAN}{MASK}=aa\n")),
+    "unknown, an old daemon and an empty mask": Case("unknown", **old_daemon(f"{MASK}=\n", f"{MASK}=\n")),
+    "ok, a daemon that knows the list": Case("ok", **old_daemon(BAN, BAN, "3\n")),
     "ok, mask": Case("ok", **balance(f"{MASK}=aa\n", f'{MASK}="000000aa"\n')),
     "ok, an empty mask leaves the list": Case("ok", **balance(f"{MASK}=\n{BAN}", f"{MASK}=\n{BAN}")),
     "ok, isolated by itself": Case("ok", commands=balance("", None)["commands"], files=ISOLATED),
@@ -479,13 +549,35 @@ def irq(requested: str, effective: str | None, action: str = "eth0") -> dict[str
     }
 
 
+KEPT = "run/numatune/kept-irqs"
 HOME = {"irqs": 4, "irq_cpus": "0", "arguments": "irqaffinity=0,2,4,6"}
 IRQS = {
     "ok": Case("ok", made=HOME),
     "ok, the effective one counts": Case("ok", made=HOME, files=irq("0-7", "2")),
     "ok, an older kernel": Case("ok", made=HOME, files=irq("0,2", None)),
     "ok, nobody's": Case("ok", made=HOME, files=irq("0-7", "1", "")),
-    "ok, managed": Case("ok", "1 more look managed", made=HOME, files=irq("1", "1", "nvme0q1")),
+    "ok, managed": Case(
+        "ok",
+        "1 more look managed by the kernel (24 nvme0q1), which cannot be moved; core_isolation's mode kernel",
+        made=HOME,
+        files=irq("1", "1", "nvme0q1"),
+    ),
+    "ok, refused in this boot": Case(
+        "ok",
+        "the kernel refused to move 1 interrupts (24 eth0); core_isolation's mode kernel",
+        made=HOME,
+        files={**irq("1", "1"), KEPT: "24\n999\n"},
+    ),
+    "wrong, another refused": Case(
+        "wrong", "IRQ 24 eth0", made={**HOME, "arguments": ""}, files={**irq("1", "1"), KEPT: "25\nx\n"}
+    ),
+    "ok, each CPU's own by its action": Case("ok", "", made=HOME, files=irq("0-7", "", "arch_timer")),
+    "ok, each CPU's own by its chip": Case(
+        "ok",
+        "",
+        made=HOME,
+        files={**irq("1", "1", "timer1"), "proc/interrupts": " CPU0\n 24:   7   xen-percpu    -virq      timer1\n"},
+    ),
     "ok, irqbalance keeps off": Case("ok", "", {**HOME, "arguments": ""}, **balance(BAN, BAN)),
     "wrong": Case("wrong", "IRQ 25 eth0-TxRx-1, 27 eth0-TxRx-3", made={"irqs": 4}),
     "wrong, the effective one counts": Case("wrong", made={**HOME, "arguments": ""}, files=irq("0-1", "1")),
@@ -507,6 +599,13 @@ IRQS = {
 @pytest.mark.parametrize("case", IRQS.values(), ids=IRQS)
 def test_irq_affinity(case: Case) -> None:
     check("irq_affinity", case)
+
+
+def test_what_cannot_be_moved_is_not_what_is_wanted() -> None:
+    assert judged("irq_affinity", IRQS["ok, managed"]).expected == "no interrupt that can be moved on CPUs 1,3,5,7"
+    assert judged("irq_affinity", IRQS["ok"]).expected == "no interrupt on CPUs 1,3,5,7"
+    isolating = replace(IRQS["ok, managed"], profile=mode("kernel"))
+    assert "mode kernel" not in judged("irq_affinity", isolating).reason
 
 
 GROUP = "sys/fs/cgroup/serving.slice"

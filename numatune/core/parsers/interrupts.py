@@ -8,8 +8,18 @@ from ..cpuset import CpuSet
 from .numbers import natural
 
 # Multi-queue block and network drivers ask the kernel to spread these; /proc refuses to move them (EIO).
+# Read in the drivers: vectors before the first queue (nvme0q0, mpi3mr0-msix0, pm80xx0-0) are not spread, those of
+# smartpqi all are; of qla2xxx, the pairs beside the base vectors.
 _MANAGED = re.compile(
-    r"nvme\d+q[1-9]\d*|virtio\d+-(?:req|request)\.\d+|megasas\d+-msix[1-9]\d*|mpt\dsas\d+-msix[1-9]\d*"
+    r"nvme\d+q[1-9]\d*|virtio\d+-(?:req\.\d+|request(?:\.\d+)?)|megasas\d+-msix[1-9]\d*|mpt\dsas\d+-msix[1-9]\d*"
+    r"|mpi3mr\d+-msix[1-9]\d*|smartpqi|qla2xxx\d+_qpair\d+|pm80xx\d+-[1-9]\d*"
+)
+# Each CPU has its own: Xen's, RISC-V's local ones, and ARM's private ones (GIC 16 to 31; GICv3's extended range).
+_PER_CPU_ROW = re.compile(
+    r"^ *(\d{1,9}): *(?:xen-percpu |RISC-V INTC |GIC(?:-\d+|v\d)? +(?:1[6-9]|2\d|3[01]|10[5-9]\d|110\d|111\d) )", re.M
+)
+_PER_CPU = re.compile(
+    r"arch_timer|arm-pmu|kvm guest [pv]timer|riscv-timer|IPI|(?:resched|callfunc|callfuncsingle|irqwork)\d+"
 )
 
 
@@ -22,6 +32,26 @@ def actions(text: str) -> dict[int, str]:
         if parsed is not None:
             found[parsed] = rest.strip()
     return found
+
+
+KEPT = "/run/numatune/kept-irqs"
+"""The numbers of interrupts that refused to move in this boot, one a line; tune writes it."""
+
+
+def per_cpu(text: str) -> set[int]:
+    """Return the numbers of the interrupts in /proc/interrupts of which every CPU has its own, by their chip."""
+    return {int(number) for number in _PER_CPU_ROW.findall(text)}
+
+
+def looks_per_cpu(action: str) -> bool:
+    """Return whether an action is one that every CPU handles for itself; it cannot be moved."""
+    return _PER_CPU.fullmatch(action) is not None
+
+
+def kept(text: str) -> set[int]:
+    """Return the numbers in KEPT."""
+    found = map(natural, text.split())
+    return {number for number in found if number is not None}
 
 
 def looks_managed(action: str) -> bool:

@@ -109,17 +109,22 @@ def wrong_at_boot(
     return list({write.where: write for write in last.values() if not right(write.value)}.values())
 
 
-def kernel_config(host: Host) -> Reading:
-    """Return the build options of the kernel that boots next (else of the running one)."""
+def next_release(host: Host) -> Optional[str]:
+    """Return the release of the kernel that boots next (else of the running one)."""
     where = host.next_boot.where
     image = re.search(r"vmlinuz-(\S+)", where.text) if where else None
-    release = image[1] if image else host.kernel
+    return image[1] if image else host.kernel
+
+
+def kernel_config(host: Host) -> Reading:
+    """Return the build options of the kernel that boots next (else of the running one)."""
+    release = next_release(host)
     if release:
         reading = host.snapshot.read(f"/boot/config-{release}")
         if reading.present:
             return reading
     running = host.snapshot.command("kernel_config")
-    if running.present and (not image or image[1] == host.kernel):
+    if running.present and release == host.kernel:
         return running._replace(path="/proc/config.gz")
     return host.snapshot.read(f"/boot/config-{release or '(release not known)'}")
 

@@ -14,9 +14,20 @@ from ..status import Plane, combine
 from ..topology import CPU
 from . import cpu_governor_boot
 from .common import evidence, group, sentence, summary
-from .cpu_governor_boot import DRIVER, GOVERNOR, NAME, OWN_SCALING, PREFERENCE, AtBoot, at_boot, path, shown, slow
+from .cpu_governor_boot import (
+    DRIVER,
+    GOVERNOR,
+    NAME,
+    OFFERED,
+    OWN_SCALING,
+    PREFERENCE,
+    AtBoot,
+    at_boot,
+    path,
+    shown,
+    slow,
+)
 
-_OFFERED = "scaling_available_governors"
 _FILES = (GOVERNOR, DRIVER, PREFERENCE)
 
 
@@ -49,7 +60,9 @@ def judge(host: Host) -> Finding:
         next_boot=boot.kernel_governor,
         expected=expected,
         values=groups if len(groups) > 1 else (),
-        reason=sentence(_meaning(wrong, driver, expected), _unread_cpus(groups), _later(status, boot)),
+        reason=sentence(
+            _meaning(wrong, driver, expected), _unread_cpus(groups), _later(status, boot), boot.persisted.holder
+        ),
         evidence=evidence(
             *(host.snapshot.read(path(first, name)) for name in _FILES), boot.persisted.where, host.next_boot.where
         ),
@@ -124,8 +137,10 @@ def changes(host: Host, finding: Finding) -> Planned:
     # The boot service waits for files, and fails where one never comes: it gets the CPUs that have a governor.
     governed = CpuSet.of(cpu for cpu, reading in readings.items() if reading.present or reading.unread)
     kept = at_boot(host, serving, expected).after is Plane.RIGHT
+    held = cpu_governor_boot.held_by_tuned(host, serving, expected)
+    with_whom = (agents.TUNED,) if held else cpu_governor_boot.cooperate(host)
     conflicts = (
-        *agents.conflicts(host.snapshot, NAME, cpu_governor_boot.cooperate(host)),
+        *agents.conflicts(host.snapshot, NAME, with_whom),
         *_not_offered(host, governed, expected),
         *(() if kept else cpu_governor_boot.set_otherwise(host, serving, expected)),
     )
@@ -161,7 +176,7 @@ def _running(host: Host, governed: CpuSet, expected: str) -> Iterator[Change]:
 def _not_offered(host: Host, governed: CpuSet, expected: str) -> Iterator[Conflict]:
     lacking: dict[str, list[int]] = {}
     for cpu in governed:
-        offered = shown(host, cpu, _OFFERED)
+        offered = shown(host, cpu, OFFERED)
         if offered and expected not in offered.split() and shown(host, cpu, GOVERNOR) != expected:
             lacking.setdefault(offered, []).append(cpu)
     for offered, cpus in lacking.items():
@@ -170,7 +185,7 @@ def _not_offered(host: Host, governed: CpuSet, expected: str) -> Iterator[Confli
             f"{', '.join(offered.split())}: load its module (modprobe cpufreq_{expected}), or name another one "
             f"in {NAME}'s option `expected`; then run again"
         )
-        yield Conflict(NAME, path(cpus[0], _OFFERED), 1, offered, message)
+        yield Conflict(NAME, path(cpus[0], OFFERED), 1, offered, message)
 
 
 CPU_GOVERNOR = Setting(
@@ -187,7 +202,7 @@ CPU_GOVERNOR = Setting(
         "https://docs.kernel.org/admin-guide/pm/intel_pstate.html",
     ),
     sources=(
-        *(File(f"{CPU}/cpu[0-9]*/cpufreq/{name}") for name in (*_FILES, _OFFERED)),
+        *(File(f"{CPU}/cpu[0-9]*/cpufreq/{name}") for name in (*_FILES, OFFERED)),
         *cpu_governor_boot.SOURCES,
     ),
     judge=judge,

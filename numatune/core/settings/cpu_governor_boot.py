@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import NamedTuple, Optional
 
-from .. import agents, boot_service
+from .. import agents, boot_service, tuned
 from ..cpuset import CpuSet, parse_list
 from ..errors import InputError
 from ..host import Host
@@ -15,12 +16,14 @@ from ..parsers import cmdline, shell
 from ..sources import File, Source
 from ..status import Plane, outcome
 from ..topology import CPU
-from .common import KERNEL_CONFIG, TMPFILES, kernel_config, written_at_boot, wrong_at_boot
+from .common import KERNEL_CONFIG, TMPFILES, kernel_config, next_release, written_at_boot, wrong_at_boot
 
 NAME = "cpu_governor"
 GOVERNOR, DRIVER, PREFERENCE = "scaling_governor", "scaling_driver", "energy_performance_preference"
+OFFERED = "scaling_available_governors"
 OWN_SCALING = ("intel_pstate", "amd-pstate-epp")
 """Drivers that scale by themselves; their `performance` takes the energy preference with it."""
+_ARGUMENT_SINCE = (5, 9)
 _BUILT_IN = {"intel_pstate", "intel_cpufreq", "amd-pstate", "amd-pstate-epp"}
 """Drivers that no kernel builds as a module, so that they are there before tmpfiles.d is applied."""
 
@@ -61,12 +64,13 @@ SOURCES: tuple[Source, ...] = (
 
 
 class Persisted(NamedTuple):
-    """What the configuration comes to: the plane, the governor, its line, and why it is not known."""
+    """What the configuration comes to: the plane, the governor, its line, why it is not known, and who holds it."""
 
     plane: Plane
     governor: Optional[str] = None
     where: Optional[Line] = None
     unknown: str = ""
+    holder: str = ""
 
 
 class AtBoot(NamedTuple):
@@ -108,6 +112,21 @@ def cooperate(host: Host) -> tuple[str, ...]:
     return (agents.TUNED,) if host.option(NAME, "tuned") == "after" else ()
 
 
+def held_by_tuned(host: Host, serving: CpuSet, expected: str) -> Optional[Line]:
+    """Return the line of TuneD's profile that gives every serving CPU the wanted governor, now and at every boot."""
+    unit = agents.unit(host.snapshot, agents.TUNED)
+    found = tuned.cpu_option(host.snapshot, "governor") if unit.active and unit.enabled else None
+    governed = [cpu for cpu in serving if host.snapshot.read(path(cpu, GOVERNOR)).state is not State.ABSENT]
+    if not found or not found.value or not governed or _loose(host, serving, expected):
+        return None
+    names = [name.strip() for name in found.value.split("|")]
+    for offered in {shown(host, cpu, OFFERED) for cpu in governed}:
+        # TuneD sets the first one that a CPU offers.
+        if next((name for name in names if name in offered.split()), None) != expected:
+            return None
+    return found.where
+
+
 def at_boot(host: Host, serving: CpuSet, expected: str) -> AtBoot:
     """Return what sets the governor of the serving CPUs at the next boot, and whether it is the wanted one."""
     persisted = _persisted(host, serving, expected)
@@ -135,7 +154,8 @@ def _persisted(host: Host, serving: CpuSet, expected: str) -> Persisted:
     # TuneD has set its profile once it counts as started, and our unit comes after that; the others write whenever
     # they like, so what we set at boot is not the last word.
     holds = ours is not None and ours.plane is Plane.RIGHT
-    agent = agents.decides(host.snapshot, NAME, cooperate(host) if holds else ())
+    held = held_by_tuned(host, serving, expected)
+    agent = agents.decides(host.snapshot, NAME, (agents.TUNED,) if held else cooperate(host) if holds else ())
     if agent:
         return Persisted(Plane.UNREAD, unknown=agent)
     services = list(_services(host))
@@ -145,6 +165,12 @@ def _persisted(host: Host, serving: CpuSet, expected: str) -> Persisted:
                 why = item.unread or f"{item.unit} sets {item.governor} at boot, before or after {boot_service.UNIT}"
                 return Persisted(Plane.UNREAD, item.governor, item.where, why)
         return ours
+    if held:
+        other = next((item for item in services if item.governor != expected), None)
+        if other:
+            why = other.unread or f"{other.unit} sets {other.governor} at boot, before or after {agents.TUNED}"
+            return Persisted(Plane.UNREAD, other.governor, other.where, why)
+        return Persisted(Plane.RIGHT, expected, held, holder="TuneD holds it")
     for item in sorted(services, key=lambda item: item.governor == expected):
         if item.unread:
             return Persisted(Plane.UNREAD, unknown=item.unread)
@@ -153,7 +179,7 @@ def _persisted(host: Host, serving: CpuSet, expected: str) -> Persisted:
 
 
 def _by_tmpfiles(host: Host, serving: CpuSet, expected: str) -> Persisted:
-    found = Persisted(*written_at_boot(host.snapshot, _targets(serving), lambda value: value == expected))
+    found = Persisted(*written_at_boot(host.snapshot, _targets(serving), partial(_takes, expected)))
     drivers = {shown(host, cpu, DRIVER) for cpu in serving}
     if found.plane is Plane.RIGHT and not drivers <= _BUILT_IN:
         # Seen in a guest: systemd-tmpfiles ran before the driver's module, matched nothing, and said nothing.
@@ -161,6 +187,11 @@ def _by_tmpfiles(host: Host, serving: CpuSet, expected: str) -> Persisted:
         why = f"tmpfiles.d writes it, but lost where the driver ({late}) loads later"
         return found._replace(plane=Plane.UNREAD, unknown=why)
     return found
+
+
+def _takes(expected: str, value: str) -> bool:
+    """Return whether the kernel makes the wanted governor of what is written: it reads one word (sscanf)."""
+    return value.split()[:1] == [expected]
 
 
 def _targets(serving: CpuSet) -> dict[int, tuple[str, ...]]:
@@ -208,10 +239,19 @@ def _by_boot_service(host: Host, serving: CpuSet, expected: str) -> Optional[Per
     governed = [cpu for cpu in serving if host.snapshot.read(path(cpu, GOVERNOR)).state is not State.ABSENT]
     if not governed or any(cpu not in governors for cpu in governed):
         return None
+    gone = _gone(host, governors, GOVERNOR) | _gone(host, preferences, PREFERENCE)
+    if gone:
+        why = f"{boot_service.UNIT} fails: CPUs {gone} in {boot_service.conf(NAME)} have no such file"
+        return Persisted(Plane.UNREAD, unknown=why)
     loose = _loose(host, serving, expected)
     if any(cpu not in preferences or slow(preferences[cpu][0], expected) for cpu in loose):
         return None
     return Persisted(Plane.RIGHT, *governors[governed[0]])
+
+
+def _gone(host: Host, named: Iterable[int], name: str) -> CpuSet:
+    """Return the CPUs for which the boot service would wait in vain (siblings gone offline, CPUs removed)."""
+    return CpuSet.of(cpu for cpu in named if host.snapshot.read(path(cpu, name)).state is State.ABSENT)
 
 
 def _lines(host: Host, name: str) -> dict[int, tuple[str, Line]]:
@@ -231,6 +271,10 @@ def _kernel(host: Host, expected: str) -> tuple[Plane, Optional[str], str]:
     if boot.arguments is None:
         return Plane.UNREAD, None, boot.reason
     value = cmdline.last(boot.arguments, "cpufreq.default_governor")
+    release = next_release(host)
+    if value is not None and _older(release, _ARGUMENT_SINCE):
+        # A distribution may have taken it into an older kernel.
+        return Plane.UNREAD, None, f"cpufreq.default_governor= came with Linux 5.9, and {release} may not know it"
     if value is None:
         config = kernel_config(host)
         match = re.search(r"^CONFIG_CPU_FREQ_DEFAULT_GOV_(\w+)=y", config.text, re.M)
@@ -238,6 +282,11 @@ def _kernel(host: Host, expected: str) -> tuple[Plane, Optional[str], str]:
             return Plane.UNREAD, None, f"the kernel's default is not known: {config.why()}"
         value = match[1].lower()
     return (Plane.RIGHT if value == expected else Plane.WRONG), value, ""
+
+
+def _older(release: Optional[str], than: tuple[int, int]) -> bool:
+    match = re.match(r"(\d{1,4})\.(\d{1,4})", release or "")
+    return match is not None and (int(match[1]), int(match[2])) < than
 
 
 def set_otherwise(host: Host, serving: CpuSet, expected: str) -> Iterator[Conflict]:
@@ -251,7 +300,7 @@ def set_otherwise(host: Host, serving: CpuSet, expected: str) -> Iterator[Confli
                 "then run again"
             )
             yield Conflict(NAME, where.path, where.line, where.text, message)
-    for write in wrong_at_boot(host.snapshot, _targets(serving), lambda value: value == expected):
+    for write in wrong_at_boot(host.snapshot, _targets(serving), partial(_takes, expected)):
         where = write.where
         message = (
             f"{where.path} line {where.line} sets {write.value} at boot: remove {where.text!r} there, then run again"

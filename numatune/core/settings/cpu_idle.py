@@ -6,11 +6,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Optional
 
-from .. import boot_service
+from .. import agents, boot_service, tuned
 from ..cpuset import CpuSet
 from ..host import Host, Option, Planned, Setting
 from ..model import Change, Conflict, Finding, Line, Severity, Snapshot, State, Status
 from ..parsers import cmdline
+from ..parsers.numbers import natural
 from ..sources import Command, File
 from ..status import Plane, combine, outcome
 from ..topology import CPU
@@ -108,11 +109,32 @@ def _cap(host: Host, states: dict[int, list[Idle]]) -> int:
         return int(wanted)
     # The shallowest state that does not poll: polling burns power that turbo needs (kernel, cpuidle.rst).
     shallow = [min((s.latency for s in found if not s.polls), default=0) for found in states.values() if found]
-    return max(shallow)
+    # No latency at all means the first state, and a CPU that has one to poll in would never leave that.
+    least = 1 if any(state.polls for found in states.values() for state in found) else 0
+    return max(*shallow, least)
 
 
 def _persisted(snapshot: Snapshot, serving: CpuSet, cap: int) -> tuple[Plane, Optional[str], Optional[Line], str]:
+    set_by_tuned = _asked_by_tuned(snapshot) if agents.unit(snapshot, agents.TUNED).enabled else None
+    if set_by_tuned:
+        # It starts after tmpfiles.d is applied.
+        value, where = set_by_tuned
+        if value is None:
+            return Plane.UNREAD, None, where, f"TuneD sets what {where.path} line {where.line} comes to"
+        return (Plane.RIGHT if capped(value, cap) else Plane.WRONG), value, where, ""
     return written_at_boot(snapshot, _targets(serving), lambda value: capped(value, cap))
+
+
+def _asked_by_tuned(snapshot: Snapshot) -> Optional[tuned.Option]:
+    """Return the request that TuneD's profile makes for every CPU, None for no request."""
+    option = tuned.cpu_option(snapshot, QOS.rpartition("/")[2])
+    if option is None or option.value is None:
+        return option
+    # The first of several that TuneD can make out counts; an idle state's name or number is not looked up here.
+    first = option.value.partition("|")[0].strip()
+    if first in ("none", "None"):
+        return None
+    return option._replace(value=first if first == "n/a" or natural(first) is not None else None)
 
 
 def _targets(serving: CpuSet) -> dict[int, tuple[str, ...]]:
@@ -144,20 +166,23 @@ def _later(status: Status, persisted: Plane, boot: Plane, unknown: str, boot_rea
     if persisted is Plane.NONE and boot is Plane.UNREAD:
         return "nothing persists a cap; the next boot: " + boot_reason
     if status is Status.LOST_AT_REBOOT:
-        return "nothing on disk keeps the cap"
+        return "nothing on disk keeps the cap" if persisted is Plane.NONE else "what is on disk asks for no such cap"
     return "right on disk, not yet in the running kernel" if status is Status.PENDING_REBOOT else ""
 
 
 def changes(host: Host, finding: Finding) -> Planned:
     """Plan the request of each serving CPU that may sleep too deep, and the tmpfiles.d file that makes them at boot.
 
-    A file of that name that is not numatune's is a conflict, and so is a line that would win over it. A CPU without
-    such a request is left to a person.
+    A file of that name that is not numatune's is a conflict, and so is a line that would win over it, and a TuneD
+    that asks for more. A CPU without such a request is left to a person.
     """
     snapshot, serving, states = host.snapshot, host.roles.serving, all_states(host)
     if not finding.bad or not any(states.values()):
         return (), ()
     cap = _cap(host, states)
+    refused = tuple(_over_tuned(snapshot, cap))
+    if refused:
+        return (), refused
     value = request(cap)
     planned: list[Change] = []
     boot, _, _ = _next_boot(host, states, cap)
@@ -194,6 +219,18 @@ def _conflicts(snapshot: Snapshot, serving: CpuSet, cap: int, text: str) -> Iter
             yield Conflict("cpu_idle", where.path, where.line, where.text, message)
 
 
+def _over_tuned(snapshot: Snapshot, cap: int) -> Iterator[Conflict]:
+    unit = agents.unit(snapshot, agents.TUNED)
+    option = _asked_by_tuned(snapshot) if unit.active or unit.enabled else None
+    if option and (option.value is None or not capped(option.value, cap)):
+        where = option.where
+        message = (
+            f"{agents.TUNED} asks for {where.text!r} ({where.path} line {where.line}) for the same CPUs: make that "
+            f"{request(cap)} or take it out, or `systemctl disable --now {agents.TUNED}`; then run again"
+        )
+        yield Conflict("cpu_idle", where.path, where.line, where.text, message)
+
+
 def _running(snapshot: Snapshot, states: Mapping[int, list[Idle]], cap: int, value: str) -> Iterator[Change]:
     for cpu, found in states.items():
         qos = snapshot.read(qos_path(cpu))
@@ -225,6 +262,7 @@ CPU_IDLE = Setting(
         File(f"{CPU}/cpu[0-9]*/{QOS}"),
         Command("cpu_dma_latency", "od -A n -t d4 -N 4 /dev/cpu_dma_latency", needs="od"),
         *TMPFILES,
+        *agents.SOURCES,
     ),
     judge=judge,
     options={"max_exit_latency_us": Option(int, "the cap in microseconds (default: shallowest non-polling state)")},

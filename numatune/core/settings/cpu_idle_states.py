@@ -24,8 +24,8 @@ class Idle(NamedTuple):
 
     @property
     def polls(self) -> bool:
-        """Whether the CPU does not sleep in it at all."""
-        return self.latency == 0 or self.name == "POLL"
+        """Whether the CPU does not sleep in it at all; the kernel has one such state, and WFI may take 0 us too."""
+        return self.name == "POLL"
 
 
 def qos_path(cpu: int) -> str:

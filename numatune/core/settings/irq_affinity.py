@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple, Optional
 
 from .. import agents, boot_service
@@ -36,6 +37,14 @@ class _Sorted(NamedTuple):
     settling: list[_Irq]
     """Asked to be elsewhere already: without interrupt remapping, x86 moves one when it next fires."""
     managed: list[_Irq]
+    """The kernel spreads them itself, by their names."""
+    refused: list[_Irq]
+    """Somebody tried in this boot."""
+
+    @property
+    def stuck(self) -> list[_Irq]:
+        """What cannot be moved, for either reason."""
+        return [*self.managed, *self.refused]
 
 
 def judge(host: Host) -> Finding:
@@ -49,7 +58,8 @@ def judge(host: Host) -> Finding:
         why = reading.why() if reading.unread else f"{_IRQ} shows no interrupt"
         status = Status.UNKNOWN if reading.unread or reading.present else Status.NOT_APPLICABLE
         return Finding("irq_affinity", status, Severity.WARNING, reason=why)
-    named, movable, settling, managed = _sorted(snapshot, roles, irqs)
+    found = _sorted(snapshot, roles, irqs)
+    named, movable, settling = found.named, found.movable, found.settling
     unread = [irq for irq in named if irq.cpus is None]
     runtime = Plane.WRONG if movable else Plane.UNREAD if unread or not named else Plane.RIGHT
     after = irq_placement.outcome(host)
@@ -61,14 +71,12 @@ def judge(host: Host) -> Finding:
         runtime=_count(movable, named),
         persisted=after.persisted,
         next_boot=after.next_boot,
-        expected=f"no interrupt on CPUs {roles.serving}",
+        expected=f"no interrupt {'that can be moved ' if found.stuck else ''}on CPUs {roles.serving}",
         values=_values(movable),
         reason=sentence(
             _offenders(movable),
             f"{len(settling)} more move away at their next interrupt, as asked" if settling else "",
-            f"{len(managed)} more look managed by the kernel (multi-queue names), which cannot be moved"
-            if managed
-            else "",
+            *_not_moved(host, found),
             f"the affinity of {len(unread)} interrupts could not be read" if unread else "",
             sentence("where interrupts go after a reboot is not known", after.why)
             if after.plane is Plane.UNREAD
@@ -94,10 +102,14 @@ def _sorted(snapshot: Snapshot, roles: Roles, irqs: list[_Irq]) -> _Sorted:
     movable: list[_Irq] = []
     settling: list[_Irq] = []
     managed: list[_Irq] = []
+    refused: list[_Irq] = []
     parsed: dict[str, bool] = {}
-    serving, files = roles.serving.bits, snapshot.files
+    serving, files, kept = roles.serving.bits, snapshot.files, _kept(snapshot)
     for irq in named:
         if irq.cpus is None or not irq.cpus.bits & serving:
+            continue
+        if irq.number in kept:
+            refused.append(irq)
             continue
         if interrupts.looks_managed(irq.action or ""):
             managed.append(irq)
@@ -108,16 +120,27 @@ def _sorted(snapshot: Snapshot, roles: Roles, irqs: list[_Irq]) -> _Sorted:
             cpus = _cpus(asked) or EMPTY
             settles = parsed[asked] = not cpus & roles.serving and bool(cpus & roles.housekeeping)
         (settling if settles else movable).append(irq)
-    return _Sorted(named, movable, settling, managed)
+    return _Sorted(named, movable, settling, managed, refused)
+
+
+def _kept(snapshot: Snapshot) -> set[int]:
+    """Return what refused to move in this boot; numbers of interrupts that are gone say nothing of anything."""
+    return interrupts.kept(snapshot.read(interrupts.KEPT).text)
 
 
 def _irqs(snapshot: Snapshot, serving: CpuSet) -> list[_Irq]:
-    """Return every IRQ with its delivered CPUs (None unread) and its action ("" has none, None not known)."""
+    """Return every IRQ with its delivered CPUs (None unread) and its action ("" has none, None not known).
+
+    Those of which each CPU has its own (timers, counters, Xen's) are left out: they belong where they are.
+    """
     files, names = snapshot.files, snapshot.read(_NAMES)
+    per_cpu = interrupts.per_cpu(names.text)
     listed: Optional[dict[int, str]] = None
     parsed: dict[str, Optional[CpuSet]] = {}
     found = []
     for number in sorted(_numbers(snapshot)):
+        if number in per_cpu:
+            continue
         base = f"{_IRQ}/{number}"
         effective = text = files.get(f"{base}/effective_affinity_list")
         # An IRQ that is not started has an empty effective list; older kernels have none at all.
@@ -134,6 +157,8 @@ def _irqs(snapshot: Snapshot, serving: CpuSet) -> list[_Irq]:
         action = files.get(f"/sys/kernel/irq/{number}/actions")
         if action is not None:
             action = action.strip()
+            if interrupts.looks_per_cpu(action):
+                continue
         elif names.present:
             # The whole table is read only where the kernel does not show each action by itself.
             listed = interrupts.actions(names.text) if listed is None else listed
@@ -180,11 +205,22 @@ def _count(movable: list[_Irq], named: list[_Irq]) -> Optional[str]:
 
 
 def _offenders(movable: list[_Irq]) -> str:
-    if not movable:
-        return ""
-    names = [f"{irq.number} {(irq.action or '').split()[-1] if irq.action else ''}".strip() for irq in movable[:3]]
-    more = f" and {len(movable) - 3} more" if len(movable) > 3 else ""
-    return f"IRQ {', '.join(names)}{more}: a serving thread stalls while its CPU handles one"
+    return f"IRQ {_few(movable)}: a serving thread stalls while its CPU handles one" if movable else ""
+
+
+def _few(irqs: list[_Irq]) -> str:
+    names = [f"{irq.number} {(irq.action or '').split()[-1] if irq.action else ''}".strip() for irq in irqs[:3]]
+    return ", ".join(names) + (f" and {len(irqs) - 3} more" if len(irqs) > 3 else "")
+
+
+def _not_moved(host: Host, found: _Sorted) -> Iterator[str]:
+    """Say what stays on the serving CPUs, and what would help."""
+    if found.refused:
+        yield f"the kernel refused to move {len(found.refused)} interrupts ({_few(found.refused)})"
+    if found.managed:
+        yield (f"{len(found.managed)} more look managed by the kernel ({_few(found.managed)}), which cannot be moved")
+    if found.stuck and host.option("core_isolation", "mode") != "kernel":
+        yield "core_isolation's mode kernel (isolcpus=managed_irq) keeps managed ones away"
 
 
 def changes(host: Host, finding: Finding) -> Planned:
@@ -196,18 +232,18 @@ def changes(host: Host, finding: Finding) -> Planned:
     irqs = _irqs(snapshot, roles.serving) if finding.bad and roles.split else []
     if not irqs:
         return (), ()
-    named, movable, _, _ = _sorted(snapshot, roles, irqs)
+    found = _sorted(snapshot, roles, irqs)
     # What the kernel manages stays where it is, and takes a vector there.
-    placed, kept = [], 0
-    for irq in named:
-        if not interrupts.looks_managed(irq.action or ""):
+    placed, kept, refusing = [], 0, _kept(snapshot)
+    for irq in found.named:
+        if irq.number not in refusing and not interrupts.looks_managed(irq.action or ""):
             placed.append(irq.number)
         elif irq.cpus and irq.cpus & roles.housekeeping:
             kept += 1
     refused = (*_fought_over(host), *irq_placement.refusals(host, placed, kept))
     if refused:
         return (), refused
-    moved = irq_placement.moves(host, [irq.number for irq in movable])
+    moved = irq_placement.moves(host, [irq.number for irq in found.movable])
     return (*moved, *irq_placement.default(host), *irq_placement.at_boot(host)), ()
 
 
@@ -246,6 +282,7 @@ IRQ_AFFINITY = Setting(
         File(f"{_IRQ}/[0-9]*/effective_affinity_list"),
         File(f"{_IRQ}/[0-9]*/smp_affinity_list"),
         File("/sys/kernel/irq/[0-9]*/actions"),
+        File(interrupts.KEPT),
         Extract(_NAMES, keep="^ *[0-9]", cut=":[ 0-9]*"),
         *irq_placement.SOURCES,
         *boot_service.SOURCES,

@@ -8,7 +8,19 @@ from ..model import Change, Conflict, Finding, Severity, Snapshot, Status
 from ..sources import Command
 from ..status import Plane, combine
 from .common import evidence, nowhere_to_move, sentence
-from .irqbalance_files import LIST, MASK, SOURCES, UNIT, Ban, banned_by, configured, file, with_ban
+from .irqbalance_files import (
+    LIST,
+    MASK,
+    SOURCES,
+    UNIT,
+    Ban,
+    ban_value,
+    banned_by,
+    configured,
+    file,
+    variables,
+    with_ban,
+)
 
 
 def judge(host: Host) -> Finding:
@@ -68,7 +80,8 @@ def _reason(host: Host, unit: agents.Unit, status: Status, runtime: Plane, after
 def _remedy(host: Host) -> str:
     if _placed(host):
         return f"run playbooks/tune.yml, or: systemctl disable --now {UNIT}"
-    ban = f"set {LIST}={host.roles.serving} in {file(host.snapshot)}"
+    name = variables(host.snapshot)[0]
+    ban = f"set {name}={ban_value(name, host.roles.serving)} in {file(host.snapshot)}"
     return f"run playbooks/tune.yml, or: {ban} and restart irqbalance, or stop and disable it"
 
 

@@ -10,8 +10,8 @@ from ..cpuset import EMPTY, CpuSet, parse_list, parse_mask
 from ..errors import InputError
 from ..host import Host
 from ..model import Conflict, Line, Snapshot
-from ..parsers import shell
-from ..sources import Directory, File, Source
+from ..parsers import interrupts, shell
+from ..sources import Command, Directory, File, Source
 from ..status import Plane
 from ..topology import CPU
 
@@ -32,6 +32,10 @@ SOURCES: tuple[Source, ...] = (
     *(File(f"{folder}/{UNIT}.d/*.conf") for folder in _UNIT_FOLDERS),
     File(f"{CPU}/isolated"),
     File(f"{CPU}/nohz_full"),
+    Command(
+        "irqbalance_knows_list",
+        f'f=$(command -v irqbalance || echo /usr/sbin/irqbalance); [ ! -r "$f" ] || grep -c {LIST} "$f" || :',
+    ),
 )
 
 
@@ -42,6 +46,16 @@ class Ban(NamedTuple):
     said: Optional[str] = None
     where: Optional[Line] = None
     why: str = ""
+
+
+def variables(snapshot: Snapshot) -> tuple[str, str]:
+    """Return the variable that a ban is to be written to, and the other one.
+
+    irqbalance before 1.8 (Debian 11 has 1.7) knows only the mask. Where its program is not seen (a captured tree, a
+    folder) it is taken for one that knows the list, as every release since 2021 does.
+    """
+    counted = snapshot.command("irqbalance_knows_list").text.strip()
+    return (MASK, LIST) if counted == "0" else (LIST, MASK)
 
 
 def configured(host: Host) -> Ban:
@@ -55,6 +69,8 @@ def configured(host: Host) -> Ban:
     if other:
         return Ban(Plane.UNREAD, None, other, f"{_at(other)} may win over {path}")
     masks, lists = (shell.assignments(path, reading.text, name) for name in (MASK, LIST))
+    if variables(snapshot)[0] == MASK:
+        lists = []
     found = masks[-1] if masks and masks[-1].value else lists[-1] if lists else None
     where = found.where if found else None
     banned = banned_by(snapshot, masks[-1].value if masks else None, lists[-1].value if lists else None)
@@ -68,12 +84,15 @@ def configured(host: Host) -> Ban:
 def banned_by(snapshot: Snapshot, mask: Optional[str], cpus: Optional[str]) -> Optional[CpuSet]:
     """Return the CPUs that the daemon bans by its two variables, None when it cannot be told.
 
-    A mask that is not empty hides the list. With neither, the daemon bans isolated and nohz_full CPUs by itself;
+    A mask that is not empty hides the list, which an old daemon does not know at all. With neither, the daemon bans
+    isolated and nohz_full CPUs by itself;
     an empty list meant that too in some releases and "none" in others, so it is not known.
     """
     try:
         if mask:
             return parse_mask(mask)
+        if variables(snapshot)[0] == MASK:
+            return _banned_by_itself(snapshot) if mask is None else None
         if cpus:
             return parse_list(cpus)
         return _banned_by_itself(snapshot) if cpus is None else None
@@ -151,7 +170,7 @@ def with_ban(host: Host, path: str, text: str) -> Union[str, Conflict]:
         except InputError as error:
             return _conflict(last.where, f"is {error}: correct it, then run again")
     if last is None:
-        # Setting the list ends what the daemon bans when it is told nothing.
+        # Setting either ends what the daemon bans when it is told nothing.
         banned = _isolated(host.snapshot)
     if host.roles.housekeeping <= banned | host.roles.serving:
         where = last.where if last else Line(f"{CPU}/isolated", 1, str(banned))
@@ -161,7 +180,13 @@ def with_ban(host: Host, path: str, text: str) -> Union[str, Conflict]:
         if _ESCAPED.search(line):
             where = Line(path, number, line.strip())
             return _conflict(where, "holds bytes that are no UTF-8: write it in UTF-8, then run again")
-    return shell.with_variable(text, LIST, str(banned | host.roles.serving), instead_of=MASK)
+    name, other_name = variables(host.snapshot)
+    return shell.with_variable(text, name, ban_value(name, banned | host.roles.serving), instead_of=other_name)
+
+
+def ban_value(name: str, cpus: CpuSet) -> str:
+    """Return CPUs as one of the two variables holds them."""
+    return str(cpus) if name == LIST else interrupts.mask_like("0" * 8, cpus)
 
 
 def _isolated(snapshot: Snapshot) -> CpuSet:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Optional
 
-from ..boot_service import HEADER, UNIT_NAME
 from ..host import Host, Option, Planned, Setting
 from ..model import Change, Conflict, Finding, Line, Reading, Severity, State, Status
 from ..parsers import cmdline, sysctl
-from ..sources import Command, Directory, File
+from ..sources import Directory, File
 from ..status import Plane, combine, outcome
+from . import numa_policy
 from .common import KERNEL_CONFIG, built, evidence, kernel_config, sentence
 
 KEY = "kernel.numa_balancing"
@@ -22,17 +22,6 @@ _CONTENT = (
 _CONF = "/etc/sysctl.conf"
 _LISTING = "/sos_commands/kernel/sysctl_-a"
 _SYSTEMD = "/run/systemd/system"
-_MEMORY = "zz-numatune-memory.conf"
-_MEMORY_TEXT = (
-    f"{HEADER}[Service]\n# Automatic NUMA balancing leaves memory with a policy alone (mempolicy.c, vma_policy_mof).\n"
-    "NUMAPolicy=local\n"
-)
-# What each unit with such a drop-in runs with: the policies of its main process's mappings.
-_POLICIES = (
-    f'for f in /etc/systemd/system/*.service.d/{_MEMORY}; do [ -e "$f" ] || continue; u=${{f%.d/*}}; u=${{u##*/}}; '
-    'p=$(limit systemctl show --value -p MainPID -- "$u"); echo "Id=$u pid=$p"; '
-    '[ "${p:-0}" = 0 ] || sed -n "s/^[0-9a-f]* \\([a-z]*\\).*/Id=$u policy=\\1/p" "/proc/$p/numa_maps" | sort -u; done'
-)
 
 
 class _Persisted:
@@ -104,7 +93,7 @@ def judge(host: Host) -> Finding:
     value = sysctl.integer(reading.text) if reading.present else None
     unit = host.option("numa_balancing", "unit")
     if unit and value != 0:
-        return _judge_unit(host, unit, severity, reading)
+        return numa_policy.judge(host, unit, severity, reading)
     persisted, (boot, boot_value, boot_reason) = _Persisted(host), _next_boot(host)
     runtime = Plane.UNREAD if value is None else Plane.RIGHT if value == 0 else Plane.WRONG
     after = outcome(persisted.plane, boot)
@@ -124,50 +113,6 @@ def judge(host: Host) -> Finding:
         evidence=evidence(reading, line, host.next_boot.where),
         remedy="" if status is Status.OK else _remedy(status, line),
     )
-
-
-def _judge_unit(host: Host, unit: str, severity: Severity, reading: Reading) -> Finding:
-    """Judge the one unit that gets a memory policy, where the sysctl may not be changed."""
-    drop_in = host.snapshot.read(_memory_path(unit))
-    after = Plane.UNREAD if drop_in.unread else Plane.RIGHT if drop_in.text == _MEMORY_TEXT else Plane.WRONG
-    runtime, policies, why = _unit_runs(host, unit)
-    status = combine(runtime, after)
-    return Finding(
-        "numa_balancing",
-        status,
-        severity,
-        runtime=policies,
-        persisted="NUMAPolicy=local" if after is Plane.RIGHT else None,
-        expected=f"memory policy local for {unit}",
-        reason=sentence(
-            f"the kernel balances (numa_balancing is {reading.text.strip()}), but leaves memory with a policy alone"
-            if after is Plane.RIGHT
-            else f"{unit} has no memory policy, and its pages are unmapped to sample accesses",
-            why,
-        ),
-        evidence=evidence(reading, drop_in),
-        remedy="" if status is Status.OK else f"run playbooks/tune.yml, then restart {unit}",
-    )
-
-
-def _unit_runs(host: Host, unit: str) -> tuple[Plane, Optional[str], str]:
-    """Return whether the unit's process has a policy everywhere, which ones it has, and what there is to say."""
-    shown = host.snapshot.command("memory_policies")
-    mine = [line.split()[1] for line in shown.text.splitlines() if line.startswith(f"Id={unit} ")]
-    policies = sorted({word.partition("=")[2] for word in mine if word.startswith("policy=")})
-    if "pid=0" in mine:
-        return Plane.RIGHT, "not running", "it does not run now, and starts with the policy"
-    if policies:
-        default = "default" in policies
-        why = f"{unit} runs without the policy: restart it" if default else ""
-        return (Plane.WRONG if default else Plane.RIGHT), ", ".join(policies), why
-    if not host.snapshot.read(_memory_path(unit)).present:
-        return Plane.WRONG, None, ""
-    return Plane.UNREAD, None, f"the policies of {unit}'s memory could not be read (root reads them)"
-
-
-def _memory_path(unit: str) -> str:
-    return f"/etc/systemd/system/{unit}.d/{_MEMORY}"
 
 
 def _severity(host: Host) -> Severity:
@@ -265,22 +210,6 @@ def _remedy(status: Status, winner: Optional[Line]) -> str:
     return "run playbooks/tune.yml, or: sysctl kernel.numa_balancing=0 and a file in /etc/sysctl.d"
 
 
-def _unit_changes(host: Host, unit: str) -> Planned:
-    path = _memory_path(unit)
-    if not UNIT_NAME.fullmatch(unit):
-        message = f"settings.numa_balancing.unit: {unit!r} is no service's name"
-        return (), (Conflict("numa_balancing", "", 0, "", message),)
-    current = host.snapshot.read(path)
-    if current.present and current.text == _MEMORY_TEXT:
-        return (), ()
-    if current.present and not current.text.startswith(HEADER):
-        message = f"{path} exists and is not numatune's: move it away, then run again"
-        return (), (Conflict("numa_balancing", path, 1, current.text.splitlines()[0] if current.text else "", message),)
-    why = "its memory is left alone from its next restart on"
-    before = current.text if current.present else None
-    return (Change("numa_balancing", "file", path, _MEMORY_TEXT, before, why, "0644", needs_reboot=True),), ()
-
-
 def changes(host: Host, finding: Finding) -> Planned:
     """Plan a drop-in that sorts last and the running value; a line that would win all the same is a conflict.
 
@@ -289,7 +218,7 @@ def changes(host: Host, finding: Finding) -> Planned:
     reading = _running(host)
     unit = host.option("numa_balancing", "unit")
     if unit:
-        return _unit_changes(host, unit)
+        return numa_policy.changes(host, unit)
     if not finding.bad or not reading.present:
         return (), ()
     persisted = _Persisted(host)
@@ -349,8 +278,7 @@ NUMA_BALANCING = Setting(
         File(_CONF),
         Directory(_SYSTEMD),
         File(_LISTING, captured_only=True),
-        File(f"/etc/systemd/system/*.service.d/{_MEMORY}"),
-        Command("memory_policies", _POLICIES, needs="systemctl"),
+        *numa_policy.SOURCES,
         *KERNEL_CONFIG,
     ),
     judge=judge,

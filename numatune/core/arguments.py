@@ -23,17 +23,28 @@ _LAST = ("--", "$vt_handoff")
 # What decides whether the host comes up at all, or may rightly stand several times.
 _NOT_OURS = frozenset(
     "root rootflags rootfstype ro rw init rdinit initrd console earlycon resume BOOT_IMAGE panic systemd.unit"
-    " hugepages hugepagesz crashkernel nfsroot ip modprobe.blacklist module_blacklist single emergency rescue".split()
+    " hugepages hugepagesz crashkernel nfsroot ip modprobe.blacklist module_blacklist single emergency rescue"
+    " mem memmap maxcpus nr_cpus possible_cpus nosmp noapic nolapic acpi noinitrd".split()
 )
 _NOT_OURS_BEGIN = ("rd.", "systemd.", "ostree")
-# numatune never turns these off, and by arguments they are turned off only.
+# numatune never turns these off, and by arguments they are turned off only; as the kernel compares them.
 _SECURITY = frozenset(
     "mitigations nopti pti kpti nospectre_v1 nospectre_v2 spectre_v2 spectre_v2_user spectre_bhi"
     " spec_store_bypass_disable nospec_store_bypass_disable l1tf mds tsx_async_abort mmio_stale_data retbleed srbds"
     " gather_data_sampling reg_file_data_sampling spec_rstack_overflow nosmap nosmep nokaslr selinux enforcing apparmor"
     " lsm security lockdown module.sig_enforce ima_appraise evm audit kvm.nx_huge_pages ssbd fips kaslr norandmaps"
-    " indirect_target_selection tsa vmscape init_on_alloc init_on_free randomize_kstack_offset vsyscall".split()
+    " indirect_target_selection its tsa vmscape init_on_alloc init_on_free randomize_kstack_offset vsyscall"
+    " tsx nospectre_bhb nospec spectre_bhb noibrs noibpb nobp no_stf_barrier no_entry_flush no_uaccess_flush"
+    " no_rfi_flush l1d_flush clearcpuid nofsgsbase unsafe_fsgsbase dis_ucode_ldr microcode mem_encrypt"
+    " rodata noexec noexec32 cfi ibt nousershstk nopku hardened_usercopy iomem no_hash_pointers hash_pointers"
+    " slub_debug slab_debug slab_merge slub_merge no_file_caps checkreqprot kgdboc kgdbwait sysrq_always_enabled"
+    " iommu intel_iommu amd_iommu".split()
 )
+# Whole families: a sysctl by argument may be any of the kernel's own switches.
+_SECURITY_BEGIN = (
+    "sysctl. arm64. kvm_intel. kvm_amd. kvm.nx_huge_pages kvm.mitigate iommu. intel_iommu. amd_iommu. arm_smmu."
+    " vfio_iommu_type1. ima_ evm. integrity_ apparmor. selinux. yama. lockdown. microcode. random. proc_mem. dm_verity."
+).split()
 
 
 def check(wanted: Mapping[Any, object], where: str) -> dict[str, str]:
@@ -49,7 +60,7 @@ def check(wanted: Mapping[Any, object], where: str) -> dict[str, str]:
         name = _name(key)
         if name in map(_name, found):
             raise InputError(f"{where}.{key}: named twice, for the kernel reads - and _ alike")
-        if name in _SECURITY:
+        if name in _SECURITY or name.startswith(tuple(_SECURITY_BEGIN)):
             raise InputError(f"{where}.{key}: numatune changes no security setting; set it by hand if you must")
         if name in _NOT_OURS or name.startswith(_NOT_OURS_BEGIN):
             raise InputError(

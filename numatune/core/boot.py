@@ -5,14 +5,16 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Optional
+from typing import NamedTuple, Optional
 
 from .model import Line, Reading, Snapshot
 from .parsers import bls, grub
+from .parsers.grub_variables import Variables, variables
 from .parsers.numbers import natural
 from .sources import Directory, File, Source
 
-_GRUB = ("/boot/grub", "/boot/grub2")
+# On a host with both, the second is what somebody made under the name that other distributions use.
+_GRUB = ("/boot/grub2", "/boot/grub")
 _BLS = ("/boot/loader/entries", "/boot/efi/loader/entries", "/efi/loader/entries")
 _LOADER = ("/boot/loader/loader.conf", "/boot/efi/loader/loader.conf", "/efi/loader/loader.conf")
 _OTHER = {
@@ -20,6 +22,10 @@ _OTHER = {
     "/boot/extlinux/extlinux.conf": "extlinux",
     "/ostree/deploy": "ostree",
 }
+
+_TUNED = "tuned_params"
+# Ubuntu's menu sets it to vt.handoff=7 or nothing, by a function that each entry calls.
+_HANDOFF = "vt_handoff"
 
 SOURCES: tuple[Source, ...] = (
     *(File(f"{folder}/{name}") for folder in _GRUB for name in ("grub.cfg", "grubenv")),
@@ -50,7 +56,7 @@ def next_boot(snapshot: Snapshot, once: bool = True) -> NextBoot:
     and systemd-boot's entries are understood; anything else is not known, and the reason says what was found.
     """
     loader = next((path for path in _LOADER if snapshot.read(path).present), "")
-    for folder in (*_GRUB, *efi_folders(snapshot)):
+    for folder in grub_folders(snapshot):
         config = snapshot.read(f"{folder}/grub.cfg")
         if config.present:
             if loader and "blscfg" not in config.text:
@@ -84,6 +90,24 @@ def entry_of_grub(snapshot: Snapshot, path: str) -> Optional[grub.Entry]:
     return entry if entry and entry.linux and not entry.unclear and entry.end else None
 
 
+def tuned_params(snapshot: Snapshot, folder: str) -> tuple[str, str]:
+    """Return the arguments that TuneD adds to GRUB's entries, and the file that holds them.
+
+    Its plugin sets them in grub.cfg, which counts, or in the environment block where entries are BLS ones.
+    """
+    config, saved = snapshot.read(f"{folder}/grub.cfg"), snapshot.read(f"{folder}/grubenv")
+    env = grub.environment(saved.text)
+    plain = variables(config.text, env).plain
+    if _TUNED in plain:
+        return plain[_TUNED], config.path
+    return env.get(_TUNED, ""), saved.path
+
+
+def grub_folders(snapshot: Snapshot) -> tuple[str, ...]:
+    """Return the folders that may hold GRUB's menu, in the order in which they are looked at."""
+    return (*_GRUB, *efi_folders(snapshot))
+
+
 def efi_folders(snapshot: Snapshot) -> list[str]:
     """Return the folders of the EFI partition that hold a whole GRUB menu, not a stub that leads to /boot."""
     found = []
@@ -98,25 +122,28 @@ def efi_folders(snapshot: Snapshot) -> list[str]:
 def _from_grub(snapshot: Snapshot, folder: str, config: Reading, once: bool) -> NextBoot:
     saved = snapshot.read(f"{folder}/grubenv")
     env = grub.environment(saved.text) if saved.present else {}
+    made = _Made(config, saved, env, variables(config.text, None if saved.unread else env))
     name = grub.default_name(config.text, env, once)
     if saved.unread and grub.default_name(config.text, {"saved_entry": "saved_entry"}) == "saved_entry":
         return NextBoot(None, reason=saved.why())
     if "blscfg" in config.text:
         found = _entries(snapshot)
         if found:
-            return _from_bls(found, name, env)
+            return _from_bls(found, name, made)
         entries = snapshot.directory("/boot/loader/entries")
         if entries.unread:
             return NextBoot(None, reason=entries.why())
-    entry = grub.pick(grub.entries(config.path, config.text), name)
+    menu = grub.entries(config.path, config.text)
+    entry = grub.pick(menu, name)
     if entry is None or entry.linux is None:
         return NextBoot(None, reason=f"{config.path} has no entry {name!r} with a kernel line")
     if entry.unclear:
         return NextBoot(None, entry.linux, f"{config.path}: the entry {entry.title!r} has more than one kernel line")
-    return _expanded(grub.arguments(entry.linux), entry.linux, env)
+    nested = not any(item is entry for item in menu)
+    return _expanded(grub.arguments(entry.linux), entry.linux, made, nested)
 
 
-def _from_bls(found: list[bls.Entry], name: str, env: dict[str, str]) -> NextBoot:
+def _from_bls(found: list[bls.Entry], name: str, made: _Made) -> NextBoot:
     chosen = None
     index = natural(name)
     if index is not None:
@@ -124,16 +151,41 @@ def _from_bls(found: list[bls.Entry], name: str, env: dict[str, str]) -> NextBoo
     else:
         chosen = next((entry for entry in found if name in (entry.ident, entry.title)), None)
     chosen = chosen or found[0]
-    return _expanded(chosen.options.text, chosen.options, env)
+    return _expanded(chosen.options.text, chosen.options, made)
 
 
-def _expanded(text: str, where: Line, env: dict[str, str]) -> NextBoot:
-    arguments, missing = grub.expand(text, env)
-    # tuned_params is empty unless TuneD sets it, vt_handoff is Ubuntu's; any other unknown name may hide arguments.
-    missing = [name for name in missing if name not in ("tuned_params", "tuned_initrd", "vt_handoff")]
-    if missing:
-        return NextBoot(None, where, f"{where.path} line {where.line} uses ${missing[0]}, which grubenv does not hold")
+class _Made(NamedTuple):
+    """What GRUB's variables are made of; nothing for another loader."""
+
+    config: Reading
+    saved: Reading
+    env: dict[str, str]
+    set: Variables
+
+
+def _expanded(text: str, where: Line, made: Optional[_Made], nested: bool = False) -> NextBoot:
+    """Return an entry's arguments with variables replaced; grub.cfg's own settings count over its environment block."""
+    values = {**made.env, **made.set.plain} if made else {}
+    arguments, missing = grub.expand(text, values)
+    for name in grub.expand(text, {})[1]:
+        reason = _unclear(name, name in missing, made, nested) if name != _HANDOFF else ""
+        if reason:
+            return NextBoot(None, where, f"{where.path} line {where.line} uses ${name}, {reason}")
     return NextBoot(arguments, where)
+
+
+def _unclear(name: str, missing: bool, made: Optional[_Made], nested: bool) -> str:
+    """Return why the value of a variable is not known, "" where it is."""
+    if made and name in made.set.unclear:
+        return f"which {made.config.path} line {made.set.unclear[name]} sets in a way that numatune does not follow"
+    if made and made.saved.unread and name not in made.set.plain:
+        return f"which may be set in what was not read: {made.saved.why()}"
+    if missing:
+        # Empty unless TuneD sets them; any other unknown name may hide arguments.
+        return "" if name in (_TUNED, "tuned_initrd") else "which grubenv does not hold"
+    if made and nested and made.set.plain.get(name, made.env.get(name)) and name not in made.set.exported:
+        return "which grub.cfg does not export into the submenu that the entry stands in"
+    return ""
 
 
 def _from_loader(snapshot: Snapshot, found: list[bls.Entry]) -> NextBoot:
@@ -152,7 +204,7 @@ def _from_loader(snapshot: Snapshot, found: list[bls.Entry]) -> NextBoot:
     for entry in found:
         # "+0-3" is systemd-boot's count of tries left and failed: none left is not booted while others are.
         if not re.search(r"\+0(-\d+)?$", entry.ident) and (not pattern or fnmatchcase(entry.ident, pattern)):
-            return _expanded(entry.options.text, entry.options, {})
+            return _expanded(entry.options.text, entry.options, None)
     return NextBoot(None, reason=f"no entry matches loader.conf's default {pattern!r}")
 
 

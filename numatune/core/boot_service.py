@@ -11,7 +11,10 @@ setting, under /etc/numatune/apply.d:
     partition SLICE TYPE UNIT   cpuset.cpus.partition of a top-level slice, once the unit does not run outside it
 
 Interrupts are matched when the script runs, never by number; what the kernel refuses to move (managed ones) is said
-and is no failure.
+and is no failure, and so is a CPU that is offline. Any other refusal fails.
+
+The unit goes down with TuneD and comes up with it: PartOf= passes stops and restarts on, never a start, so
+tuned.service wants the unit too, by a link of its own.
 """
 
 from __future__ import annotations
@@ -29,6 +32,8 @@ FOLDER = "/etc/numatune/apply.d"
 SCRIPT_PATH = "/etc/numatune/apply"
 UNIT_PATH = f"/etc/systemd/system/{UNIT}"
 LINK_PATH = f"/etc/systemd/system/multi-user.target.wants/{UNIT}"
+LINK_PATHS = (f"/etc/systemd/system/tuned.service.wants/{UNIT}", LINK_PATH)
+"""What `systemctl enable` would make, the boot's own last: with it, all stands."""
 
 UNIT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9@._:\\-]*\.service")
 """The name of a service, as far as it goes into a path here."""
@@ -50,18 +55,49 @@ numbers() {{ # 2-4,7 -> 2 3 4 7
   done
 }}
 
-write() {{ # FILE VALUE: reads first, so that what is right is not written again
-  now=
-  read -r now <"$1" && [ "$now" = "$2" ] && return 0
-  if ! printf '%s\\n' "$2" 2>/dev/null >"$1"; then fail "$1 refused $2"; return 0; fi
-  read -r now <"$1"
-  [ "$now" = "$2" ] || fail "$1 still holds $now after $2 was written"
+bare() {{ # a mask without commas and leading zeros: the kernel prints another width once CPUs were added
+  mask=$(echo "$1" | tr -d ',')
+  while [ "${{mask#0}}" != "$mask" ]; do mask=${{mask#0}}; done
+  echo "$mask"
 }}
 
+same() {{ # NOW VALUE FILE
+  case $3 in
+    */default_smp_affinity) [ "$(bare "$1")" = "$(bare "$2")" ] ;;
+    *) [ "$1" = "$2" ] ;;
+  esac
+}}
+
+write() {{ # FILE VALUE: reads first, so that what is right is not written again
+  now=
+  read -r now <"$1" && same "$now" "$2" "$1" && return 0
+  if ! {{ printf '%s\\n' "$2" >"$1"; }} 2>/dev/null; then fail "$1 refused $2"; return 0; fi
+  now=
+  read -r now <"$1"
+  same "$now" "$2" "$1" || fail "$1 still holds $now after $2 was written"
+}}
+
+# Half seconds that are left to wait in the whole run, however many files are missing.
+patience=20
 wait_for() {{ # FILE: what a driver's module makes may come a little later than udev says
-  tries=20
-  while [ ! -e "$1" ] && [ "$tries" -gt 0 ]; do sleep 0.5; tries=$((tries - 1)); done
+  while [ ! -e "$1" ] && [ "$patience" -gt 0 ]; do sleep 0.5; patience=$((patience - 1)); done
   [ -e "$1" ] || fail "$1 did not appear"
+}}
+
+offline() {{ # CPU: it has no values to set, and gets the driver's own when it comes
+  [ -d "/sys/devices/system/cpu/cpu$1" ] || return 0
+  online=1
+  # The first CPU often has no such file, for it cannot go offline.
+  [ ! -e "/sys/devices/system/cpu/cpu$1/online" ] || read -r online <"/sys/devices/system/cpu/cpu$1/online"
+  [ "$online" = 0 ]
+}}
+
+one_each() {{ # words, each named once
+  seen=
+  for word in $1; do
+    case "$seen " in *" $word "*) ;; *) seen="$seen $word" ;; esac
+  done
+  echo "$seen"
 }}
 
 list_for() {{ # CONF NODE: sets list
@@ -75,7 +111,7 @@ list_for() {{ # CONF NODE: sets list
 place() {{ # CONF: its irqs lines, for every interrupt that has an action
   moved=0 refused=0
   for irq in /proc/irq/[0-9]*; do
-    number=${{irq##*/}}
+    number=${{irq##*/}} file=$irq/smp_affinity_list
     if [ -e "/sys/kernel/irq/$number/actions" ]; then
       actions=
       read -r actions <"/sys/kernel/irq/$number/actions"
@@ -84,14 +120,25 @@ place() {{ # CONF: its irqs lines, for every interrupt that has an action
     at=-1
     [ ! -r "$irq/node" ] || read -r at <"$irq/node"
     list_for "$1" "$at"
-    [ -n "$list" ] || continue
-    read -r now <"$irq/smp_affinity_list"
+    # An interrupt may go at any time.
+    if [ -z "$list" ] || [ ! -e "$file" ]; then continue; fi
+    now=
+    read -r now <"$file"
     [ "$now" != "$list" ] || continue
-    if {{ printf '%s\\n' "$list" >"$irq/smp_affinity_list"; }} 2>/dev/null; then
+    if {{ printf '%s\\n' "$list" >"$file"; }} 2>/dev/null; then
       moved=$((moved + 1))
-    else
-      refused=$((refused + 1))
+      continue
     fi
+    [ -e "$file" ] || continue
+    # Again, by the program: dash's own printf names no reason.
+    if why=$({{ env printf '%s\\n' "$list" >"$file"; }} 2>&1); then
+      moved=$((moved + 1))
+      continue
+    fi
+    case $why in
+      *'Input/output error'* | *'Operation not permitted'*) refused=$((refused + 1)) ;;
+      *) fail "$file refused $list: ${{why##*: }}" ;;
+    esac
   done
   echo "numatune-apply: moved $moved interrupts; the kernel keeps $refused where they are"
 }}
@@ -99,21 +146,22 @@ place() {{ # CONF: its irqs lines, for every interrupt that has an action
 command -v udevadm >/dev/null && udevadm settle --timeout=30
 for conf in {FOLDER}/*.conf; do
   [ -e "$conf" ] || continue
-  placed=
+  placed= skipped=
   while read -r kind first second value; do
     case $kind in
       cpus)
         for cpu in $(numbers "$first"); do
           file=/sys/devices/system/cpu/cpu$cpu/$second
+          if offline "$cpu"; then skipped="$skipped $cpu"; continue; fi
           wait_for "$file"
           [ ! -e "$file" ] || write "$file" "$value"
         done ;;
       irqs) [ -n "$placed" ] || place "$conf"; placed=yes ;;
       default-irqs) write /proc/irq/default_smp_affinity "$first" ;;
       partition)
-        case $(systemctl show --value -p ControlGroup -- "$value") in
+        case $(systemctl show --value -p ControlGroup -- "$value" </dev/null) in
           '' | "/$first/"*)
-            systemctl start -- "$first"
+            systemctl start -- "$first" </dev/null
             file=/sys/fs/cgroup/$first/cpuset.cpus.partition
             wait_for "$file"
             [ ! -e "$file" ] || write "$file" "$second" ;;
@@ -124,6 +172,7 @@ for conf in {FOLDER}/*.conf; do
       *) fail "$conf: a line that this version does not know: $kind" ;;
     esac
   done <"$conf"
+  [ -z "$skipped" ] || echo "numatune-apply: $conf: offline, left out:$(one_each "$skipped")"
 done
 exit "$failed"
 """
@@ -131,19 +180,23 @@ exit "$failed"
 UNIT_TEXT = f"""{HEADER}[Unit]
 Description=numatune: values that come after their drivers and daemons
 ConditionPathExists={SCRIPT_PATH}
+Wants=network-online.target
 After=systemd-modules-load.service systemd-udev-trigger.service network-online.target
 # Who writes the same values goes first, also when it is restarted.
 After=tuned.service tuned-ppd.service power-profiles-daemon.service cpupower.service irqbalance.service
 After=cpufrequtils.service ondemand.service saptune.service sapconf.service
-PartOf=tuned.service irqbalance.service
+PartOf=tuned.service
+# Each role that changes its part starts it once.
+StartLimitIntervalSec=0
 
 [Service]
 Type=oneshot
 RemainAfterExit=yes
+TimeoutStartSec=120
 ExecStart=/bin/sh {SCRIPT_PATH}
 
 [Install]
-WantedBy=multi-user.target
+WantedBy=multi-user.target tuned.service
 """
 
 SOURCES: tuple[Source, ...] = (
@@ -151,7 +204,7 @@ SOURCES: tuple[Source, ...] = (
     File(f"{FOLDER}/*.conf"),
     File(SCRIPT_PATH),
     File(UNIT_PATH, links=True),
-    File(LINK_PATH, links=True),
+    *(File(path, links=True) for path in LINK_PATHS),
 )
 
 
@@ -178,13 +231,16 @@ def conf(setting: str) -> str:
 
 
 def starts(snapshot: Snapshot) -> tuple[Plane, str]:
-    """Return whether the next boot runs the script (right, none or unread), and why that is not known."""
-    for reading in (snapshot.directory(FOLDER), *map(snapshot.read, (SCRIPT_PATH, UNIT_PATH, LINK_PATH))):
+    """Return whether the next boot runs the script (right, none or unread), and why that is not known.
+
+    A part that is missing counts as none, TuneD's link too: what is not enabled whole is made so by the next run.
+    """
+    for reading in (snapshot.directory(FOLDER), *map(snapshot.read, (SCRIPT_PATH, UNIT_PATH, *LINK_PATHS))):
         if reading.unread:
             return Plane.UNREAD, reading.why()
         if not reading.present:
             return Plane.NONE, ""
-    if LINK_PATH not in snapshot.links:
+    if not set(LINK_PATHS) <= snapshot.links.keys():
         return Plane.NONE, ""
     for path, text in ((SCRIPT_PATH, SCRIPT), (UNIT_PATH, UNIT_TEXT)):
         if snapshot.read(path).text != text:
@@ -207,7 +263,7 @@ def changes(
         wanted += [
             ("file", SCRIPT_PATH, SCRIPT, "0755"),
             ("file", UNIT_PATH, UNIT_TEXT, "0644"),
-            ("link", LINK_PATH, UNIT_PATH, None),
+            *(("link", path, UNIT_PATH, None) for path in LINK_PATHS),
         ]
     found = []
     for kind, path, content, mode in wanted:

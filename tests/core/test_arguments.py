@@ -22,6 +22,16 @@ REFUSED = {
     "security, other spelling": ({"spectre-v2": "off"}, "changes no security setting"),
     "security, bare": ({"nokaslr": None}, "changes no security setting"),
     "SELinux": ({"selinux": 0}, "changes no security setting"),
+    "exact": ({"rodata": "off"}, "changes no security setting"),
+    "the IOMMU": ({"intel_iommu": "off"}, "changes no security setting"),
+    "branch history": ({"nospectre-bhb": None}, "changes no security setting"),
+    "a sysctl": ({"sysctl.kernel.yama.ptrace_scope": 0}, "changes no security setting"),
+    "a processor's feature": ({"arm64.nobti": None}, "changes no security setting"),
+    "a module of KVM's": ({"kvm-intel.vmentry_l1d_flush": "never"}, "changes no security setting"),
+    "allocator checks": ({"slub_debug": "-"}, "changes no security setting"),
+    "memory": ({"mem": "4G"}, "does not own this argument"),
+    "CPUs": ({"maxcpus": 1}, "does not own this argument"),
+    "no CPUs": ({"nosmp": None}, "does not own this argument"),
     "root": ({"root": "/dev/sda1"}, "does not own this argument"),
     "panic": ({"panic": 5}, "does not own this argument"),
     "stands several times": ({"crashkernel": "1G"}, "does not own this argument"),
@@ -42,6 +52,21 @@ REFUSED = {
     "a backslash": ({"a": "b\\"}, "would need quotes for"),
     "a semicolon": ({"a": "b;c"}, "would need quotes for"),
 }
+MORE = (
+    "tsx noexec cfi l1d_flush its iommu amd_iommu iommu.passthrough no_hash_pointers no-hash-pointers kvm_amd.sev"
+    " arm64.nomte sysctl.vm.swappiness nr_cpus memmap dis_ucode_ldr no_file_caps"
+).split()
+
+
+@pytest.mark.parametrize("key", MORE)
+def test_more_that_is_refused(key: str) -> None:
+    with pytest.raises(InputError, match=r"changes no security setting|does not own this argument"):
+        check({key: "x"}, "here")
+
+
+@pytest.mark.parametrize("key", ["slab_nomerge", "memtest", "itself", "kvm.halt_poll_ns", "nosmt", "debugfs"])
+def test_what_only_looks_like_them_may_be_asked_for(key: str) -> None:
+    assert check({key: None}, "here") == {key: ""}
 
 
 @pytest.mark.parametrize(("asked", "found"), TAKEN.values(), ids=TAKEN)

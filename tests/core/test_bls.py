@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 from core.bls_trees import ENTRIES, MACHINE, TREES, block, path, rescue
+from core.grub_cfg import menu
 from core.machine import MOUNTS, Machine
 
 from numatune.core.arguments import merged
+from numatune.core.loaders import bls
 from numatune.core.loaders import find as loaders
 from numatune.core.model import Change
 from numatune.core.parsers import cmdline, grub
@@ -197,6 +199,10 @@ CONFLICTS = {
         {ENV: block(saved_entry="x", tuned_params="skew_tick=1 isolcpus=2")},
         "TuneD adds skew_tick to every entry",
     ),
+    "TuneD's own, in grub.cfg": (
+        {"boot/grub2/grub.cfg": TREES["rhel9"]["boot/grub2/grub.cfg"] + 'set tuned_params="nohz=on"\n'},
+        "TuneD adds nohz to every entry (/boot/grub2/grub.cfg)",
+    ),
     "a trial of that name": ({TRIAL: "title mine\noptions x\n"}, "exists and is not numatune's"),
     "a note of that name": ({"etc/numatune/kernel-arguments": "x\n"}, "exists and is not numatune's"),
     "defaults over two lines": (
@@ -243,6 +249,31 @@ def test_no_trial_where_it_could_stay(files: dict[str, str], words: str) -> None
     host = Machine({**TREES["fedora"], **files}, {})
     host.ask(WANTED)
     assert words in host.conflict()
+
+
+def test_no_trial_of_an_entry_that_is_not_one_of_the_folders() -> None:
+    host = Machine(TREES["fedora"], {})
+    host.ask(WANTED)
+    elsewhere = {key.replace("boot/loader", "boot/efi/loader"): text for key, text in host.files.items()}
+    snapshot = Machine(elsewhere, {}, running="ro").snapshot()
+    assert "is none of /boot/loader/entries" in bls.BlsGrub(snapshot, "/boot/grub2").no_trial()
+    assert bls.BlsGrub(host.snapshot(), "/boot/grub2").no_trial() == ""
+
+
+def test_stray_menu_of_the_other_name_is_not_taken_for_the_hosts() -> None:
+    """`grub2-mkconfig -o /boot/grub/grub.cfg` is a known slip; both halves look at the same file."""
+    host = Machine({**TREES["rhel9"], "boot/grub/grub.cfg": menu()}, {})
+    host.ask(WANTED)
+    host.tune()
+    assert host.status() == "pending_reboot"
+    assert TRIAL in host.files
+
+
+def test_command_line_that_was_made_says_that_it_stays() -> None:
+    host = Machine(TREES["fedora"], {})
+    host.ask(WANTED, trial=False)
+    (change,) = [change for change in host.changes() if change.path == "/etc/kernel/cmdline"]
+    assert "the file stays" in change.reason
 
 
 def test_rhel_8_on_efi_has_its_files_on_the_efi_partition() -> None:

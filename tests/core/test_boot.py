@@ -29,6 +29,15 @@ OLD = f"{ENTRIES}/id-5.9.conf", "title Old\nversion 5.9\nlinux /vmlinuz-5.9\nopt
 NEW = f"{ENTRIES}/id-5.10.conf", "title New\nversion 5.10\nlinux /vmlinuz-5.10\noptions ro new\n"
 TWO = dict([OLD, NEW])
 
+TUNED = "load_env\n"
+PARAMS = "menuentry 'a' {\n\tlinux /v ro $tuned_params\n}\n"
+FALLBACK = 'if [ -z "${kernelopts}" ]; then\n  set kernelopts="ro fallback"\nfi\n'
+KERNELOPTS = PARAMS.replace("tuned_params", "kernelopts")
+HANDOFF = (
+    'function gfxmode {\n\tset gfxpayload="${1}"\n\tif [ "${1}" = "keep" ]; then\n\t\tset vt_handoff=vt.handoff=7\n'
+    "\telse\n\t\tset vt_handoff=\n\tfi\n}\nmenuentry 'a' {\n\tlinux /v ro quiet $vt_handoff\n}\n"
+)
+
 
 class Case(NamedTuple):
     """Files, and the arguments wanted with the place that holds them; or words of the reason."""
@@ -67,6 +76,36 @@ KNOWN = {
         "root=x ro numa_balancing=disable ",
         f"{ENTRIES}/i.conf:2",
     ),
+    "a fallback for kernelopts": Case(
+        {GRUB2: FALLBACK + BLSCFG, f"{ENTRIES}/i.conf": "options $kernelopts\n"}, "ro fallback", f"{ENTRIES}/i.conf:1"
+    ),
+    "a fallback that is not needed": Case(
+        {GRUB2: FALLBACK + BLSCFG, ENV2: "kernelopts=ro own\n", f"{ENTRIES}/i.conf": "options $kernelopts\n"},
+        "ro own",
+        f"{ENTRIES}/i.conf:1",
+    ),
+    "TuneD's": Case({GRUB: TUNED + 'set tuned_params="isolcpus=1 a"\n' + PARAMS}, "ro isolcpus=1 a", f"{GRUB}:4"),
+    "TuneD's, in single quotes": Case({GRUB: TUNED + "set tuned_params='a b'\n" + PARAMS}, "ro a b", f"{GRUB}:4"),
+    "TuneD's, one word": Case({GRUB: TUNED + "tuned_params=a;\n" + PARAMS}, "ro a", f"{GRUB}:4"),
+    "TuneD's, none": Case({GRUB: TUNED + 'set tuned_params=""\n' + PARAMS}, "ro ", f"{GRUB}:4"),
+    "TuneD's, the last counts": Case(
+        {GRUB: TUNED + "set tuned_params=a\nset tuned_params=b # c\n" + PARAMS}, "ro b", f"{GRUB}:5"
+    ),
+    "TuneD's, taken back": Case({GRUB: TUNED + "tuned_params=a\nunset tuned_params\n" + PARAMS}, "ro ", f"{GRUB}:5"),
+    "TuneD's over the block's": Case(
+        {GRUB: TUNED + "set tuned_params=a\n" + PARAMS, ENV: "tuned_params=b\n"}, "ro a", f"{GRUB}:4"
+    ),
+    "TuneD's, a comment": Case({GRUB: TUNED + "#set tuned_params=$x\n" + PARAMS}, "ro ", f"{GRUB}:4"),
+    "TuneD's, in a submenu": Case(
+        {GRUB: TUNED + "set tuned_params=a\nexport tuned_params\nsubmenu s {\n" + PARAMS + "}\n"}, "ro a", f"{GRUB}:6"
+    ),
+    "TuneD's over the block's, BLS": Case(
+        {GRUB2: BLSCFG + "set tuned_params=a\n", ENV2: "tuned_params=b\n", OLD[0]: "options ro $tuned_params\n"},
+        "ro a",
+        f"{OLD[0]}:1",
+    ),
+    "Ubuntu's handoff": Case({GRUB: HANDOFF}, "ro quiet ", f"{GRUB}:10"),
+    "both of GRUB's folders": Case({GRUB: FIRST, GRUB2: MENU.replace("DEFAULT", "1>1")}, "ro three", f"{GRUB2}:14"),
     "systemd-boot": Case({LOADER: "timeout 3\n", **TWO}, "ro new", f"{ENTRIES}/id-5.10.conf:4"),
     "systemd-boot default": Case(
         {LOADER: "timeout 3\ndefault id-5.9.conf\n", **TWO}, "ro old", f"{ENTRIES}/id-5.9.conf:4"
@@ -94,6 +133,30 @@ NOT_KNOWN = {
     "kernelopts nowhere": Case(
         {GRUB2: BLSCFG, f"{ENTRIES}/i.conf": "options $kernelopts\n"},
         reason="uses $kernelopts, which grubenv does not hold",
+    ),
+    "set in a condition": Case(
+        {GRUB: "if [ x = y ]; then\n set tuned_params=a\nfi\n" + PARAMS},
+        reason=f"{GRUB} line 5 uses $tuned_params, which {GRUB} line 2 sets in a way that numatune does not follow",
+    ),
+    "set in a condition on one line": Case(
+        {GRUB: "if x; then set tuned_params=a; fi\n" + PARAMS}, reason="line 1 sets"
+    ),
+    "set in a condition and plainly": Case(
+        {GRUB: "set tuned_params=a\nif x; then\nset tuned_params=b\nfi\n" + PARAMS}, reason=f"{GRUB} line 3 sets"
+    ),
+    "set to another fallback": Case(
+        {GRUB: 'if [ -z "$tuned_params" ]; then\nx\nelse\nset tuned_params=b\nfi\n' + PARAMS}, reason="line 4 sets"
+    ),
+    "set in a function": Case({GRUB: "function f {\n set tuned_params=a\n}\n" + PARAMS}, reason="line 2 sets"),
+    "set in the entry": Case(
+        {GRUB: "menuentry 'a' {\n set tuned_params=b\n linux /v ro $tuned_params\n}\n"}, reason="line 2 sets"
+    ),
+    "set from another variable": Case({GRUB: 'set tuned_params="a $b"\n' + PARAMS}, reason=f"{GRUB} line 1 sets"),
+    "set by a command": Case({GRUB: "probe --set=tuned_params --fs-uuid x\n" + PARAMS}, reason="line 1 sets"),
+    "set in two words": Case({GRUB: "set tuned_params=a b\n" + PARAMS}, reason=f"{GRUB} line 1 sets"),
+    "not exported to a submenu": Case(
+        {GRUB: "set tuned_params=a\nsubmenu s {\n" + PARAMS + "}\n"},
+        reason="which grub.cfg does not export into the submenu",
     ),
     "firmware's variable": Case({LOADER: "default @saved\n", **TWO}, reason="the default entry is @saved"),
     "no match": Case({LOADER: "default arch\n", **TWO}, reason="no entry matches loader.conf's default 'arch'"),
@@ -138,6 +201,15 @@ def test_what_cannot_be_read_is_named(files: dict[str, str], path: str, state: S
 def test_grubenv_that_does_not_decide_may_be_unreadable() -> None:
     found = next_boot(Snapshot({GRUB: FIRST}, {ENV: Reading(ENV, State.DENIED)}, dirs=DIRS))
     assert found.arguments == "ro one"
+
+
+@pytest.mark.parametrize(
+    ("config", "known"), [(PARAMS, False), ("set tuned_params=a\n" + PARAMS, True), (FALLBACK + KERNELOPTS, False)]
+)
+def test_grubenv_that_holds_a_variable_must_be_readable(config: str, known: bool) -> None:
+    found = next_boot(Snapshot({GRUB: config}, {ENV: Reading(ENV, State.DENIED)}, dirs=DIRS))
+    assert (found.arguments is not None) is known
+    assert known or "$" in found.reason
 
 
 def test_captured_tree_without_boot_says_nothing() -> None:

@@ -146,10 +146,51 @@ def test_trial_is_a_copy_of_the_default_entry(made: dict[str, object], saved: st
     assert machine.plan().conflicts == ()
 
 
+FALLBACKS = {
+    "first": ({}, 0),
+    "by id": ({"default": "gnulinux-simple-U"}, 0),
+    "by number in a submenu": ({"default": "1>0"}, None),
+    "by id in a submenu": ({"default": "gnulinux-advanced-U>gnulinux-6.1.0-9-advanced-U"}, None),
+}
+
+
+@pytest.mark.parametrize(("made", "number"), FALLBACKS.values(), ids=FALLBACKS)
+def test_trial_that_does_not_load_goes_on_with_the_default_and_no_other(
+    made: dict[str, object], number: int | None
+) -> None:
+    machine = Machine(debian(kernels=KERNELS, **made), {})
+    machine.ask(A)
+    machine.tune()
+    config = machine.files[CONFIG]
+    # Only where the header took the trial out of the environment block for the default of this boot.
+    guarded = f'if [ "${{default}}" = "numatune-trial" ]; then\n  set fallback={number}\nfi\nmenuentry'
+    assert (config.count(guarded), config.count("fallback")) == ((0, 0) if number is None else (1, 1))
+
+
+def test_fallback_is_the_defaults_place_among_the_top_entries() -> None:
+    files = debian(kernels=KERNELS)
+    own = "### BEGIN /etc/grub.d/05_own ###\nmenuentry 'x' {\n}\n### END /etc/grub.d/05_own ###\n"
+    files[CONFIG] = (
+        files[CONFIG]
+        .replace('default="0"', 'default="gnulinux-simple-U"')
+        .replace("### BEGIN /etc/grub.d/10_linux", own + "### BEGIN /etc/grub.d/10_linux")
+    )
+    machine = Machine(files, {})
+    machine.ask(A)
+    for _ in range(2):
+        machine.tune()
+        assert "set fallback=1\n" in machine.files[CONFIG]
+
+
 CONFLICTS = {
     "common arguments": (debian(common="a=2"), {}, "/etc/default/grub line 5 sets a for the recovery entries too"),
     "common, other spelling": (debian(common="b-c=2"), {}, "sets b_c for the recovery entries too"),
     "init takes the rest": (debian(common="-- x"), {}, "gives all arguments behind it to init"),
+    "TuneD's": (
+        {**debian(), CONFIG: 'set tuned_params="skew_tick=1 a=2"\n' + menu(normal="quiet $tuned_params")},
+        {},
+        "TuneD adds a to every entry (/boot/grub/grub.cfg): take it out of its profile",
+    ),
     "a later file": (
         debian(),
         {"etc/default/grub.d/zzz.cfg": 'GRUB_CMDLINE_LINUX_DEFAULT="quiet"\n'},

@@ -36,7 +36,7 @@ from numatune.core.replay import collect
 from numatune.core.settings.common import writes_at_boot
 
 CONF = boot_service.conf("cpu_governor")
-SERVICE_FILES = [CONF, boot_service.SCRIPT_PATH, boot_service.UNIT_PATH, boot_service.LINK_PATH]
+SERVICE_FILES = [CONF, boot_service.SCRIPT_PATH, boot_service.UNIT_PATH, *boot_service.LINK_PATHS]
 IDLE_FILE = "/etc/tmpfiles.d/zz-numatune-idle.conf"
 SYSTEMD = {"units": "Id=irqbalance.service\nLoadState=not-found\nActiveState=inactive\nUnitFileState=\n"}
 
@@ -339,7 +339,7 @@ def test_tuned_keeps_the_rest_where_the_profile_says_so() -> None:
 def test_after_tuned_holds_only_with_the_boot_service() -> None:
     case = Case("", files=built("performance"), commands=unit("tuned"), profile=AFTER)
     assert judged("cpu_governor", case).status is Status.UNKNOWN
-    assert [change.path for change in converges("cpu_governor", case).changes][:4] == SERVICE_FILES
+    assert [change.path for change in converges("cpu_governor", case).changes][:5] == SERVICE_FILES
 
 
 THROUGHPUT = "usr/lib/tuned/throughput-performance/tuned.conf"

@@ -442,7 +442,7 @@ def test_each_interrupt_goes_to_the_housekeeping_cpus_of_its_node() -> None:
     before = [change.before for change in plan.changes if change.path == f"/{FIRST}"]
     assert before == ["1\n"]
     kinds = [change.kind for change in plan.changes if change.setting == "irq_affinity"]
-    assert kinds == ["runtime"] * 5 + ["file"] * 3 + ["link", "service"]
+    assert kinds == ["runtime"] * 5 + ["file"] * 3 + ["link"] * 2 + ["service"]
 
 
 NODES = {"2\n": "0,2,4,6\n", "x\n": "0,2,4,6\n", None: "0,2,4,6\n", "0\n": "0,4\n", "1\n": "2,6\n"}
@@ -526,7 +526,7 @@ APPLIED = {
     CONF: boot_service.HEADER + LINES,
     boot_service.SCRIPT_PATH[1:]: boot_service.SCRIPT,
     boot_service.UNIT_PATH[1:]: boot_service.UNIT_TEXT,
-    boot_service.LINK_PATH[1:]: Link(boot_service.UNIT_PATH),
+    **{path[1:]: Link(boot_service.UNIT_PATH) for path in boot_service.LINK_PATHS},
 }
 HOME: dict[str, Any] = {"irq_cpus": "0"}
 GONE: dict[str, Any] = {"active": False, "enabled": False}

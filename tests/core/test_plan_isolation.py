@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from copy import deepcopy
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from core.grub_cfg import debian
 from core.machine import Machine
 
 from numatune.core import boot_service
+from numatune.core.model import Reading, Snapshot, State
 
 SLICE = "sys/fs/cgroup/numatune.slice"
 CONF = "etc/numatune/apply.d/core_isolation.conf"
@@ -19,7 +21,7 @@ NAME = "core_isolation"
 
 
 def machine(**options: Any) -> Machine:
-    host = Machine({**debian(), "sys/fs/cgroup/cgroup.procs": "1\n"}, {NAME: options})
+    host = Machine({**debian(), "sys/fs/cgroup/cgroup.controllers": "cpuset cpu io memory\n"}, {NAME: options})
     # What the collector lists as a folder.
     host.files["etc/numatune/apply.d/other.conf"] = "# none\n"
     return host
@@ -131,6 +133,63 @@ def test_foreign_files_are_conflicts() -> None:
         host.files[path] = "# mine\n"
         assert f"/{path} exists and is not numatune's" in host.conflict(NAME)
         assert host.status(NAME) == "wrong"
+
+
+CONTROLLERS = "sys/fs/cgroup/cgroup.controllers"
+RELEASE = "proc/sys/kernel/osrelease"
+CANNOT: dict[str, tuple[dict[str, str | None], dict[str, str], str]] = {
+    "no cpuset": ({CONTROLLERS: "cpu io\n"}, {}, f"/{CONTROLLERS} lists no cpuset"),
+    "cgroup v1": ({CONTROLLERS: None, "sys/fs/cgroup/cpuset.cpus.isolated": "\n"}, {}, "is not there (cgroup v1)"),
+    "an old systemd": ({}, {"systemd": "systemd 239 (239-82.el8)\n+PAM\n"}, "systemd 239 knows no AllowedCPUs="),
+    "an old kernel": ({RELEASE: "5.15.0-100-generic\n"}, {}, "kernel 5.15.0-100-generic makes no isolated partition"),
+    "an older kernel": ({RELEASE: "4.18.0-553.el8.x86_64\n"}, {}, "makes no isolated partition"),
+}
+CAN: dict[str, tuple[dict[str, str | None], dict[str, str]]] = {
+    "RHEL 9": ({RELEASE: "5.14.0-570.12.1.el9_6.x86_64\n"}, {}),
+    "6.1": ({RELEASE: "6.1.0\n"}, {}),
+    "a newer systemd": ({}, {"systemd": "systemd 244 (x)\n"}),
+    "a version in other words": ({}, {"systemd": "x\n"}),
+    "no cgroups seen": ({CONTROLLERS: None}, {}),
+}
+
+
+class Shown(Machine):
+    """A machine whose commands answer too."""
+
+    commands: dict[str, str]
+
+    def snapshot(self) -> Snapshot:
+        shown = {name: Reading(name, State.PRESENT, text) for name, text in self.commands.items()}
+        return replace(super().snapshot(), commands=shown)
+
+
+def shown(files: dict[str, str | None], commands: dict[str, str], **options: Any) -> Shown:
+    host = Shown.__new__(Shown)
+    host.__dict__.update(machine(mode="partition", unit="infer.service", **options).__dict__)
+    for path, text in files.items():
+        host.files.pop(path, None)
+        if text is not None:
+            host.files[path] = text
+    host.commands = commands
+    return host
+
+
+@pytest.mark.parametrize(("files", "commands", "words"), CANNOT.values(), ids=CANNOT)
+def test_partition_that_cannot_work_is_refused(
+    files: dict[str, str | None], commands: dict[str, str], words: str
+) -> None:
+    message = shown(files, commands, pinned=True).conflict(NAME)
+    assert words in message
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize(("files", "commands"), CAN.values(), ids=CAN)
+def test_partition_that_can_work_or_may_is_planned(files: dict[str, str | None], commands: dict[str, str]) -> None:
+    assert shown(files, commands, pinned=True).changes(NAME)
+
+
+def test_partition_that_balances_needs_no_new_kernel() -> None:
+    assert shown({RELEASE: "5.15.0-100-generic\n"}, {}).changes(NAME)
 
 
 def test_another_partition_over_the_same_cpus_is_a_conflict() -> None:

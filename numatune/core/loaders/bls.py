@@ -5,6 +5,10 @@ RHEL 8's $kernelopts, and what it will write cannot be known, shown or journaled
 stands what a later kernel's entry is made from: /etc/kernel/cmdline, kernelopts in GRUB's environment block (RHEL 8),
 GRUB_CMDLINE_LINUX in /etc/default/grub. The rescue entry stays stock.
 
+/etc/kernel/cmdline is made where there is none (Fedora), and stays when the arguments are permanent and running, and
+without them when none is wanted any more: nothing in it could say that it is numatune's, for kernel-install reads every
+word, and a kernel that is installed in a trial boot must not get what is the trial's alone. A revert removes it.
+
 Not run on the real distributions yet: held by trees that are made like theirs.
 """
 
@@ -84,11 +88,7 @@ class BlsGrub:
     def conflicts(self, wanted: Mapping[str, str]) -> tuple[Conflict, ...]:
         """Return foreign files of these names, and what keeps the arguments from being written so that they hold."""
         found = [*loader.foreign(self._snapshot, loader.OWNED), *loader.foreign(self._snapshot, self.trial_path)]
-        tuned = loader.variable(self._snapshot, self.environment, "tuned_params") or ""
-        for key in [key for key in wanted if cmdline.values(tuned, key)][:1]:
-            where = Line(self.environment, 0, f"tuned_params={tuned}")
-            message = f"TuneD adds {key} to every entry: take it out of its profile, then run again"
-            found.append(loader.conflict(where, message))
+        found += loader.tuned(self._snapshot, self._folder, wanted)
         variables = [("next_entry", self.trial_id)]
         if self._kernelopts is not None:
             variables.append(("kernelopts", merged(self._kernelopts, wanted, self._dropped(wanted))))
@@ -98,6 +98,10 @@ class BlsGrub:
     def no_trial(self) -> str:
         """Return why an entry cannot be booted once here, "" where it can."""
         config = self._snapshot.read(f"{self._folder}/grub.cfg").text
+        default = next_boot(self._snapshot, once=False).where
+        if default is None or not default.path.startswith(f"{FOLDER}/"):
+            at = f"{default.path} line {default.line}" if default else "not known"
+            return f"the default entry ({at}) is none of {FOLDER}, so there is none to copy"
         saved = loader.variable(self._snapshot, self.environment, "saved_entry")
         if saved is None or f"{FOLDER}/{saved}.conf" not in self._entries():
             return f"{self.environment} saves no default entry, so a new one could become it: run grub2-set-default"
@@ -143,6 +147,7 @@ class BlsGrub:
             new = edited(reading.text.rstrip("\n"), wanted, drop)
             same = new == reading.text.rstrip("\n")
             return [] if same else loader.file_change(self._snapshot, CMDLINE, new + "\n", why, None)
+        why += "; the file stays, and later kernels take their arguments from it instead of from the running kernel"
         default = next_boot(self._snapshot, once=False).where
         entries = (self._snapshot.read(path).text for path in self._entries() if "-0-rescue" not in path)
         if not wanted or default is None or any(map(_KERNELOPTS.search, entries)):

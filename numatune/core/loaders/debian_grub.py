@@ -77,6 +77,7 @@ class DebianGrub:
         found = [*loader.foreign(self._snapshot, DROP_IN), *loader.foreign(self._snapshot, TRIAL_SCRIPT)]
         found += loader.foreign(self._snapshot, loader.OWNED)
         found += loader.too_full(self._snapshot, self.environment, [("next_entry", self.trial_id)])
+        found += loader.tuned(self._snapshot, CONFIG.rpartition("/")[0], wanted)
         for path in (MAIN, *self._drop_ins()):
             for number, line in enumerate(self._snapshot.read(path).text.splitlines(), 1):
                 found.extend(_clash(Line(path, number, line.strip()), wanted))
@@ -185,8 +186,7 @@ class DebianGrub:
                 "#!/bin/sh",
                 loader.trial_mark(boot_id, wanted).rstrip("\n"),
                 f"cat <<'{_END}'",
-                # Should the kernel not load, GRUB goes on with the first entry instead of waiting for a key.
-                "set fallback=0",
+                *self._fallback(entry),
                 " ".join(head.split()),
                 *body,
                 "}",
@@ -194,6 +194,19 @@ class DebianGrub:
                 "",
             ]
         )
+
+    def _fallback(self, default: Optional[grub.Entry]) -> list[str]:
+        """Return what lets GRUB go on with the default entry where the trial's kernel does not load.
+
+        It holds while the trial is what boots next. GRUB takes numbers of the top level alone: of a path such as
+        "1>2" it would open the submenu and boot its first entry, which is not the default. So a default in a submenu
+        gets none, and GRUB then waits for a key.
+        """
+        menu = grub.entries(CONFIG, with_trial(self._config, ""))
+        number = next((at for at, item in enumerate(menu) if default and item.start == default.start), None)
+        if number is None:
+            return []
+        return [f'if [ "${{default}}" = "{self.trial_id}" ]; then', f"  set fallback={number}", "fi"]
 
 
 def drop_in(wanted: Mapping[str, str]) -> str:

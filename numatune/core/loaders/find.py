@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Union
 
 from ..boot import SOURCES as BOOT
-from ..boot import efi_folders
+from ..boot import grub_folders
 from ..facts import architecture
 from ..model import Snapshot
 from ..parsers import shell
@@ -51,7 +51,7 @@ def find(snapshot: Snapshot) -> Union[Loader, str]:
     for path, name in _MANAGERS:
         if _there(snapshot, path):
             return _refused(name)
-    for folder in ("/boot/grub2", "/boot/grub", *efi_folders(snapshot)):
+    for folder in grub_folders(snapshot):
         config = snapshot.read(f"{folder}/grub.cfg")
         if config.unread and snapshot.directory(folder).present:
             return config.why()

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import Optional, Protocol
 
 from ..arguments import join
+from ..boot import tuned_params
 from ..boot_service import HEADER
 from ..errors import InputError
 from ..model import Change, Conflict, Line, Snapshot
-from ..parsers import grub
+from ..parsers import cmdline, grub
 
 SETTING = "kernel_arguments"
 OWNED = "/etc/numatune/kernel-arguments"
@@ -166,6 +167,15 @@ def _mounted(mounts: str, path: str) -> tuple[str, str]:
         if (path + "/").startswith(point + "/") and len(point) >= len(best):
             best, found = point, (words[0], words[2])
     return found
+
+
+def tuned(snapshot: Snapshot, folder: str, wanted: Iterable[str]) -> tuple[Conflict, ...]:
+    """Return the conflict of an argument that TuneD adds to every entry."""
+    added, path = tuned_params(snapshot, folder)
+    for key in [key for key in wanted if cmdline.values(added, key)][:1]:
+        message = f"TuneD adds {key} to every entry ({path}): take it out of its profile, then run again"
+        return (conflict(Line(path, 0, f"tuned_params={added}"), message),)
+    return ()
 
 
 def foreign(snapshot: Snapshot, path: str) -> tuple[Conflict, ...]:

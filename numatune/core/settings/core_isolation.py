@@ -8,8 +8,9 @@ from typing import NamedTuple, Optional
 from .. import boot_service
 from ..cpuset import EMPTY, CpuSet, parse_list
 from ..errors import InputError
+from ..facts import kernel_release
 from ..host import Host, Option, Planned, Setting
-from ..model import Change, Conflict, Finding, Line, Reading, Severity, Snapshot, Status
+from ..model import Change, Conflict, Finding, Line, Reading, Severity, Snapshot, State, Status
 from ..parsers import cmdline
 from ..sources import Command, Directory, File
 from ..status import Plane, combine
@@ -22,6 +23,8 @@ MODES = ("none", "partition", "kernel")
 SLICE = "numatune.slice"
 _SLICE_PATH = f"/etc/systemd/system/{SLICE}"
 _UNIT_DROP_IN = "zz-numatune-slice.conf"
+_CONTROLLERS = f"{_CGROUP}/cgroup.controllers"
+_ALLOWED_CPUS_SINCE = 244
 _UNIT = re.compile(r"[A-Za-z0-9][A-Za-z0-9@._:\\-]*\.service")
 
 
@@ -365,7 +368,7 @@ def changes(host: Host, finding: Finding) -> Planned:
     snapshot, lines = host.snapshot, []
     places = dict.fromkeys(_places(snapshot))
     if host.option("core_isolation", "mode") == "partition":
-        refused = (*refusals(host, "core_isolation"), *_overlapping(host))
+        refused = (*refusals(host, "core_isolation"), *_cannot_work(host), *_overlapping(host))
         if refused:
             return (), refused
         unit = host.option("core_isolation", "unit")
@@ -382,6 +385,35 @@ def changes(host: Host, finding: Finding) -> Planned:
             message = f"{change.path} exists and is not numatune's: move it away, then run again"
             return (), (Conflict("core_isolation", change.path, 1, change.before.splitlines()[0], message),)
     return tuple(planned), ()
+
+
+def _cannot_work(host: Host) -> tuple[Conflict, ...]:
+    """Return why this kernel or systemd makes no such partition; what is not known refuses nothing."""
+    snapshot = host.snapshot
+    found = []
+    controllers = snapshot.read(_CONTROLLERS)
+    known = controllers.present or (controllers.state is State.ABSENT and snapshot.directory(_CGROUP).present)
+    if known and "cpuset" not in controllers.text.split():
+        what = "lists no cpuset" if controllers.present else "is not there (cgroup v1)"
+        message = f"{_CONTROLLERS} {what}: boot with the unified cgroup hierarchy and its cpuset controller"
+        found.append((_CONTROLLERS, controllers.text.strip(), message))
+    version = re.match(r"systemd (\d+)", snapshot.command("systemd").text)
+    if version and int(version[1]) < _ALLOWED_CPUS_SINCE:
+        message = f"systemd {version[1]} knows no AllowedCPUs=, which came with {_ALLOWED_CPUS_SINCE}: update it"
+        found.append(("", version[0], message))
+    release = kernel_release(snapshot) or ""
+    number = re.match(r"(\d+)\.(\d+)", release)
+    # RHEL 9 has them in its 5.14.
+    old = number and (int(number[1]), int(number[2])) < (6, 1) and ".el9" not in release
+    if old and _kind(host) == "isolated":
+        message = f"kernel {release} makes no isolated partition (6.1 does): update it, or say pinned: false"
+        found.append(("", release, message))
+    prefix = "core isolation by partition: "
+    tail = ", or choose another core_isolation_mode; then run again"
+    return tuple(
+        Conflict("core_isolation", path, 1 if path else 0, text, f"{prefix}{message}{tail}")
+        for path, text, message in found
+    )
 
 
 def _overlapping(host: Host) -> tuple[Conflict, ...]:
@@ -435,6 +467,7 @@ CORE_ISOLATION = Setting(
         File(f"{CPU}/nohz_full"),
         Directory(_CGROUP),
         File(f"{_CGROUP}/cpuset.cpus.isolated"),
+        File(_CONTROLLERS),
         *(
             File(f"{_CGROUP}/{depth}cpuset.cpus.{name}")
             for depth in ("*/", "*/*/", "*/*/*/", "*/*/*/*/")
@@ -445,6 +478,7 @@ CORE_ISOLATION = Setting(
         File(f"/etc/systemd/system/*.service.d/{_UNIT_DROP_IN}"),
         *boot_service.SOURCES,
         Command("slices", f"limit systemctl show -p Id -p AllowedCPUs {_SLICES}", needs="systemctl"),
+        Command("systemd", "limit systemctl --version", needs="systemctl"),
     ),
     judge=judge,
     options={

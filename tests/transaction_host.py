@@ -219,9 +219,9 @@ def faults(at: int = -1, error: BaseException | None = None) -> Iterator[_Os]:
     modules = (tree, store, system)
     try:
         for module in modules:
-            module.os = _OS  # type: ignore[attr-defined,assignment]  # only what these modules see
+            module.os = _OS  # only what these modules see
         yield _OS
     finally:
         for module in modules:
-            module.os = os  # type: ignore[attr-defined]
+            module.os = os
         _OS.at = -1

@@ -66,6 +66,6 @@ def debian(**made: object) -> dict[str, str]:
             'GRUB_DEFAULT=0\nGRUB_TIMEOUT=5\n#GRUB_CMDLINE_LINUX="isolcpus=8"\n'
             f'GRUB_CMDLINE_LINUX_DEFAULT="{values["normal"]}"\nGRUB_CMDLINE_LINUX="{values["common"]}"\n'
         ),
-        "boot/grub/grub.cfg": menu(**made),  # type: ignore[arg-type]
+        "boot/grub/grub.cfg": menu(**made),
         "boot/grub/grubenv": "# GRUB Environment Block\n" + "#" * 999,
     }

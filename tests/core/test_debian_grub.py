@@ -91,8 +91,8 @@ PREDICTED = {
 @pytest.mark.parametrize(("made", "common", "normal"), PREDICTED.values(), ids=PREDICTED)
 def test_predicted_menu_is_what_the_changed_variable_makes(made: dict[str, object], common: str, normal: str) -> None:
     """Submenus too; the recovery entries, other systems' and the memory test's stay as they are."""
-    before = menu(**made)  # type: ignore[arg-type]
-    assert predicted(before, A) == menu(**{**made, "common": common, "normal": normal})  # type: ignore[arg-type]
+    before = menu(**made)
+    assert predicted(before, A) == menu(**{**made, "common": common, "normal": normal})
     assert before.count("isolcpus=9") == 2
 
 

@@ -251,7 +251,7 @@ class Change:
         """Return the change as JSON has it; of a menu its kernel lines alone, for it may hold password hashes."""
         if self.kind != "menu":
             return dict(vars(self))
-        return {**vars(self), "content": _kernel_lines(self.content), "before": _kernel_lines(self.before)}
+        return {**vars(self), "content": kernel_lines(self.content), "before": kernel_lines(self.before)}
 
     @property
     def key(self) -> tuple[str, str]:
@@ -259,7 +259,8 @@ class Change:
         return self.kind, self.path
 
 
-def _kernel_lines(menu: Optional[str]) -> Optional[str]:
+def kernel_lines(menu: Optional[str]) -> Optional[str]:
+    """Return what of a GRUB menu may be shown: its entries' heads and kernel lines, never its password hashes."""
     if menu is None:
         return None
     lines = [line for line in menu.splitlines() if line.lstrip().startswith(("menuentry ", "submenu ", "linux"))]

@@ -8,6 +8,7 @@ One module run is one transaction, under a lock that the kernel drops when the p
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -97,9 +98,9 @@ def tune(
             host.store.write(generation)
         else:
             host.store.discard(generation)
-        _remember(host.tree, refused)
     except (NumatuneError, OSError) as error:
         raise TreeError(f"{reason(error)}; {_put_back(host, generation)}") from None
+    _remember(host.tree, refused)
     made = tuple(change for change in changes if change.path not in refused)
     return Done(made, number, refused, {name: status.value for name, (status, _) in statuses.items()})
 
@@ -242,9 +243,11 @@ def _remember(tree: Tree, refused: Sequence[str]) -> None:
     if not refused:
         return
     path = tree.root + KEPT
-    os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
-    with open(path, "a", encoding="ascii") as handle:
-        handle.writelines(f"{name.split('/')[3]}\n" for name in refused)
+    # Where it cannot be kept, the next run asks again; what was done stays done.
+    with contextlib.suppress(OSError):
+        os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
+        with open(path, "a", encoding="ascii") as handle:
+            handle.writelines(f"{name.split('/')[3]}\n" for name in refused)
 
 
 def _put_back(host: Host, generation: Generation) -> str:

@@ -1,7 +1,7 @@
 #!/usr/bin/python
 # Copyright: the numatune maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""Record what was there before a change, and put it back."""
+"""Close what an interrupted run left, and put back what was there before."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ attributes:
     description: Predicts the change and writes nothing, not even a lock.
   diff_mode:
     support: full
-    description: Shows the hand-revert text, or the files that would be put back.
+    description: Shows the files and values that are put back; of a GRUB menu its kernel lines.
 author:
   - The numatune maintainers
 """
@@ -79,6 +79,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.numatune.latency.plugins.module_utils import transaction
 from ansible_collections.numatune.latency.plugins.module_utils.core import revert
 from ansible_collections.numatune.latency.plugins.module_utils.core.errors import NumatuneError
+from ansible_collections.numatune.latency.plugins.module_utils.core.model import kernel_lines
 from ansible_collections.numatune.latency.plugins.module_utils.store import Store, now
 from ansible_collections.numatune.latency.plugins.module_utils.system import System, runner
 from ansible_collections.numatune.latency.plugins.module_utils.tree import Tree, TreeError, reason
@@ -121,11 +122,15 @@ def undo(params, host, write):
 def difference(action):
     """Return one step back as Ansible shows differences."""
     name = action.path + ("/" if action.kind == "rmdir" else "")
+    before = (action.now.content or b"").decode("utf-8", "replace") if action.kind != "rmdir" else name + "\n"
+    after = (action.then.content or b"").decode("utf-8", "replace")
+    if name.endswith("/grub.cfg"):
+        before, after = kernel_lines(before), kernel_lines(after)
     return {
         "before_header": name,
         "after_header": name + (" (removed)" if action.then.state == "absent" else ""),
-        "before": (action.now.content or b"").decode("utf-8", "replace") if action.kind != "rmdir" else name + "\n",
-        "after": (action.then.content or b"").decode("utf-8", "replace"),
+        "before": before,
+        "after": after,
     }
 
 

@@ -20,7 +20,7 @@ from ..loaders.loader import Loader, Trial
 from ..model import Change, Conflict, Finding, Line, Severity, Snapshot, Status
 from ..sources import File
 from ..status import Plane, combine
-from . import core_isolation
+from . import isolation_plan
 from .common import evidence, sentence
 
 _WANTED = "settings.kernel_arguments.wanted"
@@ -69,7 +69,7 @@ def _nothing_wanted(loader: Union[Loader, str]) -> Finding:
 
 def _wanted(host: Host) -> dict[str, str]:
     asked = arguments.check(host.option("kernel_arguments", "wanted") or {}, _WANTED)
-    isolation = core_isolation.arguments(host)
+    isolation = isolation_plan.arguments(host)
     for key in asked:
         if key.replace("-", "_") in (*_ISOLATING, *isolation):
             raise InputError(f"{_WANTED}.{key}: set by settings.core_isolation, mode kernel; leave it out here")
@@ -180,7 +180,7 @@ def changes(host: Host, finding: Finding) -> Planned:
     loader = loaders.find(snapshot)
     if isinstance(loader, str):
         return (), (_conflict(f"kernel arguments: {loader}"),)
-    refused = (*core_isolation.refusals(host, "kernel_arguments"), *loader.conflicts(wanted))
+    refused = (*isolation_plan.refusals(host, "kernel_arguments"), *loader.conflicts(wanted))
     if refused:
         return (), refused
     default = next_boot(snapshot, once=False)

@@ -7,7 +7,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export ANSIBLE_HOME := $(CURDIR)/.ansible
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint type unit benchmark wheel wheel-check collection python39 debian13 molecule trees clean setup-run setup-dev
+.PHONY: help run test lint type unit benchmark wheel wheel-check collection python39 debian13 molecule trees lab lab-image lab-shell lab-powercuts clean setup-run setup-dev
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -56,6 +56,19 @@ debian13: setup-dev ## the playbooks with ansible-core 2.21 in a Debian 13 root 
 
 molecule: setup-dev ## the playbooks on fake hosts over a loopback sshd of their own, by molecule (build/molecule)
 	@tools/check-molecule
+
+lab-image: setup-dev ## the base images of the virtual machines, Debian 12 and 13 (needs root; build/lab)
+	@tools/lab-image bookworm
+	@tools/lab-image trixie
+
+lab-shell: setup-dev lab-image ## a shell in a new virtual machine with NUMA nodes, P-states and C-states (LAB_ARGS="--suite trixie")
+	@tools/lab shell $(LAB_ARGS)
+
+lab: setup-dev ## the playbooks in virtual machines: reboots, power cuts, a hang, a rolling run, TuneD, jitter (needs root; build/lab)
+	@tools/check-lab
+
+lab-powercuts: setup-dev ## 30 power cuts during tune.yml, at seeded random instants (NUMATUNE_CUTS=30 NUMATUNE_CUTS_SEED=1)
+	@tools/check-lab powercuts
 
 clean: ## remove what the targets made (.venv, build, dist, caches)
 	rm -rf .venv build dist .ansible .mypy_cache .ruff_cache .pytest_cache

@@ -1,4 +1,4 @@
-"""Counters of tier B, one reading after each iteration, outside the timed region.
+"""Counters of tier B, and on demand C, one reading after each iteration, outside the timed region.
 
 A reading must not disturb what it reads: the files stay open, raw bytes go into buffers made beforehand, and text is
 parsed when the run is over. An iteration's delta is the difference to the reading before it, so what the recorder
@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Optional
 
 from . import perf
+from .vmstat import VmstatReadings
 
 USAGE = ("minor_faults", "major_faults", "voluntary_switches", "involuntary_switches")
 MIGRATIONS = "cpu_migrations"
@@ -39,7 +40,8 @@ Deltas = list[Optional[int]]
 class Counters:
     """Open the counters before the session, name the threads after it (`watch`), then call its `reader`."""
 
-    def __init__(self, iterations: int) -> None:
+    def __init__(self, iterations: int, whole_host: bool = False) -> None:
+        """`iterations` at most; `whole_host` adds tier C, the counts of /proc/vmstat."""
         self.readings = iterations + 1
         self.unavailable: dict[str, str] = {}
         self._count = 0
@@ -51,6 +53,7 @@ class Counters:
         self._moves = bytearray(8 * self.readings)
         self._moves_view = memoryview(self._moves)
         self._cost = array("q", bytes(8 * self.readings))
+        self._vmstat = VmstatReadings(self.readings) if whole_host else None
         self._schedstats: list[int] = []
         self._texts = bytearray()
         self._texts_view = memoryview(self._texts)
@@ -95,6 +98,7 @@ class Counters:
         migrations, moves_stride = self._migrations, self._moves_stride
         schedstats, stride = tuple(self._schedstats), self._stride
         width = _SCHEDSTAT_BYTES * len(schedstats)
+        keep_vmstat = self._vmstat.reader() if self._vmstat else None
         index = 0
 
         def read() -> None:
@@ -112,6 +116,8 @@ class Counters:
                 for descriptor in schedstats:
                     preadv(descriptor, (texts[place : place + _SCHEDSTAT_BYTES],), 0)
                     place += _SCHEDSTAT_BYTES
+            if keep_vmstat is not None:
+                keep_vmstat(index)
             cost[index] = now() - start
             index += 1
             self._count = index
@@ -130,6 +136,9 @@ class Counters:
         if self._schedstats:
             for name, sums in zip(SCHEDSTAT, self._schedstat_totals()):
                 found[name] = self._spread(_differences(sums), self._stride)
+        if self._vmstat:
+            found.update(self._vmstat.deltas(self._count))
+            self.unavailable.update(self._vmstat.unavailable)
         return found
 
     def costs(self) -> Sequence[int]:
@@ -140,6 +149,8 @@ class Counters:
         """Close what is open; the readings stay."""
         if self._migrations >= 0:
             os.close(self._migrations)
+        if self._vmstat:
+            self._vmstat.close()
         for descriptor in self._schedstats:
             os.close(descriptor)
 

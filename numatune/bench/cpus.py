@@ -1,4 +1,4 @@
-"""Which CPUs the benchmark's threads run on: one per physical core of one NUMA node, from those it may use.
+"""Which CPUs the threads run on, from those they may use: one per physical core of one NUMA node, or of all nodes.
 
 The recorder does not decide which CPUs serve; the caller passes them in (`candidates`). Left alone, it takes every
 CPU that this process may run on.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
+from itertools import zip_longest
 from typing import Optional
 
 from .errors import BenchError
@@ -82,6 +83,26 @@ def choose_cpus(threads: Optional[int], candidates: Optional[Sequence[int]] = No
     where several have as many. A number takes that node first and then the others. `candidates` None is every CPU
     that this process may use.
     """
+    by_node = _cores_by_node(candidates)
+    order = sorted(by_node, key=lambda node: (-len(by_node[node]), node))
+    if threads is None:
+        return by_node[order[0]]
+    return _first(threads, [cpu for node in order for cpu in by_node[node]])
+
+
+def spread_cpus(threads: Optional[int], candidates: Optional[Sequence[int]] = None) -> list[int]:
+    """The CPU of each thread when the threads are to lie on all nodes: the nodes take turns, the lowest first.
+
+    `threads` None is one per physical core of the whole host; `candidates` as for `choose_cpus`.
+    """
+    by_node = _cores_by_node(candidates)
+    turns = zip_longest(*(by_node[node] for node in sorted(by_node)))
+    cores = [cpu for turn in turns for cpu in turn if cpu is not None]
+    return cores if threads is None else _first(threads, cores)
+
+
+def _cores_by_node(candidates: Optional[Sequence[int]]) -> dict[int, list[int]]:
+    """Node -> one CPU for each of its cores; at least one in all, or a BenchError."""
     allowed = allowed_cpus()
     wanted = allowed if candidates is None else sorted(set(candidates))
     outside = sorted(set(wanted) - set(allowed))
@@ -96,9 +117,11 @@ def choose_cpus(threads: Optional[int], candidates: Optional[Sequence[int]] = No
     by_node: dict[int, list[int]] = {}
     for cpu in cores:
         by_node.setdefault(nodes.get(cpu, 0), []).append(cpu)
-    order = sorted(by_node, key=lambda node: (-len(by_node[node]), node))
-    if threads is None:
-        return by_node[order[0]]
+    return by_node
+
+
+def _first(threads: int, cores: list[int]) -> list[int]:
+    """The first `threads` of `cores`, or a BenchError: a core never gets two threads."""
     if threads < 1:
         raise BenchError(f"--threads {threads}: at least one thread is needed")
     if threads > len(cores):
@@ -110,7 +133,7 @@ def choose_cpus(threads: Optional[int], candidates: Optional[Sequence[int]] = No
                 format_cpu_list(cores),
             )
         )
-    return [cpu for node in order for cpu in by_node[node]][:threads]
+    return cores[:threads]
 
 
 def _read(path: str) -> str:

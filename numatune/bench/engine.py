@@ -8,6 +8,7 @@ from typing import Any
 
 from .cache import CachedModel
 from .errors import BenchError
+from .packages import import_numpy, missing
 
 AFFINITIES = "session.intra_op_thread_affinities"
 
@@ -20,15 +21,11 @@ def import_engine() -> Any:
     the engine's history.)
     """
     os.environ["ORT_DISABLE_TELEMETRY"] = os.environ["ORT_TELEMETRY_DISABLED"] = "1"
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # an idle BLAS pool would still show among the threads
+    import_numpy()
     try:
-        import numpy  # noqa: F401  # only whether it is there is asked
         import onnxruntime
     except ImportError as error:
-        missing = error.name or "onnxruntime"
-        raise BenchError(
-            f"{missing} is not installed: the benchmark needs it; pip install 'numatune[bench]'"
-        ) from error
+        raise missing(error, "onnxruntime") from error
     return onnxruntime
 
 

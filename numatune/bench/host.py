@@ -12,7 +12,7 @@ from typing import Any, Optional
 from .cpus import format_cpu_list, node_of_cpus, parse_cpu_list
 
 _CPU = "/sys/devices/system/cpu"
-_VMSTAT = ("numa_pte_updates", "numa_hint_faults", "numa_hint_faults_local", "numa_pages_migrated", "pgmigrate_success")
+VMSTAT = ("numa_pte_updates", "numa_hint_faults", "numa_hint_faults_local", "numa_pages_migrated", "pgmigrate_success")
 _STAT = ("user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal")
 
 
@@ -171,7 +171,7 @@ def _vmstat() -> dict[str, int]:
     found: dict[str, int] = {}
     for line in (read_text("/proc/vmstat") or "").splitlines():
         name, _space, value = line.partition(" ")
-        if name in _VMSTAT:
+        if name in VMSTAT:
             found[name] = int(value)
     return found
 

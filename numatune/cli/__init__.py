@@ -22,11 +22,12 @@ COMMANDS = {
     "settings": "list the settings that are judged",
     "explain": "explain one setting",
     "bench": "run the pinned ResNet-152 and show its latency spikes",
+    "probe": "walk over memory for seconds and show whether NUMA balancing disturbs it",
     "compare": "decide from runs before and after whether the spikes are gone",
 }
 
 # What later releases bring is refused by name, so that nobody takes a missing check for a passed one.
-_LATER_COMMANDS = ("probe", "watch", "report", "qualify", "history", "diff")
+_LATER_COMMANDS = ("watch", "report", "qualify", "history", "diff")
 _LATER_FLAGS = {
     "audit": (
         "-i",

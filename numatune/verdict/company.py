@@ -24,6 +24,8 @@ SMALLEST_RISE = {
     "involuntary_switches": 5.0,
     "cpu_migrations": 1.0,
     "run_delay_ns": 1e6,
+    "numa_hint_faults": 50.0,
+    "numa_pages_migrated": 50.0,
 }
 SIGNIFICANT = 0.05
 

@@ -29,6 +29,9 @@ MUST_AGREE: dict[str, tuple[str, ...]] = {
     "architecture": ("arch",),
 }
 
+# What only some workloads have: it agrees where no run has it, too.
+MUST_AGREE_WHERE_GIVEN: dict[str, tuple[str, ...]] = {"stride": ("model", "stride_bytes")}
+
 WORTH_SAYING: dict[str, tuple[str, ...]] = {
     "kernel": ("kernel",),
     "pinned CPUs": ("pinning", "cpus"),
@@ -81,16 +84,16 @@ def _ms(value: float) -> str:
 def refuse_mixtures(runs: Sequence[Run]) -> None:
     """VerdictError, one line that names what differs, unless all runs measured the same thing in the same way."""
     first = runs[0]
-    for name, place in MUST_AGREE.items():
+    for name, place in {**MUST_AGREE, **MUST_AGREE_WHERE_GIVEN}.items():
         expected = _look_up(first.environment, place)
-        if expected is _ABSENT:
+        if expected is _ABSENT and name in MUST_AGREE:
             raise VerdictError(f"{first.path} does not say its {name}: record it again with `numatune bench`")
         for run in runs[1:]:
             value = _look_up(run.environment, place)
             if value != expected:
-                shown = "absent" if value is _ABSENT else value
+                here, there = ("absent" if one is _ABSENT else one for one in (expected, value))
                 raise VerdictError(
-                    f"{first.path} and {run.path} differ in {name} ({expected} and {shown}): such runs are not compared"
+                    f"{first.path} and {run.path} differ in {name} ({here} and {there}): such runs are not compared"
                 )
 
 

@@ -68,7 +68,7 @@ def judge(host: Host) -> Finding:
         values=groups if len(groups) > 1 else (),
         reason=sentence(
             f"an idle serving CPU may sleep deeper than {cap} us" if runtime is Plane.WRONG else "",
-            f"a process holds /dev/cpu_dma_latency at {holder} us: it ends with that process"
+            f"{_holder(snapshot)} holds /dev/cpu_dma_latency at {holder} us: it ends with that process"
             if holder is not None and runtime is Plane.RIGHT
             else "",
             "some CPUs show no usable idle states" if runtime is Plane.UNREAD else "",
@@ -135,6 +135,14 @@ def _asked_by_tuned(snapshot: Snapshot) -> Optional[tuned.Option]:
     if first in ("none", "None"):
         return None
     return option._replace(value=first if first == "n/a" or natural(first) is not None else None)
+
+
+def _holder(snapshot: Snapshot) -> str:
+    """Who holds the latency of all CPUs, as far as that is seen: TuneD, where it runs and its profile asks for one."""
+    option = tuned.cpu_option(snapshot, "force_latency")
+    if option is None or not agents.unit(snapshot, agents.TUNED).active:
+        return "a process"
+    return f"TuneD ({option.where.text.strip()}, {option.where.path} line {option.where.line})"
 
 
 def _targets(serving: CpuSet) -> dict[int, tuple[str, ...]]:

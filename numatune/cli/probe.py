@@ -1,0 +1,156 @@
+"""`numatune probe`: a memory walk of seconds that shows whether NUMA balancing disturbs this host, without a model."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING, Any
+
+from .. import __version__
+from ..bench import policy
+from ..bench.probe import DEFAULT_MIB, DEFAULT_SECONDS
+from .errors import INCOMPLETE, OK, CliError
+from .run_report import Progress, Wording, count, make_report, print_report, thread_count
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+_PAGES_PER_MIB = 256
+ACTED_SHARE = 0.01
+"""NUMA balancing is said to have acted when hinting faults, on the host and as this process's own page faults, reach
+this share of the buffer's pages: the rest of a host takes some dozens at any time."""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    parser.description = (
+        "Threads on all nodes read a buffer that lies on one node, over and over. Where the kernel's automatic NUMA "
+        "balancing acts on it, single walks become slow, and their page faults and hinting faults show it. Needs numpy "
+        "alone, and changes nothing on the host."
+    )
+    parser.add_argument(
+        "--seconds", type=float, default=DEFAULT_SECONDS, metavar="S", help=f"how long (default: {DEFAULT_SECONDS:g})"
+    )
+    parser.add_argument(
+        "--size", type=int, default=DEFAULT_MIB, metavar="MIB", help=f"MiB to walk over (default: {DEFAULT_MIB})"
+    )
+    parser.add_argument(
+        "--threads", type=thread_count, metavar="N|auto", help="default: auto, one per core of all nodes"
+    )
+    parser.add_argument("--cpus", metavar="LIST", help="pin to these CPUs, such as 0-1,32-33 (default: all allowed)")
+    parser.add_argument(
+        "--memory",
+        choices=policy.CHOICES,
+        default="default",
+        help="memory policy: none (default), or an explicit one, under which NUMA balancing leaves the memory alone: "
+        "local, bind (the node of the first touch), interleave (all nodes)",
+    )
+    parser.add_argument("--format", choices=("text", "json"), default="text", help="(default: text)")
+    parser.add_argument("-o", "--output", required=True, metavar="FILE", help="where the raw samples go")
+    parser.epilog = "exit codes: 0 recorded; 2 bad usage or input; 3 the run counts for nothing, or was interrupted"
+
+
+def run(args: argparse.Namespace) -> int:
+    """Record, write the result, print it; 3 where the run counts for nothing."""
+    from ..bench.errors import BenchError
+    from ..bench.files import check_writable
+    from ..bench.probe import record
+    from ..bench.result import write_result
+
+    bar = Progress(lambda tenths: f"walking over {args.size:,} MiB for {tenths / 10:g} s", " tenths of a second")
+    try:
+        check_writable(args.output)
+        result = record(_request(args), say=bar.say, progress=bar.show)
+        write_result(result, args.output)
+    except BenchError as error:
+        raise CliError(str(error), error.code) from error
+    finally:
+        bar.clear()
+    environment = result["environment"]
+    what = f"{environment['model']['name']} over {environment['model']['size']:,} MiB"
+    notes = ["", *_totals(result), "", conclude(result), *_caveats(environment)]
+    print_report(make_report(result, args.output), args.format, Wording(what, "walk", notes=notes))
+    return INCOMPLETE if result["invalidating_events"] else OK
+
+
+def _request(args: argparse.Namespace) -> Any:
+    from ..bench.cpus import parse_cpu_list
+    from ..bench.probe import Request
+
+    return Request(
+        seconds=args.seconds,
+        size=args.size,
+        threads=args.threads,
+        cpus=parse_cpu_list(args.cpus) if args.cpus is not None else None,
+        memory=args.memory,
+        command=("numatune", *sys.argv[1:]),
+        program_version=__version__,
+    )
+
+
+def conclude(result: Mapping[str, Any]) -> str:
+    """One sentence on what NUMA balancing did to this memory, and what the run cannot say about it."""
+    environment = result["environment"]
+    memory, value = environment["memory"], _balancing(environment)
+    hints, own = _total(result, "numa_hint_faults"), _total(result, "minor_faults") or 0
+    if hints is None:
+        return f"Whether NUMA balancing acted ({value}) is not known: this kernel does not count hinting faults."
+    seen = f"{count(hints, 'hinting fault')} on the host, {count(own, 'minor fault')} in the walk"
+    if min(hints, own) >= ACTED_SHARE * _PAGES_PER_MIB * environment["model"]["size"]:
+        return f"NUMA balancing ({value}) unmapped this memory during the walk: {seen}."
+    if memory["hides"]:
+        name = environment["memory_policy"]
+        return f"The memory policy {name} hides it: NUMA balancing ({value}) skips memory under it; {seen}."
+    if environment["numa_balancing"] in ("0", None):
+        return f"NUMA balancing did not act on this memory ({value}): {seen}."
+    return f"NUMA balancing ({value}) did not get to this memory in that time: {seen}; walk for longer."
+
+
+def _totals(result: Mapping[str, Any]) -> list[str]:
+    """What was counted over the whole run, and where the memory lay."""
+    environment = result["environment"]
+    memory, walks = environment["memory"], result["iterations"]
+    parts = [
+        f"{words} {total / walks:,.1f} a walk ({total:,} in all)"
+        for name, words in (
+            ("minor_faults", "minor faults"),
+            ("numa_hint_faults", "hinting faults on the host"),
+            ("numa_pages_migrated", "pages migrated on the host"),
+        )
+        for total in [_total(result, name)]
+        if total is not None
+    ]
+    start, end = _nodes(memory["pages_at_start"]), _nodes(memory["pages_at_end"])
+    return [
+        "Counted: " + ", ".join(parts),
+        f"Memory: first touched on node {memory['first_touch_node']}: on {start} at the start, on {end} at the end",
+        f"  policy {environment['memory_policy']}, huge pages {memory['huge_pages']}",
+    ]
+
+
+def _caveats(environment: Mapping[str, Any]) -> list[str]:
+    said = []
+    if len(environment["topology"]["nodes"]) < 2:
+        said.append("The threads are on one node: there is nowhere to migrate to, though hinting faults still occur.")
+    if str(environment["cpu_model"]).startswith("QEMU TCG"):
+        said.append("An emulated CPU (QEMU TCG): the counts are real, the size of the spikes is not that of hardware.")
+    return said
+
+
+def _total(result: Mapping[str, Any], name: str) -> int | None:
+    """The sum of a counter over all walks; None where it was not read."""
+    values: Sequence[int | None] | None = result["counters"].get(name)
+    return None if values is None else sum(value or 0 for value in values)
+
+
+def _balancing(environment: Mapping[str, Any]) -> str:
+    value = environment["numa_balancing"]
+    return "not in this kernel" if value is None else f"numa_balancing = {value}"
+
+
+def _nodes(pages: Mapping[str, int] | None) -> str:
+    """Such as "node 0 (75 %) and node 1 (25 %)"."""
+    if pages is None:
+        return "nodes that the kernel does not tell"
+    total = sum(pages.values())
+    return " and ".join(f"node {node} ({number / total:.0%})" for node, number in sorted(pages.items()))

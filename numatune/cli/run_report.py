@@ -1,0 +1,254 @@
+"""What a recorded run says to a person, for every command that records one: figures, spikes and what came with them.
+
+Recording needs numpy alone and works on Python 3.9, since hosts under test have no more; so do the figures. Which
+counters came with the spikes is a matter of statistics: where those cannot run, one line says so.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from ..verdict.company import Company, Spike
+    from ..verdict.run import Run
+    from ..verdict.statistics import Summary
+
+SHOWN = 15
+_BAR = 30
+
+# Counter -> (its name in a sentence, divisor, unit).
+_WORDS = {
+    "minor_faults": ("minor faults", 1.0, ""),
+    "major_faults": ("major faults", 1.0, ""),
+    "voluntary_switches": ("voluntary switches", 1.0, ""),
+    "involuntary_switches": ("involuntary switches", 1.0, ""),
+    "cpu_migrations": ("migrations", 1.0, ""),
+    "run_delay_ns": ("run delay", 1e6, " ms"),
+    "numa_hint_faults": ("hinting faults on the host", 1.0, ""),
+    "numa_pages_migrated": ("pages migrated on the host", 1.0, ""),
+}
+
+
+@dataclass(frozen=True)
+class Report:
+    """One run and the figures made from it; `spikes` and `company` are empty where `unjudged` says why."""
+
+    result: dict[str, Any]
+    path: str
+    run: Run
+    summary: Summary
+    spikes: Sequence[Spike]
+    company: Sequence[Company]
+    unjudged: str
+
+
+@dataclass(frozen=True)
+class Wording:
+    """What was measured, the name of one iteration, lines for the heading, and notes below the spikes."""
+
+    what: str
+    noun: str
+    heading: Sequence[str] = ()
+    notes: Sequence[str] = ()
+
+
+def make_report(result: dict[str, Any], path: str) -> Report:
+    """The figures of a result that was just recorded and written to `path`."""
+    from ..verdict.statistics import spike_indices, summarise
+
+    run = _as_run(result, path)
+    unjudged = why_not_judged()
+    if unjudged:
+        return Report(result, path, run, summarise(run), (), (), unjudged)
+    from ..verdict.company import find_company, list_spikes
+
+    indices = spike_indices(run)
+    return Report(result, path, run, summarise(run), list_spikes(run, indices), find_company(run, indices), "")
+
+
+def as_object(report: Report) -> dict[str, Any]:
+    """What `--format json` prints."""
+    from dataclasses import asdict
+
+    return {
+        "schema": "numatune/bench-summary/1",
+        "file": report.path,
+        "provisional": report.result["provisional"],
+        "summary": report.summary.as_dict(),
+        "spikes": [asdict(spike) for spike in report.spikes],
+        "company": [asdict(one) for one in report.company],
+        "unjudged": report.unjudged or None,
+        "invalidating_events": report.result["invalidating_events"],
+        "counters_unavailable": report.result["counters_unavailable"],
+    }
+
+
+def print_report(report: Report, form: str, wording: Wording) -> None:
+    """Print it as `form`, "text" or "json"."""
+    if form == "json":
+        print(json.dumps(as_object(report), indent=1))
+        return
+    for line in [*_figures(report, wording), *_about_spikes(report, wording.noun)]:
+        print(line)
+    waited = _waiting_all_along(report.run, report.result["environment"]["threads"])
+    if waited:
+        print(waited)
+    for note in wording.notes:
+        print(note)
+    for event in report.result["invalidating_events"]:
+        print(f"\nThis run does not count for a verdict: {event['detail']}.")
+    for name, why in report.result["counters_unavailable"].items():
+        print(f"Not counted: {_WORDS.get(name, (name,))[0]} ({why}).")
+    print(f"\nRaw samples: {report.path}")
+
+
+def why_not_judged() -> str:
+    """What keeps this Python from saying which counters came with the spikes; empty where nothing does."""
+    if sys.version_info < (3, 11):  # noqa: UP036 - a target copies the package and has an older one
+        return f"needs Python 3.11, and this is {sys.version_info[0]}.{sys.version_info[1]}"
+    if importlib.util.find_spec("scipy") is None:
+        return "needs scipy, which is not installed"
+    return ""
+
+
+def thread_count(word: str) -> int | None:
+    """The argument of --threads."""
+    return None if word == "auto" else int(word)
+
+
+thread_count.__name__ = "number of threads"  # argparse names it in its complaint
+
+
+def count(number: int, noun: str) -> str:
+    """Such as "1 thread" or "2,000 threads"."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def _placed(environment: dict[str, Any]) -> str:
+    """On which CPUs the threads were, and whether the kernel confirms it."""
+    pinning = environment["pinning"]
+    held = "each alone on its CPU, read back from the kernel" if pinning["ok"] else "NOT where they belong"
+    return f"{count(environment['threads'], 'thread')} on CPU {pinning['cpus']} ({held})"
+
+
+class Progress:
+    """Progress on stderr: a bar on a terminal, one line at the start elsewhere; `start` words it from a total."""
+
+    def __init__(self, start: Callable[[int], str], unit: str = "") -> None:
+        self._terminal = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+        self._drawn = False
+        self._start, self._unit = start, unit
+
+    def say(self, line: str) -> None:
+        self.clear()
+        print(f"numatune: {line}", file=sys.stderr, flush=True)
+
+    def show(self, done: int, total: int) -> None:
+        if self._terminal:
+            filled = _BAR * done // total
+            bar = "#" * filled + "-" * (_BAR - filled)
+            sys.stderr.write(f"\r{bar} {done:,} of {total:,}{self._unit}")
+            sys.stderr.flush()
+            self._drawn = True
+        elif done == 0:
+            self.say(self._start(total))
+
+    def clear(self) -> None:
+        if self._drawn:
+            sys.stderr.write("\r\x1b[K")
+            sys.stderr.flush()
+            self._drawn = False
+
+
+def _as_run(result: dict[str, Any], path: str) -> Run:
+    """The run as the verdict sees it, without the checks that a file from elsewhere needs."""
+    import numpy as np
+
+    from ..verdict.run import Run
+
+    columns = {
+        name: np.array([np.nan if value is None else float(value) for value in values])
+        for name, values in result["counters"].items()
+    }
+    latency = np.array(result["latency_ns"], dtype=np.float64)
+    return Run(path, latency, columns, result["environment"], host=result["run"])
+
+
+def _figures(report: Report, wording: Wording) -> list[str]:
+    summary = report.summary
+    percentiles = f"p50 {summary.p50_ms:.1f} ms   p90 {summary.p90_ms:.1f}   p99 {summary.p99_ms:.1f}   "
+    spikes = f"{count(summary.spikes, 'spike')}, {summary.spikes_per_1000:.1f} per 1,000"
+    if summary.spikes:
+        spikes += f"; they cost {summary.excess_share:.2%} of the time"
+    return [
+        f"{wording.what}, {_placed(report.result['environment'])}; {count(summary.iterations, wording.noun)}",
+        f"  {percentiles}max {summary.max_ms:.1f} ({summary.max_over_p50:.2f} × p50)",
+        f"  {spikes}",
+        *(f"  {line}" for line in wording.heading),
+    ]
+
+
+def _about_spikes(report: Report, noun: str) -> list[str]:
+    threshold = f"slower than {report.summary.threshold:.2f} × the median"
+    if not report.summary.spikes:
+        return [f"\nNo spike: nothing was {threshold}."]
+    if report.unjudged:
+        said = f"\nA spike is {threshold}. Which counters came with them is not said here: that {report.unjudged};"
+        return [f"{said} the raw samples hold them."]
+    lines = [f"\nSpikes ({threshold}):", *_table(report.spikes)]
+    return [*lines, "\n" + _sentence(report.run, report.company, len(report.spikes), noun)]
+
+
+def _table(spikes: Sequence[Spike]) -> list[str]:
+    """The slowest spikes in the order in which they came."""
+    slowest = sorted(sorted(spikes, key=lambda spike: -spike.milliseconds)[:SHOWN], key=lambda spike: spike.iteration)
+    lines = ["  iteration        ms  × median  what stood out (usual value)"]
+    for spike in slowest:
+        rises = ", ".join(
+            f"{_WORDS[rise.counter][0]} {_amount(rise.counter, rise.value)} ({_amount(rise.counter, rise.usual)})"
+            for rise in spike.rises
+        )
+        lines.append(f"  {spike.iteration:>9}{spike.milliseconds:>10.1f}{spike.times_median:>10.2f}  {rises or '-'}")
+    if len(spikes) > len(slowest):
+        lines.append(f"  … and {len(spikes) - len(slowest)} smaller ones")
+    return lines
+
+
+def _sentence(run: Run, company: Sequence[Company], spikes: int, noun: str) -> str:
+    """One sentence on what came with the spikes more often than chance gives."""
+    if company:
+        parts = [
+            f"{_WORDS[one.counter][0]} rose in {one.with_spikes} of {one.spikes} spikes (typically to "
+            f"{_amount(one.counter, one.typical)}) and in {one.elsewhere} of the {one.others:,} other {noun}s"
+            for one in company
+        ]
+        text = "; ".join(parts)
+        return f"What came with them: {text}."
+    steal = float(run.host.get("steal_share", 0.0))
+    seen = f" The hypervisor took {steal:.1%} of the CPUs' time over the run." if steal >= 0.001 else ""
+    few = "too few to tell" if spikes < 3 else "look at what they do not see: interrupts, frequency, other tenants"
+    return f"No counter rose with them more often than elsewhere: {few}.{seen}"
+
+
+def _waiting_all_along(run: Run, threads: int) -> str:
+    """A sentence where the usual iteration waited for its CPUs: then other work is no spike, it is the rule."""
+    import numpy as np
+
+    delays = run.counters.get("run_delay_ns")
+    usual = 0.0 if delays is None or np.isnan(delays).all() else float(np.nanmedian(delays)) / threads
+    if usual < 0.05 * run.median:
+        return ""
+    share = usual / run.median
+    return f"All along, the threads waited for their CPUs for {share:.0%} of the time: other work runs there."
+
+
+def _amount(counter: str, value: float) -> str:
+    _word, divisor, unit = _WORDS[counter]
+    return f"{value / divisor:,.1f}{unit}" if unit else f"{value:,.0f}"

@@ -10,7 +10,7 @@ export ANSIBLE_HOME := $(CURDIR)/.ansible
 .PHONY: help run test lint type unit benchmark wheel wheel-check collection python39 debian13 molecule trees lab lab-image lab-shell lab-powercuts clean setup-run setup-dev
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
 
 run: setup-run ## audit this host, show the plan, run the benchmark; reports in build/run (BENCH_ARGS="--model resnet50 --quick")
 	@tools/run-main-job $(BENCH_ARGS)

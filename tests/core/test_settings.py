@@ -439,7 +439,21 @@ IDLE = {
     "pending, persisted": Case("pending_reboot", files=kept("2")),
     "lost": Case("lost_at_reboot", files=qos("2")),
     "lost, switched off": Case("lost_at_reboot", made={"idle_disabled": ("C1E", "C6")}),
-    "lost, a process holds": Case("lost_at_reboot", "ends with that process", commands={"cpu_dma_latency": "0\n"}),
+    "lost, a process holds": Case(
+        "lost_at_reboot", "a process holds /dev/cpu_dma_latency at 0 us: it ends", commands={"cpu_dma_latency": "0\n"}
+    ),
+    "lost, TuneD holds": Case(
+        "lost_at_reboot",
+        "TuneD (force_latency=1, /etc/tuned/site/tuned.conf line 2) holds /dev/cpu_dma_latency at 1 us: it ends",
+        files=tuned_says("[cpu]\nforce_latency=1\n"),
+        commands={"cpu_dma_latency": "1\n", **unit("tuned")},
+    ),
+    "lost, TuneD was stopped": Case(
+        "lost_at_reboot",
+        "a process holds",
+        files=tuned_says("[cpu]\nforce_latency=1\n"),
+        commands={"cpu_dma_latency": "1\n", **unit("tuned", "inactive")},
+    ),
     "lost, persisted too high": Case("lost_at_reboot", files={**qos("2"), **kept("70")}),
     "lost, a later vendor's file": Case(
         "lost_at_reboot",

@@ -34,9 +34,10 @@ class Run:
     def states(self) -> dict[str, tuple[str, str]]:
         """Host -> (state, reason), as tune.yml's last table shows them."""
         table = self.out.rpartition("TASK [Show the state of every host]")[2].partition("TASK [")[0]
+        items = re.sub(r"\n +(?=[^ -])", " ", table)  # a long line is folded
         words = "tuned|failed|unreachable|not reached|incomplete|pending_reboot|lost|would change"
-        found = re.findall(rf"- '?\"?(\S+) +({words})(?: +(.*?))?'?\"?$", table, flags=re.M)
-        return {host: (state, " ".join(reason.split())) for host, state, reason in found}
+        found = re.findall(rf"^\s+- '?\"?(\S+) +({words})\b *(.*?)'?\"?$", items, flags=re.M)
+        return {host: (state, " ".join(reason.replace("''", "'").split())) for host, state, reason in found}
 
 
 class Controller:
@@ -91,12 +92,12 @@ class Controller:
         return {finding["setting"]: finding for finding in self.report(guest, **variables)["findings"]}
 
     def report(self, guest: Guest, **variables: Any) -> dict[str, Any]:
-        """The host of `numatune audit --format json`, by audit.yml."""
+        """What audit.yml writes of a guest: its status, facts, findings and notes."""
         path = self.reports / f"{guest.name}.json"
         path.unlink(missing_ok=True)
         run = self.play("audit", "--limit", guest.name, audit_report_dir=str(self.reports), **variables)
         assert run.code == 0, run.out
-        return dict(json.loads(path.read_text())["hosts"][0])
+        return dict(json.loads(path.read_text()))
 
 
 def values(guest: Guest) -> dict[str, str]:

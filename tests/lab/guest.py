@@ -246,16 +246,16 @@ def find_accelerator() -> str:
     host = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     if note.exists() and json.loads(note.read_text()).get("boot") == host:
         return str(json.loads(note.read_text())["accelerator"])
-    found = _try_kvm()
+    images = sorted(LAB.glob("*-????????????.qcow2"))
+    if not images:
+        return TCG  # the first boot of the first base image, with which there is nothing to try
+    found = _try_kvm(images[0])
     note.write_text(json.dumps({"boot": host, "accelerator": found}) + "\n")
     return found
 
 
-def _try_kvm() -> str:
-    images = sorted(LAB.glob("*-????????????.qcow2"))
-    if not images:
-        return TCG  # the base's own first boot
-    probe = Guest("kvm-probe").create(images[0])
+def _try_kvm(image: Path) -> str:
+    probe = Guest("kvm-probe").create(image)
     try:
         probe.boot(accelerator=KVM, seconds=90)
         works = probe.ssh("test -e /sys/devices/system/cpu/cpu0/cpufreq/scaling_driver", check=False).returncode == 0

@@ -174,7 +174,11 @@ def _later(status: Status, persisted: Plane, boot: Plane, unknown: str, boot_rea
     if persisted is Plane.NONE and boot is Plane.UNREAD:
         return "nothing persists a cap; the next boot: " + boot_reason
     if status is Status.LOST_AT_REBOOT:
-        return "nothing on disk keeps the cap" if persisted is Plane.NONE else "what is on disk asks for no such cap"
+        return (
+            "nothing on disk gives a CPU a cap of its own"
+            if persisted is Plane.NONE
+            else "what is on disk asks for no such cap"
+        )
     return "right on disk, not yet in the running kernel" if status is Status.PENDING_REBOOT else ""
 
 

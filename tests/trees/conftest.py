@@ -11,7 +11,6 @@ import pytest
 from trees.tree import Tree
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = "grub-pc-bin,grub-common,grub2-common,systemd,irqbalance,python3"
 
 
 def unable(why: str) -> None:
@@ -28,9 +27,7 @@ def tree(request: pytest.FixtureRequest) -> Tree:
     if os.geteuid() != 0:
         unable("needs root, to make and enter a root tree")
     made, copy = ROOT / "build/trees" / suite, ROOT / "build/trees/work" / suite
-    done = subprocess.run(
-        [ROOT / "tools/root-tree", suite, made, PACKAGES], capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([ROOT / "tools/root-tree", suite, made], capture_output=True, text=True, check=False)
     if done.returncode:
         unable(f"the {suite} tree could not be made: {done.stderr.strip().splitlines()[-1]}")
     shutil.rmtree(copy, ignore_errors=True)

@@ -7,7 +7,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export ANSIBLE_HOME := $(CURDIR)/.ansible
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint type unit benchmark wheel wheel-check collection python39 debian13 molecule trees lab lab-image lab-shell lab-fleet lab-powercuts clean setup-run setup-dev
+.PHONY: help run test lint type unit benchmark wheel wheel-check collection python39 debian13 molecule trees lab lab-scenario lab-image lab-shell lab-fleet lab-powercuts clean setup-run setup-dev
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -64,8 +64,11 @@ lab-image: setup-dev ## the base images of the virtual machines, Debian 12 and 1
 lab-shell: setup-dev lab-image ## a shell in a new virtual machine with NUMA nodes, P-states and C-states (LAB_ARGS="--suite trixie")
 	@tools/lab shell $(LAB_ARGS)
 
-lab: setup-dev ## tune, trial boot, revert, power cuts and jitter in virtual machines (needs root; build/lab)
+lab: setup-dev ## jitter, tune through trial boot and revert, six power cuts in virtual machines (needs root; build/lab)
 	@tools/check-lab
+
+lab-scenario: setup-dev ## of it, molecule's scenario vm alone: what CI plays
+	@tools/check-lab scenario
 
 lab-fleet: setup-dev ## there, too: a trial that hangs, a rolling run over three hosts, TuneD (needs root; half an hour)
 	@tools/check-lab fleet

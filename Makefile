@@ -67,7 +67,7 @@ lab-shell: setup-dev lab-image ## a shell in a new virtual machine with NUMA nod
 lab: setup-dev ## jitter, tune through trial boot and revert, six power cuts in virtual machines (needs root; build/lab)
 	@tools/check-lab
 
-lab-scenario: setup-dev ## of it, molecule's scenario vm alone: what CI plays
+lab-scenario: setup-dev ## of it, molecule's scenario vm alone
 	@tools/check-lab scenario
 
 lab-fleet: setup-dev ## there, too: a trial that hangs, a rolling run over three hosts, TuneD (needs root; half an hour)

@@ -88,6 +88,8 @@ class Guest:
         while time.monotonic() < deadline:
             if not self.running:
                 raise LabError(f"{self.name} ended by itself; see {self.folder}/serial.log")
+            if "Kernel panic - not syncing" in (self.folder / "serial.log").read_text(errors="replace"):
+                raise LabError(f"{self.name}: its kernel panicked; see {self.folder}/serial.log")
             if self._greets():
                 done = self.ssh(_BOOT_ID, check=False, timeout=30)
                 if done.returncode == 0 and done.stdout.strip() != not_boot:

@@ -36,7 +36,7 @@ def guest(start: Start) -> Iterator[Guest]:
     """A guest with numatune, numpy and the engine, and nothing else that works."""
     wheels = LAB / "site"
     subprocess.run([ROOT / "tools/install-for", "3.11", wheels, "numpy", "onnxruntime"], check=True)
-    made = start("jitter", machine=Machine(memory=2048))
+    made = start("jitter", machine=Machine(memory=2048, parallel=True))
     made.send(wheels, "/opt/site")
     made.send(ROOT / "numatune", "/opt/numatune")
     made.ssh("systemctl is-system-running --wait; systemctl stop irqbalance", check=False)

@@ -8,8 +8,8 @@ from typing import Any
 
 from .. import __version__
 from ..bench import DEFAULT_ITERATIONS, QUICK_ITERATIONS
-from .errors import INCOMPLETE, OK, CliError
-from .run_report import Progress, Report, Wording, make_report, print_report, thread_count, why_not_judged
+from .errors import INCOMPLETE, OK
+from .run_report import Progress, Report, Wording, make_report, print_report, record_to, thread_count, why_not_judged
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -30,22 +30,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Record, write the result, print what a person reads in ten seconds; 3 where the run counts for nothing."""
-    from ..bench.errors import BenchError
-    from ..bench.files import check_writable
     from ..bench.recorder import record
-    from ..bench.result import write_result
 
     bar = Progress(lambda total: f"measuring {total:,} inferences")
-    try:
-        check_writable(args.output)
-        if why_not_judged():  # before minutes of measuring, not after
-            bar.say(f"the report will not say which counters came with the spikes: that {why_not_judged()}")
-        result = record(_request(args), say=bar.say, progress=bar.show)
-        write_result(result, args.output)
-    except BenchError as error:
-        raise CliError(str(error), error.code) from error
-    finally:
-        bar.clear()
+    if why_not_judged():  # before minutes of measuring, not after
+        bar.say(f"the report will not say which counters came with the spikes: that {why_not_judged()}")
+    result = record_to(args.output, lambda: record(_request(args), say=bar.say, progress=bar.show), bar)
     report = make_report(result, args.output)
     model = result["environment"]["model"]
     what = f"{model['name']} {model['size']}×{model['size']} fp32"

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from .. import __version__
 from ..bench import policy
 from ..bench.probe import DEFAULT_MIB, DEFAULT_SECONDS
-from .errors import INCOMPLETE, OK, CliError
-from .run_report import Progress, Wording, count, make_report, print_report, thread_count
+from .errors import INCOMPLETE, OK
+from .run_report import Progress, Wording, count, make_report, print_report, record_to, thread_count
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -52,20 +52,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Record, write the result, print it; 3 where the run counts for nothing."""
-    from ..bench.errors import BenchError
-    from ..bench.files import check_writable
     from ..bench.probe import record
-    from ..bench.result import write_result
 
     bar = Progress(lambda tenths: f"walking over {args.size:,} MiB for {tenths / 10:g} s", " tenths of a second")
-    try:
-        check_writable(args.output)
-        result = record(_request(args), say=bar.say, progress=bar.show)
-        write_result(result, args.output)
-    except BenchError as error:
-        raise CliError(str(error), error.code) from error
-    finally:
-        bar.clear()
+    result = record_to(args.output, lambda: record(_request(args), say=bar.say, progress=bar.show), bar)
     environment = result["environment"]
     what = f"{environment['model']['name']} over {environment['model']['size']:,} MiB"
     notes = ["", *_totals(result), "", conclude(result), *_caveats(environment)]

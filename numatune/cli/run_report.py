@@ -13,6 +13,8 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from .errors import CliError
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -57,6 +59,23 @@ class Wording:
     noun: str
     heading: Sequence[str] = ()
     notes: Sequence[str] = ()
+
+
+def record_to(path: str, record: Callable[[], dict[str, Any]], bar: Progress) -> dict[str, Any]:
+    """Record and write the result to `path`, which is tried before minutes of measuring; CliError says what failed."""
+    from ..bench.errors import BenchError
+    from ..bench.files import check_writable
+    from ..bench.result import write_result
+
+    try:
+        check_writable(path)
+        result = record()
+        write_result(result, path)
+    except BenchError as error:
+        raise CliError(str(error), error.code) from error
+    finally:
+        bar.clear()
+    return result
 
 
 def make_report(result: dict[str, Any], path: str) -> Report:

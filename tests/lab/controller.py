@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -54,14 +55,14 @@ class Controller:
         self._hosts[guest.name] = {**guest.variables(user), **variables}
         (self.folder / "inventory.json").write_text(json.dumps({"all": {"hosts": self._hosts}}))
 
-    def command(self, playbook: str, *arguments: str, variables: Mapping[str, Any] | None = None) -> list[str]:
+    def _command(self, playbook: str, *arguments: str, variables: Mapping[str, Any] | None = None) -> list[str]:
         """The words that play a playbook of the repository."""
         words = [str(Path(sys.executable).parent / "ansible-playbook"), "-i", str(self.folder / "inventory.json")]
         if variables:
             words += ["-e", json.dumps(variables)]
         return [*words, f"playbooks/{playbook}.yml", *arguments]
 
-    def environment(self) -> dict[str, str]:
+    def _environment(self) -> dict[str, str]:
         """None of the developer's own settings; no connection outlives its task."""
         kept = {key: value for key, value in os.environ.items() if not key.startswith("ANSIBLE_")}
         return kept | {
@@ -72,20 +73,27 @@ class Controller:
             "LC_ALL": "C.UTF-8",
         }
 
-    def play(self, playbook: str, *arguments: str, timeout: float = 1200, **variables: Any) -> Run:
-        """Play a playbook to its end."""
-        done = subprocess.run(
-            self.command(playbook, *arguments, variables=variables),
+    def start(self, playbook: str, *arguments: str, **variables: Any) -> subprocess.Popen[str]:
+        """Begin to play a playbook, in a session of its own."""
+        return subprocess.Popen(
+            self._command(playbook, *arguments, variables=variables),
             cwd=ROOT,
-            env=self.environment(),
+            env=self._environment(),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=timeout,
-            check=False,
+            start_new_session=True,
         )
-        return Run(done.returncode, done.stdout)
+
+    def play(self, playbook: str, *arguments: str, timeout: float = 1200, **variables: Any) -> Run:
+        """Play a playbook to its end."""
+        process = self.start(playbook, *arguments, **variables)
+        try:
+            out, _none = process.communicate(timeout=timeout)
+        finally:
+            stop(process)
+        return Run(process.returncode, out)
 
     def audit(self, guest: Guest, **variables: Any) -> dict[str, dict[str, Any]]:
         """Setting -> its finding, by audit.yml's JSON."""
@@ -98,6 +106,13 @@ class Controller:
         run = self.play("audit", "--limit", guest.name, audit_report_dir=str(self.reports), **variables)
         assert run.code == 0, run.out
         return dict(json.loads(path.read_text()))
+
+
+def stop(process: subprocess.Popen[str]) -> None:
+    """End a playbook that still plays, with the ssh that it started: a reboot would be waited for."""
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGTERM)
+    process.communicate(timeout=120)
 
 
 def values(guest: Guest) -> dict[str, str]:

@@ -88,10 +88,14 @@ class Guest:
         while time.monotonic() < deadline:
             if not self.running:
                 raise LabError(f"{self.name} ended by itself; see {self.folder}/serial.log")
-            if "Kernel panic - not syncing" in (self.folder / "serial.log").read_text(errors="replace"):
+            # The kernel says so where it stays as it is; one that was told to reboot after a panic comes back.
+            if "---[ end Kernel panic" in (self.folder / "serial.log").read_text(errors="replace"):
                 raise LabError(f"{self.name}: its kernel panicked; see {self.folder}/serial.log")
             if self._greets():
-                done = self.ssh(_BOOT_ID, check=False, timeout=30)
+                try:
+                    done = self.ssh(_BOOT_ID, check=False, timeout=30)
+                except subprocess.TimeoutExpired:  # it went down after its greeting
+                    continue
                 if done.returncode == 0 and done.stdout.strip() != not_boot:
                     return self
             time.sleep(0.3)

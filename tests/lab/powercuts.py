@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import signal
 import subprocess
 import time
 from collections.abc import Callable
@@ -15,8 +13,8 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from lab.controller import Controller, Run, files, values
-from lab.guest import ROOT, Guest, base_image
+from lab.controller import Controller, Run, files, stop, values
+from lab.guest import Guest, base_image
 
 ISOLATED = {"core_isolation_mode": "kernel", "core_isolation_pinned": True}
 KINDS: dict[str, dict[str, Any]] = {
@@ -126,16 +124,7 @@ class Tuning:
 
     def __init__(self, controller: Controller, guest: Guest, variables: dict[str, Any]) -> None:
         self._guest = guest
-        self._process = subprocess.Popen(
-            controller.command("tune", variables=variables),
-            cwd=ROOT,
-            env=controller.environment(),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
+        self._process = controller.start("tune", **variables)
 
     def __enter__(self) -> Tuning:
         return self
@@ -159,10 +148,7 @@ class Tuning:
         return watching.returncode == 0
 
     def __exit__(self, *_: object) -> None:
-        # Also the ssh that it started: a reboot would be waited for.
-        if self._process.poll() is None:
-            os.killpg(self._process.pid, signal.SIGTERM)
-        self._process.communicate(timeout=120)
+        stop(self._process)
 
 
 @dataclass

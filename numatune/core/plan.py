@@ -41,6 +41,15 @@ def make_plan(snapshot: Snapshot, profile: Profile, today: date, only: Optional[
 
 
 def _in_order(changes: Collection[Change]) -> tuple[Change, ...]:
-    # Of each setting, services last: they read what was written. Across settings the order of the catalogue stays.
+    # Of each setting, services last: they read what was written. Across settings the order of the catalogue stays, with
+    # one exception. irqbalance's ban alone makes interrupts right: were it written before the boot service's lines, a
+    # run that is cut between them would be taken for a whole one.
     settings = list(dict.fromkeys(change.setting for change in changes))
-    return tuple(sorted(changes, key=lambda change: (settings.index(change.setting), change.kind == "service")))
+
+    def place(change: Change) -> tuple[float, bool]:
+        of = change.setting
+        if of == "irq_affinity" and change.kind in ("file", "link") and "irqbalance" in settings:
+            return settings.index("irqbalance") - 0.5, False
+        return settings.index(of), change.kind == "service"
+
+    return tuple(sorted(changes, key=place))

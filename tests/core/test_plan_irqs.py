@@ -442,7 +442,13 @@ def test_each_interrupt_goes_to_the_housekeeping_cpus_of_its_node() -> None:
     before = [change.before for change in plan.changes if change.path == f"/{FIRST}"]
     assert before == ["1\n"]
     kinds = [change.kind for change in plan.changes if change.setting == "irq_affinity"]
-    assert kinds == ["runtime"] * 5 + ["file"] * 3 + ["link"] * 2 + ["service"]
+    assert kinds == ["file"] * 3 + ["link"] * 2 + ["runtime"] * 5 + ["service"]
+
+
+def test_the_ban_is_written_after_what_the_boot_service_does() -> None:
+    """The ban alone is right: a run that is cut after it would be taken for a whole one."""
+    paths = [change.path for change in made(irqs=8).plan().changes]
+    assert paths.index("/etc/numatune/apply.d/irq_affinity.conf") < paths.index("/etc/default/irqbalance")
 
 
 NODES = {"2\n": "0,2,4,6\n", "x\n": "0,2,4,6\n", None: "0,2,4,6\n", "0\n": "0,4\n", "1\n": "2,6\n"}

@@ -1,5 +1,6 @@
 #!/bin/sh
-# A real reproduction of the jitter of NUMA balancing: the benchmark with kernel.numa_balancing 0, 1 and 0 again.
+# A real reproduction of the jitter of NUMA balancing: the benchmark with kernel.numa_balancing 0, 1, 0 and 1
+# in turns, the cause of the spikes in each run, and the comparison of both sides.
 #
 #   benchmarks/reproduce_numa_balancing.sh --yes-change-this-host [--iterations N] [--folder DIR] [BENCH ARGUMENTS…]
 #
@@ -63,13 +64,13 @@ trap 'exit 143' TERM
 
 printf 'reproduce: kernel.numa_balancing is %s now\n' "$was" >&2
 round=0
-for value in 0 1 0; do
+for value in 0 1 0 1; do
     round=$((round + 1))
     result=$folder/$round-numa_balancing-$value.json
     rm -f "$result"
     printf '%s\n' "$value" >"$knob"
     [ "$(cat "$knob")" = "$value" ] || die "kernel.numa_balancing did not take the value $value"
-    printf 'reproduce: run %s of 3, kernel.numa_balancing %s\n' "$round" "$value" >&2
+    printf 'reproduce: run %s of 4, kernel.numa_balancing %s\n' "$round" "$value" >&2
     # In the background and waited for: a shell runs its traps only between foreground commands.
     PYTHONPATH=$root "$python" -c 'import signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job of sh starts with it ignored
@@ -89,14 +90,15 @@ import glob
 import statistics
 import sys
 
+from numatune.verdict.attribution import attribute
 from numatune.verdict.run import load_run
-from numatune.verdict.statistics import spike_indices, summarise, threshold_of
+from numatune.verdict.statistics import summarise, threshold_of
 
-runs = [(path, load_run(path)) for path in sorted(glob.glob(sys.argv[1] + "/[123]-numa_balancing-[01].json"))]
-threshold = min(threshold_of(run.relative) for _path, run in runs)
+runs = [load_run(path) for path in sorted(glob.glob(sys.argv[1] + "/[1234]-numa_balancing-[01].json"))]
+threshold = min(threshold_of(run.steady().relative) for run in runs)
 print()
 print("numa_balancing  iterations   p50 ms   max ms  spikes  minor faults p50      max  over 1,000  hint faults")
-for path, run in runs:
+for run in runs:
     summary = summarise(run, threshold)
     faults = run.counters["minor_faults"]
     hints = run.host.get("vmstat", {}).get("numa_hint_faults", 0)
@@ -107,5 +109,25 @@ for path, run in runs:
         f"{hints:>13,}{mark}"
     )
 print(f"\nA spike is slower than {threshold:.2f} x its run's median (the quietest run's threshold).")
-print("Hint faults are the growth of /proc/vmstat numa_hint_faults over the run; they are system-wide.")
+print("Hint faults are the growth of /proc/vmstat numa_hint_faults over the run; they are system-wide.\n")
+for run in runs:
+    found = attribute(run, threshold)
+    shares = ", ".join(
+        f"{share.cause} {share.share:.0%} ({share.low:.0%} to {share.high:.0%}; {share.unit_cost / 1e3:.2f} us each)"
+        if not share.is_time
+        else f"{share.cause} {share.share:.0%} ({share.low:.0%} to {share.high:.0%})"
+        for share in found.shares
+    )
+    period = f"; every {found.period.seconds:.2g} s (p = {found.period.p:.2g})" if found.period else ""
+    print(
+        f"numa_balancing {run.environment['numa_balancing']}: {found.spikes} spikes, {found.excess_ns / 1e6:,.0f} ms lost: "
+        f"{shares or 'no cause named'}; unexplained {found.unexplained:.0%}{period}"
+    )
 PYTHON
+
+printf '\n1 before, 0 after:\n'
+code=0
+PYTHONPATH=$root "$python" -m numatune compare --before "$folder"/[24]-numa_balancing-1.json \
+    --after "$folder"/[13]-numa_balancing-0.json || code=$?
+# 1 and 3 are verdicts too.
+case $code in 0 | 1 | 3) ;; *) die "the comparison ended with $code" ;; esac

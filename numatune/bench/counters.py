@@ -1,90 +1,93 @@
-"""Counters of tier B, and on demand C, one reading after each iteration, outside the timed region.
+"""Counters after each iteration, outside the timed region: tier A, B (the default), C or D, each with those before it.
+
+A: faults and switches of this process. B: migrations, CPU time and run delay. C: what NUMA balancing does on the whole
+host. D: interrupts, idle exits, frequency, throttling, quota and steal on the serving CPUs. None needs root.
 
 A reading must not disturb what it reads: the files stay open, raw bytes go into buffers made beforehand, and text is
-parsed when the run is over. An iteration's delta is the difference to the reading before it, so what the recorder
-does between two iterations counts towards the later one.
+parsed when the run is over. What is dear on this host is read after every n-th iteration only, by what it took during
+the warm-up. An iteration's delta is the difference to the reading before it, so what the recorder does between two
+iterations counts towards the later one.
 """
 
 from __future__ import annotations
 
-import os
 import resource
-import struct
 import time
 from array import array
 from collections.abc import Callable, Sequence
-from typing import Any, Optional
 
-from . import perf
+from .cpufiles import Frequency, Idle, Quota, Throttling
+from .perf import Migrations
+from .procstat import Interrupts, ProcStat
+from .sources import MOST_BYTES, Deltas, SchedMigrations, Schedstat, Source, differences, middle, spread
 from .vmstat import VmstatReadings
 
+TIERS = ("B", "C", "D")
+"""What a run may take."""
+
 USAGE = ("minor_faults", "major_faults", "voluntary_switches", "involuntary_switches")
-MIGRATIONS = "cpu_migrations"
-SCHEDSTAT = ("cpu_time_ns", "run_delay_ns")
-
-THREADS_READ_EACH_TIME = 16
-"""Above this many threads, schedstat is read every second, third, … iteration: it costs a system call a thread."""
-
-MIGRATIONS_STRIDE, MIGRATIONS_DEAR_NS = 16, 10_000
-"""Where reading the migrations takes longer than this, they are read every sixteenth iteration only.
-
-The kernel interrupts each CPU on which a counted thread runs to read its event. On bare metal that is 2 to 4 us; in a
-virtual machine it was measured at 25 us, half of the whole budget, and it disturbs the very CPUs under test.
-"""
-
-_SCHEDSTAT_BYTES = 64  # three decimal numbers of at most 20 digits, two spaces and a newline
-
-Deltas = list[Optional[int]]
+SCHEDSTAT = Schedstat.COUNTERS
 
 
 class Counters:
-    """Open the counters before the session, name the threads after it (`watch`), then call its `reader`."""
+    """Open the counters before the session, name the threads after it (`watch`), `probe` after each iteration of the
+    warm-up, `settle`, then call the function that `reader` gives.
+    """
 
-    def __init__(self, iterations: int, whole_host: bool = False) -> None:
-        """`iterations` at most; `whole_host` adds tier C, the counts of /proc/vmstat."""
+    def __init__(self, iterations: int, tier: str = "B", cpus: Sequence[int] = ()) -> None:
+        """`iterations` at most; `cpus` are the serving CPUs, which tier D counts on."""
+        if tier not in TIERS:
+            raise ValueError(f"no tier {tier!r}")
+        self.tier = tier
         self.readings = iterations + 1
-        self.unavailable: dict[str, str] = {}
+        self.strides: dict[str, int] = {}
         self._count = 0
-        self._migrations, why = perf.open_migrations()
-        if why:
-            self.unavailable[MIGRATIONS] = why
+        # `inherit` of the event misses threads that exist already: it comes before the engine's session.
+        self._event = Migrations()
+        self.sources: dict[str, list[Source]] = {"B": [self._event] if self._event.names else []}
+        self._sources: list[tuple[Source, int]] = []
+        self._probes: dict[Source, list[int]] = {}
+        if tier >= "C":
+            self.sources["C"] = [VmstatReadings()]
+        if tier == "D":
+            self.sources["D"] = host_sources(cpus)
         # bytes(n) is written to here and now: no page of these buffers is touched first inside the measured loop.
         self._usage = array("q", bytes(8 * len(USAGE) * self.readings))
-        self._moves = bytearray(8 * self.readings)
-        self._moves_view = memoryview(self._moves)
         self._cost = array("q", bytes(8 * self.readings))
-        self._vmstat = VmstatReadings(self.readings) if whole_host else None
-        self._schedstats: list[int] = []
-        self._texts = bytearray()
-        self._texts_view = memoryview(self._texts)
-        self._probes: list[int] = []
-        self.strides: dict[str, int] = dict.fromkeys((MIGRATIONS, *SCHEDSTAT), 1)
-        self._stride = self._moves_stride = 1
 
-    def probe(self) -> None:
-        """Time one reading of the migrations, right after a warm-up inference, when the workers still spin."""
-        if self._migrations >= 0:
-            start = time.perf_counter_ns()
-            os.readv(self._migrations, (self._moves_view[:8],))
-            self._probes.append(time.perf_counter_ns() - start)
+    @property
+    def unavailable(self) -> dict[str, str]:
+        """Counter of the tier -> why it cannot be read here."""
+        found: dict[str, str] = {}
+        for sources in self.sources.values():
+            for source in sources:
+                found.update(source.unavailable)
+        return found
 
     def watch(self, threads: Sequence[int]) -> None:
-        """Open schedstat of these threads; where the kernel has none, its counters are unavailable."""
-        try:
-            for tid in threads:
-                self._schedstats.append(os.open(f"/proc/self/task/{tid}/schedstat", os.O_RDONLY | os.O_CLOEXEC))
-        except OSError as error:
-            for name in SCHEDSTAT:
-                self.unavailable[name] = f"/proc/self/task/{tid}/schedstat: {error.strerror}"
-            self._close_schedstats()
-        if self._probes and sorted(self._probes)[len(self._probes) // 2] > MIGRATIONS_DEAR_NS:
-            self._moves_stride = MIGRATIONS_STRIDE
-        self._stride = max(1, -(-len(self._schedstats) // THREADS_READ_EACH_TIME))
-        self.strides = dict.fromkeys(SCHEDSTAT, self._stride)
-        self.strides[MIGRATIONS] = self._moves_stride
-        readings = -(-self.readings // self._stride)
-        self._texts = bytearray(_SCHEDSTAT_BYTES * len(self._schedstats) * readings)
-        self._texts_view = memoryview(self._texts)
+        """Open what counts these threads one by one, and make room to probe with."""
+        if not self._event.names:
+            self.sources["B"].append(SchedMigrations(threads, self._event.why))
+        self.sources["B"].append(Schedstat(threads))
+        self._probes = {source: [] for tier in self.sources.values() for source in tier if source.names}
+        for source in self._probes:
+            source.room(1)
+
+    def probe(self) -> None:
+        """Time one reading of each source, right after a warm-up iteration, when the workers still spin."""
+        for source, costs in self._probes.items():
+            costs.append(timed(source))
+
+    def settle(self) -> None:
+        """Choose the strides by what the probes took, and make the room for the run."""
+        self._sources = []
+        for source, costs in self._probes.items():
+            stride = source.stride(middle(costs))
+            if source.limit_ns is not None:
+                stride = max(stride, -(-source.bytes_each() * self.readings // MOST_BYTES))
+            source.room(-(-self.readings // stride))
+            self._sources.append((source, stride))
+            self.strides.update(dict.fromkeys(source.names, stride))
 
     def reader(self) -> Callable[[], None]:
         """The function that takes one reading: call it before iteration 0, then after each iteration.
@@ -93,12 +96,8 @@ class Counters:
         looked up on the way costs a miss.
         """
         get_usage, whom, now = resource.getrusage, resource.RUSAGE_SELF, time.perf_counter_ns
-        readv, preadv = os.readv, os.preadv
-        usage, moves, texts, cost = self._usage, self._moves_view, self._texts_view, self._cost
-        migrations, moves_stride = self._migrations, self._moves_stride
-        schedstats, stride = tuple(self._schedstats), self._stride
-        width = _SCHEDSTAT_BYTES * len(schedstats)
-        keep_vmstat = self._vmstat.reader() if self._vmstat else None
+        usage, cost = self._usage, self._cost
+        readers = tuple((source.reader(), stride) for source, stride in self._sources)
         index = 0
 
         def read() -> None:
@@ -108,16 +107,11 @@ class Counters:
             base = 4 * index
             # By place, in the order of USAGE: ru_minflt, ru_majflt, ru_nvcsw, ru_nivcsw.
             usage[base], usage[base + 1], usage[base + 2], usage[base + 3] = used[6], used[7], used[14], used[15]
-            if migrations >= 0 and index % moves_stride == 0:
-                place = 8 * (index // moves_stride)
-                readv(migrations, (moves[place : place + 8],))
-            if index % stride == 0:
-                place = index // stride * width
-                for descriptor in schedstats:
-                    preadv(descriptor, (texts[place : place + _SCHEDSTAT_BYTES],), 0)
-                    place += _SCHEDSTAT_BYTES
-            if keep_vmstat is not None:
-                keep_vmstat(index)
+            for keep, stride in readers:
+                if stride == 1:
+                    keep(index)
+                elif index % stride == 0:
+                    keep(index // stride)
             cost[index] = now() - start
             index += 1
             self._count = index
@@ -128,17 +122,10 @@ class Counters:
         """Name -> one raw delta per iteration; None where a counter was not read after that iteration."""
         found: dict[str, Deltas] = {}
         for column, name in enumerate(USAGE):
-            found[name] = _differences(self._usage[column : self._count * len(USAGE) : len(USAGE)])
-        if self._migrations >= 0:
-            readings = -(-self._count // self._moves_stride)
-            totals = struct.unpack(f"={readings}q", self._moves[: 8 * readings])
-            found[MIGRATIONS] = self._spread(_differences(totals), self._moves_stride)
-        if self._schedstats:
-            for name, sums in zip(SCHEDSTAT, self._schedstat_totals()):
-                found[name] = self._spread(_differences(sums), self._stride)
-        if self._vmstat:
-            found.update(self._vmstat.deltas(self._count))
-            self.unavailable.update(self._vmstat.unavailable)
+            found[name] = differences(self._usage[column : self._count * len(USAGE) : len(USAGE)])
+        for source, stride in self._sources:
+            for name, values in source.deltas(-(-self._count // stride)).items():
+                found[name] = spread(values, stride, self._count - 1)
         return found
 
     def costs(self) -> Sequence[int]:
@@ -147,40 +134,20 @@ class Counters:
 
     def close(self) -> None:
         """Close what is open; the readings stay."""
-        if self._migrations >= 0:
-            os.close(self._migrations)
-        if self._vmstat:
-            self._vmstat.close()
-        for descriptor in self._schedstats:
-            os.close(descriptor)
-
-    def _close_schedstats(self) -> None:
-        for descriptor in self._schedstats:
-            os.close(descriptor)
-        self._schedstats = []
-
-    def _schedstat_totals(self) -> tuple[list[int], list[int]]:
-        """On-CPU time and run delay summed over the threads, ns, at each reading."""
-        threads = len(self._schedstats)
-        on_cpu, delay = [], []
-        for reading in range(-(-self._count // self._stride)):
-            cpu_sum = delay_sum = 0
-            for thread in range(threads):
-                offset = (reading * threads + thread) * _SCHEDSTAT_BYTES
-                fields = self._texts[offset : offset + _SCHEDSTAT_BYTES].split(b"\n", 1)[0].split()
-                cpu_sum += int(fields[0])
-                delay_sum += int(fields[1])
-            on_cpu.append(cpu_sum)
-            delay.append(delay_sum)
-        return on_cpu, delay
-
-    def _spread(self, differences: Deltas, stride: int) -> Deltas:
-        """Put each difference at the iteration after which it was read; it covers the `stride` iterations up to it."""
-        spread: Deltas = [None] * (self._count - 1)
-        for index, difference in enumerate(differences):
-            spread[(index + 1) * stride - 1] = difference
-        return spread
+        self._event.close()
+        for sources in self.sources.values():
+            for source in sources:
+                source.close()
 
 
-def _differences(values: Any) -> Deltas:
-    return [later - earlier for earlier, later in zip(values, values[1:])]
+def host_sources(cpus: Sequence[int]) -> list[Source]:
+    """What tier D adds, opened for these CPUs."""
+    return [ProcStat(cpus), Interrupts(cpus), Idle(cpus), Frequency(cpus), Throttling(cpus), Quota()]
+
+
+def timed(source: Source) -> int:
+    """Nanoseconds that one reading takes now, its first slot being overwritten."""
+    read, now = source.reader(), time.perf_counter_ns
+    start = now()
+    read(0)
+    return now() - start

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Union
 
-from .cache import CachedModel
 from .errors import BenchError
 from .packages import import_numpy, missing
 
@@ -46,9 +45,13 @@ def engine_options(cpus: Sequence[int]) -> dict[str, Any]:
 
 
 class Session:
-    """A loaded model and its input; `infer` runs one image and gives logits of shape (1, 1000)."""
+    """A loaded model and its input, of shape (batch, channels, height, width); `infer` gives its first output.
 
-    def __init__(self, model: CachedModel, size: int, cpus: Sequence[int], image: Any) -> None:
+    For a ResNet, `images` has 3 channels and the output is the logits, of shape (batch, 1000).
+    """
+
+    def __init__(self, graph: Union[str, bytes], cpus: Sequence[int], images: Any) -> None:
+        """`graph` is the path of a graph, or a graph that needs no file beside it."""
         engine = import_engine()
         options = engine.SessionOptions()
         options.log_severity_level = 3
@@ -57,18 +60,18 @@ class Session:
         options.execution_mode = engine.ExecutionMode.ORT_SEQUENTIAL
         options.graph_optimization_level = engine.GraphOptimizationLevel.ORT_ENABLE_ALL
         # Fixed dimensions let the engine plan all memory before the first run.
-        options.add_free_dimension_override_by_name("height", size)
-        options.add_free_dimension_override_by_name("width", size)
+        batch, _channels, height, width = images.shape
+        for name, length in (("batch", batch), ("height", height), ("width", width)):
+            options.add_free_dimension_override_by_name(name, length)
         if len(cpus) > 1:
             options.add_session_config_entry(AFFINITIES, affinity_groups(cpus))
         try:
-            self._session = engine.InferenceSession(
-                model.graph_path, sess_options=options, providers=["CPUExecutionProvider"]
-            )
+            self._session = engine.InferenceSession(graph, sess_options=options, providers=["CPUExecutionProvider"])
         except Exception as error:  # the engine's exceptions share no base class of their own
-            raise BenchError(f"onnxruntime {engine.__version__} cannot load {model.graph_path}: {error}") from error
-        self._feed = {"image": image}
-        self._names: list[str] = ["logits"]
+            what = graph if isinstance(graph, str) else "a shipped graph"
+            raise BenchError(f"onnxruntime {engine.__version__} cannot load {what}: {error}") from error
+        self._feed = {"image": images}
+        self._names: list[str] = [self._session.get_outputs()[0].name]
 
     def infer(self) -> Any:
         return self._session.run(self._names, self._feed)[0]

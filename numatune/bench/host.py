@@ -1,19 +1,19 @@
-"""What the host is and does, read from /proc and /sys: identity, tunables, load, time stolen, throttling."""
+"""What the host is and does, read from /proc and /sys: identity, tunables, load."""
 
 from __future__ import annotations
 
-import glob
 import hashlib
 import os
 import platform
+import time
 from collections.abc import Sequence
 from typing import Any, Optional
 
 from .cpus import format_cpu_list, node_of_cpus, parse_cpu_list
+from .procstat import parse_cpu_times
 
 _CPU = "/sys/devices/system/cpu"
 VMSTAT = ("numa_pte_updates", "numa_hint_faults", "numa_hint_faults_local", "numa_pages_migrated", "pgmigrate_success")
-_STAT = ("user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal")
 
 
 def read_text(path: str) -> Optional[str]:
@@ -61,14 +61,8 @@ def clock_source() -> Optional[str]:
 
 
 def cpu_times(cpus: Sequence[int]) -> dict[int, dict[str, int]]:
-    """CPU -> its jiffies by kind, as /proc/stat counts them."""
-    wanted = set(cpus)
-    times: dict[int, dict[str, int]] = {}
-    for line in (read_text("/proc/stat") or "").splitlines():
-        fields = line.split()
-        if fields[0].startswith("cpu") and fields[0][3:].isdecimal() and int(fields[0][3:]) in wanted:
-            times[int(fields[0][3:])] = dict(zip(_STAT, map(int, fields[1:])))
-    return times
+    """CPU -> its ticks by kind, as /proc/stat counts them."""
+    return parse_cpu_times(read_text("/proc/stat") or "", cpus)
 
 
 def shares_between(before: dict[int, dict[str, int]], after: dict[int, dict[str, int]]) -> dict[int, float]:
@@ -90,35 +84,14 @@ def running_tasks() -> int:
     return 1
 
 
-def online_count() -> int:
+def online_cpus() -> set[int]:
+    """CPUs that are online; empty where the kernel does not say."""
     text = read_text(_CPU + "/online")
-    return len(parse_cpu_list(text)) if text else os.cpu_count() or 1
+    return set(parse_cpu_list(text)) if text else set()
 
 
-def totals(cpus: Sequence[int]) -> dict[str, Any]:
-    """Counts since boot whose growth over the run is recorded: interrupts, throttling, NUMA balancing, time by kind."""
-    return {
-        "cpu_times": cpu_times(cpus),
-        "interrupts": _interrupts(cpus),
-        "thermal_throttles": _throttles(cpus),
-        "vmstat": _vmstat(),
-        "cgroup_throttled": _cgroup_throttled(),
-    }
-
-
-def growth(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
-    """The difference of two `totals`: steal as a share of the CPUs' time; null where a source does not exist."""
-    spent = dict.fromkeys(_STAT, 0)
-    for cpu, times in after["cpu_times"].items():
-        for kind, value in times.items():
-            spent[kind] += value - before["cpu_times"].get(cpu, times)[kind]
-    total = sum(spent.values())
-    grown: dict[str, Any] = {"steal_share": spent["steal"] / total if total else 0.0, "cpu_jiffies": spent}
-    for name in ("interrupts", "thermal_throttles", "cgroup_throttled"):
-        known = before[name] is not None and after[name] is not None
-        grown[name] = after[name] - before[name] if known else None
-    grown["vmstat"] = {name: value - before["vmstat"].get(name, 0) for name, value in after["vmstat"].items()}
-    return grown
+def online_count() -> int:
+    return len(online_cpus()) or os.cpu_count() or 1
 
 
 def _topology(cpu: int, name: str) -> str:
@@ -144,44 +117,10 @@ def _cpu_model() -> Optional[str]:
     return ", ".join(arm) or None
 
 
-def _interrupts(cpus: Sequence[int]) -> Optional[int]:
-    lines = (read_text("/proc/interrupts") or "").splitlines()
-    if not lines:
-        return None
-    columns = [index for index, name in enumerate(lines[0].split()) if name[3:].isdecimal() and int(name[3:]) in cpus]
-    total = 0
-    for line in lines[1:]:
-        fields = line.split()[1:]
-        total += sum(int(fields[column]) for column in columns if column < len(fields) and fields[column].isdecimal())
-    return total
-
-
-def _throttles(cpus: Sequence[int]) -> Optional[int]:
-    counts = [
-        int(text)
-        for cpu in cpus
-        for path in glob.glob(f"{_CPU}/cpu{cpu}/thermal_throttle/*_throttle_count")
-        for text in [read_text(path)]
-        if text and text.isdecimal()
-    ]
-    return sum(counts) if counts else None
-
-
-def _vmstat() -> dict[str, int]:
-    found: dict[str, int] = {}
-    for line in (read_text("/proc/vmstat") or "").splitlines():
-        name, _space, value = line.partition(" ")
-        if name in VMSTAT:
-            found[name] = int(value)
-    return found
-
-
-def _cgroup_throttled() -> Optional[int]:
-    """Periods in which this process's control group hit its CPU quota (version 2 of the hierarchy)."""
-    for line in (read_text("/proc/self/cgroup") or "").splitlines():
-        if line.startswith("0::"):
-            text = read_text("/sys/fs/cgroup{}/cpu.stat".format(line[3:].rstrip("/"))) or ""
-            for entry in text.splitlines():
-                if entry.startswith("nr_throttled "):
-                    return int(entry.split()[1])
-    return None
+def seconds_since_start() -> float:
+    """Seconds since the kernel started this process, to a hundredth: the start of Python itself is in it."""
+    with open("/proc/self/stat") as file:
+        fields = file.read().rpartition(")")[2].split()
+    ticks = int(fields[19])  # starttime, field 22 of the whole line, since boot
+    elapsed = time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
+    return round(elapsed, 2)

@@ -7,18 +7,21 @@ under load.
 from __future__ import annotations
 
 import gc
-import os
 import platform
+import threading
 import time
 from array import array
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
 from dataclasses import dataclass
 from typing import Any, Callable, Optional
 
 from . import SCHEMA, host, pinning, validity
+from .costs import measure_tiers
 from .counters import Counters
 from .cpus import format_cpu_list
+from .sources import Deltas
+from .surroundings import Surroundings
 from .validity import Event
 
 WARM_UP_AT_MOST, WARM_UP_SECONDS = 5, 1.0
@@ -66,6 +69,8 @@ class Measurement:
     places: list[pinning.ThreadPlace]
     misplaced: list[str]
     counters: Counters
+    deltas: dict[str, Deltas]
+    tier_cost: dict[str, Any]
     lead: float
     growth: dict[str, Any]
     events: list[Event]
@@ -81,32 +86,52 @@ def look_around(cpus: Sequence[int], say: Say) -> Opening:
 
 
 def run_pinned(
-    cpus: Sequence[int], workload: Workload, limits: Limits, progress: Progress, whole_host: bool = False
+    cpus: Sequence[int],
+    workload: Workload,
+    limits: Limits,
+    progress: Progress,
+    tier: str = "B",
+    during: Optional[Callable[[], AbstractContextManager[None]]] = None,
 ) -> Measurement:
     """Run `workload` with the calling thread on cpus[0]; its other threads pin themselves, and that is verified.
 
     `progress` gets (done, in all), first at the first iteration and then a few times a second: iterations, or where
-    the time is limited tenths of seconds. `whole_host` adds the counters of /proc/vmstat.
+    the time is limited tenths of seconds. `tier` is B, C or D (see `numatune.bench.counters`). `during` is entered
+    around the timed loop alone, once the workload is warm and its threads are verified.
+
+    Growth is counted from before the warm-up: to look at every task of a large host takes a while, and the workload
+    would be cold again after it.
     """
-    before, clock = host.totals(cpus), host.clock_source()
-    counters = Counters(limits.iterations, whole_host)
-    try:
-        with pinning.idle_helper() as helper, pinning.pinned_caller(cpus[0]):
-            earlier = pinning.thread_ids()
-            with workload() as step:
-                workers = pinning.thread_ids() - earlier
-                warm_up, answer = _warm_up(step, counters)
-                places, wrong = _verify(cpus, workers, helper)
-                counters.watch([place.tid for place in places if place.role in ("caller", "worker")])
-                lead = _seconds_since_start()
-                latency, offsets = _time_each(step, counters.reader(), limits, progress)
-                wrong = sorted({*wrong, *_verify(cpus, workers, helper)[1]})
-    finally:
-        counters.close()
-    growth = host.growth(before, host.totals(cpus))
+    clock = host.clock_source()
+    with ExitStack() as kept:
+        # The event of the migrations sees only threads that come after it, so the counters are opened first.
+        counters = kept.enter_context(closing(Counters(limits.iterations, tier, cpus)))
+        around = kept.enter_context(closing(Surroundings(cpus)))
+        helper = kept.enter_context(pinning.idle_helper())
+        kept.enter_context(pinning.pinned_caller(cpus[0]))
+        earlier = pinning.thread_ids()
+        with workload() as step:
+            workers = pinning.thread_ids() - earlier
+            counters.watch([threading.get_native_id(), *sorted(workers)])
+            around.start()
+            warm_up, answer = _warm_up(step, counters)
+            places, wrong = _verify(cpus, workers, helper)
+            counters.settle()
+            lead = host.seconds_since_start()
+            with (during or nullcontext)():
+                latency, offsets = _time_each(step, counters.reader(), limits, progress, around.sample)
+                # Before what `during` started is gone: it is a foreign load like any other.
+                growth = around.stop()
+            places_after, wrong_after = _verify(cpus, workers, helper)
+            lost = validity.cpus_lost(cpus, host.online_cpus(), pinning.free_to_run_on(places_after))
+            deltas = counters.deltas()
+            tier_cost = measure_tiers(step, counters, cpus)
+    wrong = sorted({*wrong, *wrong_after, *(found["detail"] for found in lost)})
     events = [validity.event("thread_off_its_cpu", phrase) for phrase in wrong]
     events += validity.judge_run(growth, clock, host.clock_source())
-    return Measurement(latency, offsets, warm_up, answer, places, wrong, counters, lead, growth, events)
+    return Measurement(
+        latency, offsets, warm_up, answer, places, wrong, counters, deltas, tier_cost, lead, growth, events
+    )
 
 
 def frame(
@@ -120,7 +145,6 @@ def frame(
 ) -> dict[str, Any]:
     """The result as plain data; `surroundings` is what the workload adds to the environment."""
     costs = sorted(taken.counters.costs())
-    deltas = taken.counters.deltas()  # first: what it cannot find in the readings is unavailable
     return {
         "schema": SCHEMA,
         "program_version": program_version,
@@ -140,14 +164,16 @@ def frame(
                 "verified": [place.as_dict() for place in taken.places],
                 "ok": not taken.misplaced,
             },
+            "counter_tier": taken.counters.tier,
         },
         "latency_ns": list(taken.latency),
         "start_offset_ns": list(taken.offsets),
         "warm_up_ns": taken.warm_up,
-        "counters": deltas,
+        "counters": taken.deltas,
         "counters_unavailable": taken.counters.unavailable,
         "counter_strides": taken.counters.strides,
         "counter_cost_ns": {"p50": costs[len(costs) // 2], "p90": costs[(len(costs) * 9) // 10]},
+        "tier_cost_ns": taken.tier_cost,
         "seconds_to_first_iteration": taken.lead,
         "run": taken.growth,
         "invalidating_events": opening.events + taken.events,
@@ -172,9 +198,9 @@ def _warm_up(step: Step, counters: Counters) -> tuple[list[int], Any]:
 
 
 def _time_each(
-    step: Step, read: Callable[[], None], limits: Limits, progress: Progress
+    step: Step, read: Callable[[], None], limits: Limits, progress: Progress, sample: Callable[[], None]
 ) -> tuple[array[int], array[int]]:
-    """Latency and start (since the first start) of each iteration, ns."""
+    """Latency and start (since the first start) of each iteration, ns; `sample` is called with each progress report."""
     latency = array("q", bytes(8 * limits.iterations))
     offsets = array("q", bytes(8 * limits.iterations))
     clock = time.perf_counter_ns
@@ -200,6 +226,7 @@ def _time_each(
                 break
             if end - reported > _REPORT_SECONDS * 1e9:
                 _report(progress, done, end - origin, limits, tenths)
+                sample()
                 reported = end
         progress(tenths or done, tenths or limits.iterations)
     finally:
@@ -218,15 +245,6 @@ def _report(progress: Progress, done: int, elapsed_ns: int, limits: Limits, tent
 def _verify(cpus: Sequence[int], workers: set[int], helper: int) -> tuple[list[pinning.ThreadPlace], list[str]]:
     places = pinning.observe_threads(cpus, workers, helper)
     return places, pinning.complaints(places, len(cpus))
-
-
-def _seconds_since_start() -> float:
-    """Seconds since the kernel started this process, to a hundredth: the start of Python itself is in it."""
-    with open("/proc/self/stat") as file:
-        fields = file.read().rpartition(")")[2].split()
-    ticks = int(fields[19])  # starttime, field 22 of the whole line, since boot
-    elapsed = time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
-    return round(elapsed, 2)
 
 
 def _numpy_version() -> str:

@@ -115,6 +115,11 @@ def complaints(places: Sequence[ThreadPlace], threads: int) -> list[str]:
     return found
 
 
+def free_to_run_on(places: Sequence[ThreadPlace]) -> list[int]:
+    """CPUs of the helper, which nobody pins: where the cpuset lets this process run. Empty where it was not seen."""
+    return next((parse_cpu_list(place.allowed) for place in places if place.role == "helper"), [])
+
+
 def _name_and_allowed(tid: int) -> Sequence[str]:
     name = allowed = ""
     try:

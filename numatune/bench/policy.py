@@ -94,6 +94,14 @@ def current() -> Policy:
     return Policy(mode.value, nodes)
 
 
+def in_force() -> Policy:
+    """The calling thread's policy; the default where the kernel does not say, since setting one would have failed."""
+    try:
+        return current()
+    except OSError:
+        return Policy(_DEFAULT)
+
+
 def read_back() -> Optional[str]:
     """The name of the calling thread's policy; None where it cannot be read."""
     try:

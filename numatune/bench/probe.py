@@ -67,10 +67,10 @@ def record(request: Request, say: Say = ignore, progress: Progress = ignore) -> 
 
     room = min(math.ceil(_PER_SECOND * request.seconds), _AT_MOST)
     with policy.applied(policy.wanted(request.memory, node)):
-        found = _policy_in_force()
+        found = policy.in_force()
         if found.hides_balancing:
             say(f"memory policy {found.name}: NUMA balancing skips memory under it, so this run hides what it does")
-        taken = run_pinned(cpus, walk, Limits(room, request.seconds), progress, whole_host=True)
+        taken = run_pinned(cpus, walk, Limits(room, request.seconds), progress, tier="C")
     policies = seen.pop("policies")
     if any(name not in (None, found.name) for name in policies):
         text = f"the threads ran under different memory policies: {', '.join(sorted(map(str, set(policies))))}"
@@ -90,11 +90,3 @@ def record(request: Request, say: Say = ignore, progress: Progress = ignore) -> 
         "engine": {"name": "numpy", "version": str(numpy.__version__)},
     }
     return frame(opening, taken, cpus, request.command, request.program_version, False, surroundings)
-
-
-def _policy_in_force() -> policy.Policy:
-    """The policy of this thread; the default where the kernel does not say, since setting one would have failed."""
-    try:
-        return policy.current()
-    except OSError:
-        return policy.Policy(0)

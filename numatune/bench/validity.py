@@ -62,12 +62,29 @@ def judge_start(shares: dict[int, float], running_per_cpu: float) -> list[Event]
     return [event("oversubscribed", detail)]
 
 
+def cpus_lost(cpus: Sequence[int], online: set[int], allowed: Sequence[int]) -> list[Event]:
+    """Serving CPUs that a thread can no longer run on: offline, or no longer in this process's cpuset.
+
+    `online` empty is a kernel that does not say; `allowed` is where a thread may run that was pinned nowhere, empty
+    where that is not known. The kernel moves the threads elsewhere, and may have moved them back before the run ended.
+    """
+    offline = set(cpus) - online if online else set()
+    taken = set(cpus) - set(allowed) - offline if allowed else set()
+    found = []
+    if offline:
+        found.append(event("thread_off_its_cpu", f"CPU {format_cpu_list(offline)} went offline during the run"))
+    if taken:
+        text = f"CPU {format_cpu_list(taken)} was taken from this process's cpuset during the run"
+        found.append(event("thread_off_its_cpu", text))
+    return found
+
+
 def judge_run(growth: dict[str, Any], clock_before: Any, clock_after: Any) -> list[Event]:
     """Events of the run as a whole, from the growth of the host's counts and the clock source at both ends."""
     found = []
     if growth["steal_share"] > STEAL_SHARE and growth["cpu_jiffies"]["steal"] >= STEAL_TICKS:
         found.append(
-            event("steal", "the hypervisor took {:.1%} of the CPUs' time (limit 1 %)".format(growth["steal_share"]))
+            event("steal", "the hypervisor took {:.1%} of the CPUs' time (limit 1%)".format(growth["steal_share"]))
         )
     if growth["thermal_throttles"]:
         found.append(

@@ -6,42 +6,51 @@ The file counts all processes: it corroborates a process's own page faults, and 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from typing import Optional
 
-from .errors import reason
 from .host import VMSTAT
+from .sources import Read, Source, why_not
 
 _PATH = "/proc/vmstat"
-_FIRST = VMSTAT[0].encode() + b" "
+COUNTERS = (*VMSTAT, "compact_stall", "thp_fault_alloc")
+"""NUMA balancing first, then compaction and huge pages: the kernel's order."""
+
+_FIRST = COUNTERS[0].encode() + b" "
+_LAST = COUNTERS[-1].encode() + b" "
 _SCRATCH_BYTES = 1 << 16
 
-WINDOW_BYTES = 512
-"""What is kept of each reading: the kernel lists all of these counters in a row, 243 bytes at the longest and some
-more on kernels that have put others between them."""
+LEAST_WINDOW, MOST_WINDOW = 512, 2048
+"""Bounds of what is kept of each reading. The kernel lists the counters of NUMA balancing in a row, 243 bytes at the
+longest, and those of compaction and huge pages some 400 bytes after them, where it has these."""
 
-Deltas = list[Optional[int]]
+_GROWTH_BYTES = 128  # the numbers between the first and the last counter get longer as they grow
 
 
-class VmstatReadings:
-    """Raw readings of the part of /proc/vmstat that counts NUMA balancing, parsed when the run is over."""
+class VmstatReadings(Source):
+    """Raw readings of the part of /proc/vmstat that counts NUMA balancing, compaction and huge pages."""
 
-    def __init__(self, readings: int) -> None:
-        self.unavailable: dict[str, str] = {}
+    def __init__(self, readings: int = 0) -> None:
+        super().__init__()
         self._file = -1
         self._scratch = bytearray(_SCRATCH_BYTES)
         self._reads = 0
+        self._window = LEAST_WINDOW
+        self._kept = bytearray()
         why = self._open()
         if why:
             self.unavailable = dict.fromkeys(VMSTAT, why)
-        self._kept = bytearray(WINDOW_BYTES * readings if self._file >= 0 else 0)
+        self.room(readings)
 
-    def reader(self) -> Optional[Callable[[int], None]]:
-        """The function that keeps reading number `index`; None where there is nothing to read."""
+    def bytes_each(self) -> int:
+        return self._window
+
+    def room(self, readings: int) -> None:
+        self._kept = bytearray(self._window * readings)
+
+    def reader(self) -> Read:
         if self._file < 0:
-            return None
+            return lambda _index: None
         preadv, file, reads = os.preadv, self._file, range(self._reads)
-        scratch, view, kept = self._scratch, memoryview(self._scratch), self._kept
+        scratch, view, kept, window = self._scratch, memoryview(self._scratch), self._kept, self._window
         find = scratch.find
 
         def read(index: int) -> None:
@@ -49,56 +58,50 @@ class VmstatReadings:
             for _ in reads:
                 filled += preadv(file, (view[filled:],), filled)
             begin = find(_FIRST, 0, filled)
-            place = index * WINDOW_BYTES
+            place = index * window
             # What is missing at the end of the file stays as zero bytes: the slices must be of one length.
-            length = min(WINDOW_BYTES, filled - begin)
+            length = min(window, filled - begin)
             kept[place : place + length] = view[begin : begin + length]
 
         return read
 
-    def deltas(self, count: int) -> dict[str, Deltas]:
-        """Name -> the difference between each of the first `count` readings and the one before it."""
-        if self._file < 0 or count == 0:
-            return {}
-        rows = [
-            parse_window(bytes(self._kept[place : place + WINDOW_BYTES]))
-            for place in range(0, count * WINDOW_BYTES, WINDOW_BYTES)
-        ]
-        found: dict[str, Deltas] = {}
-        for name in VMSTAT:
-            if name in rows[0]:
-                values = [row[name] for row in rows]
-                found[name] = [later - earlier for earlier, later in zip(values, values[1:])]
-            else:
-                self.unavailable[name] = f"{_PATH}: this kernel does not count it"
-        return found
+    def totals(self, count: int) -> list[dict[str, int]]:
+        window = self._window
+        return [parse_window(bytes(self._kept[place : place + window])) for place in range(0, count * window, window)]
 
     def close(self) -> None:
-        """Close the file; the readings stay."""
         if self._file >= 0:
             os.close(self._file)
+            self._file = -1
 
     def _open(self) -> str:
-        """Open the file and find out how many reads reach the counters; why not, where it cannot be used.
+        """Open the file, and find out how much of it is needed; why not, where it cannot be used.
 
-        A read gives a page at most, whatever is asked for.
+        A read gives a page at most, whatever is asked for, so it also counts the reads that reach the counters.
         """
         try:
             self._file = os.open(_PATH, os.O_RDONLY | os.O_CLOEXEC)
         except OSError as error:
-            return f"{_PATH}: {reason(error)}"
-        filled, view = 0, memoryview(self._scratch)
+            return why_not(_PATH, error)
+        filled, ends, view = 0, [], memoryview(self._scratch)
         while True:
             got = os.preadv(self._file, (view[filled:],), filled)
-            filled += got
-            self._reads += got > 0
-            begin = self._scratch.find(_FIRST, 0, filled)
-            if got == 0 or (begin >= 0 and filled >= begin + WINDOW_BYTES):
+            if got == 0:
                 break
+            filled += got
+            ends.append(filled)
+        begin, last = self._scratch.find(_FIRST, 0, filled), self._scratch.find(_LAST, 0, filled)
         if begin < 0:
-            os.close(self._file)
-            self._file = -1
+            self.close()
             return f"{_PATH}: this kernel has no NUMA balancing"
+        wanted = last - begin + len(_LAST) + _GROWTH_BYTES
+        self._window = wanted if LEAST_WINDOW < wanted <= MOST_WINDOW else LEAST_WINDOW
+        self._reads = sum(end < begin + self._window for end in ends[:-1]) + 1
+        found = parse_window(bytes(self._scratch[begin : min(begin + self._window, filled)]))
+        self.names = tuple(name for name in COUNTERS if name in found)
+        for name in VMSTAT:  # the others are extras, which a kernel without compaction or huge pages lacks
+            if name not in found:
+                self.unavailable[name] = f"{_PATH}: this kernel does not count it"
         return ""
 
 
@@ -107,6 +110,6 @@ def parse_window(window: bytes) -> dict[str, int]:
     found: dict[str, int] = {}
     for line in window.rstrip(b"\0").split(b"\n")[:-1]:
         name, _space, value = line.partition(b" ")
-        if name.decode("ascii", "replace") in VMSTAT and value.isdigit():
+        if name.decode("ascii", "replace") in COUNTERS and value.isdigit():
             found[name.decode("ascii")] = int(value)
     return found

@@ -66,3 +66,8 @@ def image(size: int, seed: str = SEED) -> Array:
     values = signed_stream(f"image/{size}", 3 * size * size, seed)
     values *= scale(math.sqrt(3.0))
     return values.reshape(1, 3, size, size)
+
+
+def images(batch: int, size: int) -> Array:
+    """`batch` different images of shape (batch, 3, size, size); the first is `image(size)`."""
+    return np.concatenate([image(size, f"{SEED}/{index}" if index else SEED) for index in range(batch)])

@@ -27,7 +27,7 @@ COMMANDS = {
 }
 
 # What later releases bring is refused by name, so that nobody takes a missing check for a passed one.
-_LATER_COMMANDS = ("watch", "report", "qualify", "history", "diff")
+_LATER_COMMANDS = ("qualify", "history", "diff")
 _LATER_FLAGS = {
     "audit": (
         "-i",
@@ -43,17 +43,7 @@ _LATER_FLAGS = {
         "--unit",
         "--pid",
     ),
-    "bench": (
-        "--precision",
-        "--batch",
-        "--scope",
-        "--memory",
-        "--counters",
-        "--engine",
-        "--instances",
-        "--inject",
-        "--yes-change-this-host",
-    ),
+    "bench": ("--engine",),
 }
 _LATER_FLAGS["collect"] = _LATER_FLAGS["plan"] = _LATER_FLAGS["audit"]
 

@@ -3,83 +3,180 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
-from typing import Any
+import time
+from typing import TYPE_CHECKING, Any
 
 from .. import __version__
-from ..bench import DEFAULT_ITERATIONS, QUICK_ITERATIONS
-from .errors import INCOMPLETE, OK
-from .run_report import Progress, Report, Wording, make_report, print_report, record_to, thread_count, why_not_judged
+from ..bench import DEFAULT_ITERATIONS, options
+from .errors import INCOMPLETE, OK, CliError
+from .run_report import Progress, Report, Wording, as_object, make_report, print_report, why_not_judged
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from ..core.host import Host
+
+_ESTIMATE_AFTER = 2.0
+"""Seconds of measuring before the rest is estimated: the first inferences do not tell."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
-    parser.add_argument("--model", choices=("resnet152", "resnet50"), default="resnet152", help="(default: resnet152)")
-    parser.add_argument("--size", type=int, default=224, metavar="PIXELS", help="side of the image (default: 224)")
-    parser.add_argument(
-        "--threads", type=thread_count, default=None, metavar="N|auto", help="default: auto, one per core of one node"
+    parser.description = (
+        "Run a ResNet over and over with each thread pinned to a core of its own, time each inference, and show the "
+        "slow ones with what came with them. The weights are made on this host; nothing is downloaded or changed."
     )
-    parser.add_argument("--iterations", type=int, metavar="N", help=f"inferences (default: {DEFAULT_ITERATIONS})")
-    parser.add_argument(
-        "--quick", action="store_true", help=f"{QUICK_ITERATIONS} inferences; the result says that it is provisional"
-    )
-    parser.add_argument("--cpus", metavar="LIST", help="pin to these CPUs, such as 2-5 (default: the serving CPUs)")
-    parser.add_argument("--format", choices=("text", "json"), default="text", help="(default: text)")
-    parser.add_argument("-o", "--output", required=True, metavar="FILE", help="where the raw samples go")
+    options.add_arguments(parser)
+    out = parser.add_argument_group("what comes out")
+    out.add_argument("--format", choices=("text", "json"), default="text", help="(default: text)")
+    out.add_argument("-o", "--output", required=True, metavar="FILE", help="where the raw samples go")
+    parser.epilog = "exit codes: 0 recorded; 2 bad usage or input; 3 the run counts for nothing, or was interrupted"
 
 
 def run(args: argparse.Namespace) -> int:
-    """Record, write the result, print what a person reads in ten seconds; 3 where the run counts for nothing."""
-    from ..bench.recorder import record
-
-    bar = Progress(lambda total: f"measuring {total:,} inferences")
+    """Record, write the result, print what a person reads in ten seconds; 3 where a run counts for nothing."""
+    bar = Estimate(lambda total: f"measuring {total:,} inferences")
     if why_not_judged():  # before minutes of measuring, not after
         bar.say(f"the report will not say which counters came with the spikes: that {why_not_judged()}")
-    result = record_to(args.output, lambda: record(_request(args), say=bar.say, progress=bar.show), bar)
-    report = make_report(result, args.output)
-    model = result["environment"]["model"]
-    what = f"{model['name']} {model['size']}×{model['size']} fp32"
-    print_report(report, args.format, Wording(what, "inference", heading=_provisional(report)))
-    return INCOMPLETE if result["invalidating_events"] else OK
+    reports = [make_report(result, path) for path, result in _record(args, bar)]
+    if args.format == "json" and len(reports) > 1:
+        together = {"schema": "numatune/bench-summaries/1", "instances": [as_object(report) for report in reports]}
+        print(json.dumps(together, indent=1))
+    else:
+        for number, report in enumerate(reports):
+            if number:
+                print()
+            print_report(report, args.format, Wording(_what(report), "inference", heading=_heading(report)))
+    return INCOMPLETE if any(report.result["invalidating_events"] for report in reports) else OK
 
 
-def _request(args: argparse.Namespace) -> Any:
-    from ..bench.cpus import parse_cpu_list
-    from ..bench.recorder import Request
+class Estimate(Progress):
+    """Progress with the time that is left, taken from the inferences measured so far; none before it is worth it."""
 
-    iterations = args.iterations
-    if iterations is None:
-        iterations = QUICK_ITERATIONS if args.quick else DEFAULT_ITERATIONS
-    cpus = parse_cpu_list(args.cpus) if args.cpus is not None else serving_cpus()
-    return Request(
-        model=args.model,
-        size=args.size,
-        threads=args.threads,
-        cpus=cpus,
-        iterations=iterations,
-        provisional=args.quick,
-        command=("numatune", *sys.argv[1:]),
-        program_version=__version__,
-    )
+    def __init__(self, start: Callable[[int], str], clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__(start)
+        self._clock, self._began, self._told = clock, 0.0, False
+
+    def show(self, done: int, total: int) -> None:
+        if done == 0:
+            self._began = self._clock()
+        elapsed = self._clock() - self._began
+        self._unit = ""
+        if 0 < done < total and elapsed >= _ESTIMATE_AFTER:
+            left = f"about {duration(elapsed / done * (total - done))} left"
+            self._unit = f", {left}"
+            if not self._terminal and not self._told:
+                self.say(left)
+                self._told = True
+        self._unit = f"{self._unit:<30}"  # what a shorter line leaves of a longer one is blank
+        super().show(done, total)
 
 
-def serving_cpus() -> list[int] | None:
-    """The CPUs that serve on this host by its topology; None is every CPU that this process may run on."""
-    from ..bench.cpus import allowed_cpus
+def duration(seconds: float) -> str:
+    """Such as "12 s", "3 min 5 s" or "2 h 10 min"."""
+    whole = max(1, round(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def _record(args: argparse.Namespace, bar: Progress) -> list[tuple[str, dict[str, Any]]]:
+    """(file, result) of each instance, written; the host is looked at once, before it is measured."""
+    from ..bench.cpus import reach
+    from ..bench.errors import BenchError
+    from ..bench.files import check_writable
+    from ..bench.instances import path_of, record_all, split
+    from ..bench.result import write_result
+
+    try:
+        check_writable(args.output)
+        host = _this_host()
+        request = options.make_request(args, serving_cpus(host), ("numatune", *sys.argv[1:]), __version__)
+        if args.cpus is not None:
+            reach(request.cpus or ())
+        parts = split(request)
+        paths = [path_of(args.output, suffix) for suffix, _request in parts]
+        for path in paths:
+            check_writable(path)
+        audit = _audit(host)
+        results = record_all([request for _suffix, request in parts], bar.say, bar.show)
+        for path, result in zip(paths, results, strict=True):
+            result["audit"] = audit
+            write_result(result, path)
+    except BenchError as error:
+        raise CliError(str(error), error.code) from error
+    finally:
+        bar.clear()
+    return list(zip(paths, results, strict=True))
+
+
+def _this_host() -> Host:
     from ..core.host import Host
     from ..core.profile import builtin
     from ..core.snapshot import parse_stream
     from ..transport import local
 
-    roles = Host(parse_stream(local.stream()), builtin("inference-latency")).roles
+    return Host(parse_stream(local.stream()), builtin("inference-latency"))
+
+
+def serving_cpus(host: Host) -> list[int] | None:
+    """The CPUs that serve on this host by its topology; None is every CPU that this process may run on."""
+    from ..bench.cpus import allowed_cpus, isolated_cpus, reach
+
+    roles = host.roles
+    if not roles.split:
+        return None
+    # isolcpus= takes the serving CPUs out of what a process may use unless it asks for them.
+    reach(sorted(set(roles.serving) & set(isolated_cpus())))
     # taskset or a container may leave this process only some of them, or none.
-    usable = sorted(set(roles.serving) & set(allowed_cpus()))
-    return usable if roles.split and usable else None
+    return sorted(set(roles.serving) & set(allowed_cpus())) or None
 
 
-def _provisional(report: Report) -> list[str]:
-    iterations = report.summary.iterations
-    if not report.result["provisional"] and iterations >= DEFAULT_ITERATIONS:
-        return []
-    few = f"Provisional: {iterations:,} inferences cannot show that spikes are rare; "
-    return [few + f"take {DEFAULT_ITERATIONS:,} or more."]
+def _audit(host: Host) -> list[dict[str, str]]:
+    """What the audit finds on this host before the run: the link from a cause to the setting that is to be changed."""
+    from datetime import UTC, datetime
+
+    from ..core.audit import judge
+
+    findings = judge(host.snapshot, host.profile, datetime.now(UTC).date()).findings
+    return [
+        {
+            "setting": finding.setting,
+            "status": finding.status.value,
+            "severity": finding.severity.value,
+            "reason": finding.reason,
+        }
+        for finding in findings
+    ]
+
+
+def _what(report: Report) -> str:
+    environment = report.result["environment"]
+    model, batch = environment["model"], environment["batch"]
+    images = f", {batch} images at a time" if batch > 1 else ""
+    of = environment["instances"]["of"]
+    where = f", node {environment['topology']['nodes'][0]}, one of {of} instances" if of > 1 else ""
+    return f"{model['name']} {model['size']}×{model['size']} {environment['precision']}{images}{where}"
+
+
+def _heading(report: Report) -> Sequence[str]:
+    environment, iterations = report.result["environment"], report.summary.iterations
+    lines = []
+    roof = report.result.get("roof") or {}
+    if roof.get("roof_share"):
+        words = (
+            f"{roof['gflops']:,.0f} GFLOP/s at the median, {roof['roof_share']:.0%} of what large convolutions reach "
+        )
+        lines.append(words + f"here ({roof['roof_gflops']:,.0f})")
+    if environment["injection"]:
+        lines.append(f"Disturbed on purpose (--inject {environment['injection']['kind']}): no verdict rests on it.")
+    if environment["memory"]["hides"]:
+        lines.append(f"Memory policy {environment['memory_policy']}: what NUMA balancing does to memory is hidden.")
+    if report.result["provisional"] or iterations < DEFAULT_ITERATIONS:
+        few = f"Provisional: {iterations:,} inferences cannot show that spikes are rare; "
+        lines.append(few + f"take {DEFAULT_ITERATIONS:,} or more.")
+    return lines

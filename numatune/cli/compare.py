@@ -8,10 +8,12 @@ with 1 instead of 0.
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import statistics
 from typing import TYPE_CHECKING
 
+from . import qualifying
 from .errors import BAD_INPUT, FINDINGS, INCOMPLETE, OK, CliError
 
 if TYPE_CHECKING:
@@ -37,13 +39,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--before", nargs="+", required=True, metavar="FILE", help="runs before the change")
     parser.add_argument("--after", nargs="+", required=True, metavar="FILE", help="runs after it")
     parser.add_argument(
-        "--max-spikes-per-1000", type=float, default=3.0, metavar="X", help="what is tolerable (default: 3)"
+        "--max-spikes-per-1000", type=float, metavar="X", help="what is tolerable (default: 3, or the criteria's)"
     )
+    qualifying.add_arguments(parser)
     parser.add_argument("--format", choices=("text", "json"), default="text", help="(default: text)")
     parser.epilog = (
         "exit codes: 0 eliminated or clean; 1 reduced, unchanged or worse, and also eliminated or clean where the "
         "median after is more than 1.25 times the median before (the verdict keeps its name, its reason says how "
-        "the median moved); 2 bad usage or input; 3 inconclusive or invalid"
+        "the median moved); 2 bad usage or input; 3 inconclusive or invalid. With --criteria: 0 all are met; 1 one is "
+        "missed; 3 one could not be judged"
     )
 
 
@@ -53,6 +57,9 @@ def run(args: argparse.Namespace) -> int:
     Also 1 for eliminated or clean where the median after is more than 1.25 times the one before.
     """
     try:
+        # Without it no warm-up would be found, and the verdict would depend on what is installed.
+        importlib.import_module("ruptures")
+        from ..verdict import DEFAULT_LIMIT
         from ..verdict.comparison import compare
         from ..verdict.errors import VerdictError
         from ..verdict.run import load_run
@@ -61,14 +68,24 @@ def run(args: argparse.Namespace) -> int:
         raise CliError(line, BAD_INPUT) from error
     try:
         before, after = ([load_run(path) for path in paths] for paths in (args.before, args.after))
-        comparison = compare(before, after, args.max_spikes_per_1000)
+        criteria = qualifying.read_criteria(args)
+        limit = args.max_spikes_per_1000
+        if limit is None:
+            limit = DEFAULT_LIMIT if criteria is None else criteria.limit
+        comparison = compare(before, after, limit)
     except VerdictError as error:
         raise CliError(str(error), BAD_INPUT) from error
+    found = None
+    if criteria is not None:
+        found = qualifying.judge(args, criteria, comparison.as_dict(), before, after)
     if args.format == "json":
-        print(json.dumps(comparison.as_dict(), indent=1))
+        qualification = {} if found is None else {"qualification": found.as_dict()}
+        print(json.dumps({**comparison.as_dict(), **qualification}, indent=1))
     else:
-        for line in _lines(comparison):
+        for line in [*_lines(comparison), *([] if found is None else qualifying.lines(found))]:
             print(line)
+    if found is not None:
+        return qualifying.exit_code(found)
     code = _CODES[comparison.verdict]
     return FINDINGS if code == OK and comparison.medians.slower else code
 
@@ -82,19 +99,30 @@ def _lines(comparison: Comparison) -> list[str]:
     lines.append("")
     lines.append(
         f"  a spike is slower than {comparison.threshold:.2f} × its launch's median (from the {comparison.quieter} "
-        f"runs, the quieter ones); blocks of {comparison.block} inferences"
+        f"runs, the quieter ones); blocks of {comparison.block} inferences; order {comparison.order.sequence}"
     )
     tests = f"  Fisher's test on blocks: p = {comparison.decision.p_fewer:.2g} for fewer, "
     tests += f"{comparison.decision.p_more:.2g} for more"
     if comparison.shift is not None:
-        tests += f"; p99 in medians × {comparison.shift.ratio:.2f} (p = "
-        tests += f"{min(comparison.shift.p_fell, comparison.shift.p_rose):.2g})"
+        tests += f"; block permutation of the p99: p = {min(comparison.shift.p_fell, comparison.shift.p_rose):.2g}"
     lines.append(tests)
+    lines.append(_effect(comparison))
     lines.append(f"  after: at most {comparison.after.upper_per_1000:.1f} spikes per 1,000 (95 % bound)")
     lines += [f"  note: {remark}" for remark in comparison.remarks]
     if comparison.verdict in ("inconclusive", "reduced"):
         lines.append("  " + _more(comparison))
     return lines
+
+
+def _effect(comparison: Comparison) -> str:
+    """By how much, with 95 % intervals."""
+    change, low, high = comparison.difference
+    line = f"  spikes per 1,000: {change:+.1f} ({low:+.1f} to {high:+.1f})"
+    shift = comparison.shift
+    if shift is not None and shift.interval is not None:
+        low, high = shift.interval
+        line += f"; p99 in medians × {shift.ratio:.2f} ({low:.2f} to {high:.2f})"
+    return f"{line}; 95 % intervals"
 
 
 def _more(comparison: Comparison) -> str:

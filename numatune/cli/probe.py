@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from .. import __version__
 from ..bench import policy
+from ..bench.options import thread_count
 from ..bench.probe import DEFAULT_MIB, DEFAULT_SECONDS
 from .errors import INCOMPLETE, OK
-from .run_report import Progress, Wording, count, make_report, print_report, record_to, thread_count
+from .run_report import Progress, Wording, count, make_report, print_report, record_to
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

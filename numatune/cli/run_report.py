@@ -1,7 +1,7 @@
 """What a recorded run says to a person, for every command that records one: figures, spikes and what came with them.
 
 Recording needs numpy alone and works on Python 3.9, since hosts under test have no more; so do the figures. Which
-counters came with the spikes is a matter of statistics: where those cannot run, one line says so.
+causes explain the spikes is a matter of statistics: where those cannot run, one line says so.
 """
 
 from __future__ import annotations
@@ -9,20 +9,24 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import shutil
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from .causes_text import attribution_lines
 from .errors import CliError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from ..verdict.company import Company, Spike
+    from ..verdict.attribution import Attribution
+    from ..verdict.company import Spike
     from ..verdict.run import Run
     from ..verdict.statistics import Summary
 
 SHOWN = 15
+_NARROWEST, _WIDEST, _HEIGHT = 40, 110, 8  # of the sketch, in signs
 _BAR = 30
 
 # Counter -> (its name in a sentence, divisor, unit).
@@ -35,19 +39,27 @@ _WORDS = {
     "run_delay_ns": ("run delay", 1e6, " ms"),
     "numa_hint_faults": ("hinting faults on the host", 1.0, ""),
     "numa_pages_migrated": ("pages migrated on the host", 1.0, ""),
+    "interrupts": ("interrupts", 1.0, ""),
+    "steal_ns": ("stolen time", 1e6, " ms"),
+    "irq_ns": ("time in interrupts", 1e6, " ms"),
+    "softirq_ns": ("time in soft interrupts", 1e6, " ms"),
+    "idle_exits": ("idle-state exits", 1.0, ""),
+    "frequency_changes": ("frequency changes", 1.0, ""),
+    "throttle_events": ("throttle events", 1.0, ""),
+    "quota_throttled": ("periods throttled by quota", 1.0, ""),
 }
 
 
 @dataclass(frozen=True)
 class Report:
-    """One run and the figures made from it; `spikes` and `company` are empty where `unjudged` says why."""
+    """One run and the figures made from it; there is no `attribution` where `unjudged` says why."""
 
     result: dict[str, Any]
     path: str
     run: Run
     summary: Summary
     spikes: Sequence[Spike]
-    company: Sequence[Company]
+    attribution: Attribution | None
     unjudged: str
 
 
@@ -80,16 +92,16 @@ def record_to(path: str, record: Callable[[], dict[str, Any]], bar: Progress) ->
 
 def make_report(result: dict[str, Any], path: str) -> Report:
     """The figures of a result that was just recorded and written to `path`."""
+    from ..verdict.company import list_spikes
     from ..verdict.statistics import spike_indices, summarise
 
     run = _as_run(result, path)
-    unjudged = why_not_judged()
+    spikes, unjudged = list_spikes(run, spike_indices(run)), why_not_judged()
     if unjudged:
-        return Report(result, path, run, summarise(run), (), (), unjudged)
-    from ..verdict.company import find_company, list_spikes
+        return Report(result, path, run, summarise(run), spikes, None, unjudged)
+    from ..verdict.attribution import attribute
 
-    indices = spike_indices(run)
-    return Report(result, path, run, summarise(run), list_spikes(run, indices), find_company(run, indices), "")
+    return Report(result, path, run, summarise(run), spikes, attribute(run), "")
 
 
 def as_object(report: Report) -> dict[str, Any]:
@@ -102,7 +114,7 @@ def as_object(report: Report) -> dict[str, Any]:
         "provisional": report.result["provisional"],
         "summary": report.summary.as_dict(),
         "spikes": [asdict(spike) for spike in report.spikes],
-        "company": [asdict(one) for one in report.company],
+        "attribution": None if report.attribution is None else report.attribution.as_dict(),
         "unjudged": report.unjudged or None,
         "invalidating_events": report.result["invalidating_events"],
         "counters_unavailable": report.result["counters_unavailable"],
@@ -114,7 +126,7 @@ def print_report(report: Report, form: str, wording: Wording) -> None:
     if form == "json":
         print(json.dumps(as_object(report), indent=1))
         return
-    for line in [*_figures(report, wording), *_about_spikes(report, wording.noun)]:
+    for line in [*_figures(report, wording), *_drawn(report, wording.noun), *_about_spikes(report, wording.noun)]:
         print(line)
     waited = _waiting_all_along(report.run, report.result["environment"]["threads"])
     if waited:
@@ -129,20 +141,12 @@ def print_report(report: Report, form: str, wording: Wording) -> None:
 
 
 def why_not_judged() -> str:
-    """What keeps this Python from saying which counters came with the spikes; empty where nothing does."""
+    """What keeps this Python from saying what caused the spikes; empty where nothing does."""
     if sys.version_info < (3, 11):  # noqa: UP036 - a target copies the package and has an older one
         return f"needs Python 3.11, and this is {sys.version_info[0]}.{sys.version_info[1]}"
     if importlib.util.find_spec("scipy") is None:
         return "needs scipy, which is not installed"
     return ""
-
-
-def thread_count(word: str) -> int | None:
-    """The argument of --threads."""
-    return None if word == "auto" else int(word)
-
-
-thread_count.__name__ = "number of threads"  # argparse names it in its complaint
 
 
 def count(number: int, noun: str) -> str:
@@ -197,7 +201,16 @@ def _as_run(result: dict[str, Any], path: str) -> Run:
         for name, values in result["counters"].items()
     }
     latency = np.array(result["latency_ns"], dtype=np.float64)
-    return Run(path, latency, columns, result["environment"], host=result["run"])
+    return Run(
+        path,
+        latency,
+        columns,
+        result["environment"],
+        host=result["run"],
+        offsets=np.array(result["start_offset_ns"], dtype=np.float64),
+        strides=result["counter_strides"],
+        unavailable=result["counters_unavailable"],
+    )
 
 
 def _figures(report: Report, wording: Wording) -> list[str]:
@@ -218,11 +231,24 @@ def _about_spikes(report: Report, noun: str) -> list[str]:
     threshold = f"slower than {report.summary.threshold:.2f} × the median"
     if not report.summary.spikes:
         return [f"\nNo spike: nothing was {threshold}."]
-    if report.unjudged:
-        said = f"\nA spike is {threshold}. Which counters came with them is not said here: that {report.unjudged};"
-        return [f"{said} the raw samples hold them."]
-    lines = [f"\nSpikes ({threshold}):", *_table(report.spikes)]
-    return [*lines, "\n" + _sentence(report.run, report.company, len(report.spikes), noun)]
+    lines = [f"\nSpikes ({threshold}):", *_table(report.spikes), ""]
+    if report.attribution is None:
+        return [*lines, f"What caused them is not said here: that {report.unjudged}; the raw samples hold it."]
+    return [*lines, *attribution_lines(report.attribution, noun, report.result.get("audit", ()))]
+
+
+def _drawn(report: Report, noun: str) -> list[str]:
+    """The latencies over the run as a sketch; the largest of each stretch, so that no spike is lost."""
+    from ..report.sketch import sketch
+
+    run = report.run
+    seconds = float(run.offsets[-1] + run.latency[-1]) / 1e9
+    width = min(shutil.get_terminal_size((100, 24)).columns, _WIDEST)
+    plain = "utf" not in (sys.stdout.encoding or "").lower()
+    return [
+        "",
+        *sketch((run.latency / 1e6).tolist(), max(width, _NARROWEST), _HEIGHT, ascii=plain, seconds=seconds, noun=noun),
+    ]
 
 
 def _table(spikes: Sequence[Spike]) -> list[str]:
@@ -238,22 +264,6 @@ def _table(spikes: Sequence[Spike]) -> list[str]:
     if len(spikes) > len(slowest):
         lines.append(f"  … and {len(spikes) - len(slowest)} smaller ones")
     return lines
-
-
-def _sentence(run: Run, company: Sequence[Company], spikes: int, noun: str) -> str:
-    """One sentence on what came with the spikes more often than chance gives."""
-    if company:
-        parts = [
-            f"{_WORDS[one.counter][0]} rose in {one.with_spikes} of {one.spikes} spikes (typically to "
-            f"{_amount(one.counter, one.typical)}) and in {one.elsewhere} of the {one.others:,} other {noun}s"
-            for one in company
-        ]
-        text = "; ".join(parts)
-        return f"What came with them: {text}."
-    steal = float(run.host.get("steal_share", 0.0))
-    seen = f" The hypervisor took {steal:.1%} of the CPUs' time over the run." if steal >= 0.001 else ""
-    few = "too few to tell" if spikes < 3 else "look at what they do not see: interrupts, frequency, other tenants"
-    return f"No counter rose with them more often than elsewhere: {few}.{seen}"
 
 
 def _waiting_all_along(run: Run, threads: int) -> str:

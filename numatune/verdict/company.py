@@ -1,7 +1,7 @@
 """What came with each spike: the counters that stood out at that iteration against their usual value.
 
 This lists company, not causes: a counter that rises at a spike may follow from it. What share of the spikes' time a
-cause explains is for the cost model of the attribution to say.
+cause explains is for `attribution` to say.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
+from .doses import Marks
+from .doses import standing_out as _standing_out
 from .run import Run, Samples
-from .statistics import MAD_FACTOR, deviation
 
 # A rise below these is too small to cost what a spike costs (a minor fault takes 0.2 to 20 us, a switch a few).
-# on-CPU time is left out: the engine's workers spin, so it follows the latency whatever the cause.
+# On-CPU time is left out: the engine's workers spin, so it follows the latency whatever the cause.
 SMALLEST_RISE = {
     "minor_faults": 50.0,
     "major_faults": 1.0,
@@ -26,8 +26,15 @@ SMALLEST_RISE = {
     "run_delay_ns": 1e6,
     "numa_hint_faults": 50.0,
     "numa_pages_migrated": 50.0,
+    "interrupts": 50.0,
+    "steal_ns": 1e6,
+    "irq_ns": 1e6,
+    "softirq_ns": 1e6,
+    "idle_exits": 20.0,
+    "frequency_changes": 1.0,
+    "throttle_events": 1.0,
+    "quota_throttled": 1.0,
 }
-SIGNIFICANT = 0.05
 
 
 @dataclass(frozen=True)
@@ -49,27 +56,11 @@ class Spike:
     rises: tuple[Rise, ...]
 
 
-@dataclass(frozen=True)
-class Company:
-    """How often a counter stood out at spikes and elsewhere; `p` is Fisher's, corrected for the counters tried."""
-
-    counter: str
-    with_spikes: int
-    spikes: int
-    elsewhere: int
-    others: int
-    typical: float
-    p: float
-
-
-def standing_out(name: str, values: Samples) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+def standing_out(name: str, values: Samples) -> Marks:
     """Which iterations hold an unusual value of counter `name`: shape (iterations,); one not read is not unusual."""
-    known = values[~np.isnan(values)]
-    if known.size == 0 or name not in SMALLEST_RISE:
+    if name not in SMALLEST_RISE:
         return np.zeros(values.shape, dtype=np.bool_)
-    usual = float(np.median(known))
-    rise = max(MAD_FACTOR * deviation(known), SMALLEST_RISE[name])
-    return np.asarray(np.nan_to_num(values, nan=usual) >= usual + rise, dtype=np.bool_)
+    return _standing_out(values, SMALLEST_RISE[name])
 
 
 def list_spikes(run: Run, indices: Sequence[int]) -> list[Spike]:
@@ -80,42 +71,8 @@ def list_spikes(run: Run, indices: Sequence[int]) -> list[Spike]:
         Spike(
             index,
             float(run.latency[index]) / 1e6,
-            float(run.relative[index]),
+            float(run.latency[index] / run.steady().median),
             tuple(Rise(name, float(run.counters[name][index]), usual[name]) for name in usual if marks[name][index]),
         )
         for index in indices
     ]
-
-
-def find_company(run: Run, indices: Sequence[int]) -> list[Company]:
-    """Counters that stand out at spikes more often than chance gives (Fisher, Benjamini-Hochberg); strongest first."""
-    if not indices:
-        return []
-    spikes = np.zeros(run.latency.shape, dtype=np.bool_)
-    spikes[list(indices)] = True
-    others = int((~spikes).sum())
-    tried: list[tuple[str, int, int, float]] = []
-    for name, values in run.counters.items():
-        if name not in SMALLEST_RISE:
-            continue
-        marks = standing_out(name, values)
-        hit, miss = int((marks & spikes).sum()), int((marks & ~spikes).sum())
-        table = [[hit, len(indices) - hit], [miss, others - miss]]
-        tried.append((name, hit, miss, float(stats.fisher_exact(np.array(table), alternative="greater")[1])))
-    if not tried:
-        return []
-    corrected = stats.false_discovery_control([p for _name, _hit, _miss, p in tried])
-    found = [
-        Company(
-            name,
-            hit,
-            len(indices),
-            miss,
-            others,
-            float(np.nanmedian(run.counters[name][standing_out(name, run.counters[name]) & spikes])),
-            float(p),
-        )
-        for (name, hit, miss, _raw), p in zip(tried, corrected, strict=True)
-        if hit and p <= SIGNIFICANT
-    ]
-    return sorted(found, key=lambda company: (-company.with_spikes, company.p, company.counter))

@@ -12,8 +12,12 @@ from . import DEFAULT_LIMIT, SCHEMA, blocks, compatibility, decision
 from .compatibility import Medians
 from .decision import Decision, Shift, Side
 from .errors import VerdictError
+from .order import Order, order_of
 from .run import Run, Samples
 from .statistics import P99_NEEDS, Summary, deviation, summarise, threshold_of
+
+NOTABLE_SPREAD = 2.0
+"""Of three launches a side that are alike, one comparison in ten shows as much."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,8 @@ class Comparison:
     launches_before: tuple[Summary, ...]
     launches_after: tuple[Summary, ...]
     medians: Medians
+    order: Order
+    difference: tuple[float, float, float]
     decision: Decision
     shift: Shift | None
     would_decide: int | None
@@ -47,6 +53,7 @@ class Comparison:
             "max_spikes_per_1000": self.limit,
             "threshold": {"times_median": self.threshold, "from": self.quieter},
             "block_iterations": self.block,
+            "launch_dispersion": self.before.dispersion,
             "before": _side(self.before, self.launches_before, self.files[0]),
             "after": _side(self.after, self.launches_after, self.files[1]),
             "median": self.medians.as_dict(),
@@ -54,6 +61,13 @@ class Comparison:
             "p99_permutation": None
             if self.shift is None
             else {"ratio": self.shift.ratio, "p_fell": self.shift.p_fell, "p_rose": self.shift.p_rose},
+            "effect": {
+                "spikes_per_1000": {"difference": self.difference[0], "interval_95": list(self.difference[1:])},
+                "p99_ratio": None
+                if self.shift is None or self.shift.interval is None
+                else {"ratio": self.shift.ratio, "interval_95": list(self.shift.interval)},
+            },
+            "order": self.order.as_dict(),
             "equivalence": {"interval": list(self.decision.interval), "margin": self.decision.margin},
             "iterations_that_would_decide": self.would_decide,
             "remarks": list(self.remarks),
@@ -68,6 +82,7 @@ def compare(before: Sequence[Run], after: Sequence[Run], limit: float = DEFAULT_
     if not 0.0 < limit < 1000.0:
         raise VerdictError(f"--max-spikes-per-1000 {limit:g}: a number above 0 and below 1000")
     compatibility.refuse_mixtures([*before, *after])
+    compatibility.refuse_other_instances(before, after)
     compatibility.refuse_repeats(before, after)
     relative_before, relative_after = _relative(before), _relative(after)
     pooled_before, pooled_after = np.concatenate(relative_before), np.concatenate(relative_after)
@@ -77,10 +92,13 @@ def compare(before: Sequence[Run], after: Sequence[Run], limit: float = DEFAULT_
     marks_before = [values > threshold for values in relative_before]
     marks_after = [values > threshold for values in relative_after]
     length = blocks.block_length([*marks_before, *marks_after])
-    first, second = _count(marks_before, length), _count(marks_after, length)
+    held = [blocks.count_blocks(marks, length) for marks in (marks_before, marks_after)]
+    spread = blocks.dispersion(*held)
+    first, second = _side_of(marks_before, held[0], spread), _side_of(marks_after, held[1], spread)
     shift = None
     if min(first.iterations, second.iterations) >= P99_NEEDS:
-        shift = Shift(*blocks.p99_permutation(relative_before, relative_after, length))
+        tail = blocks.Tail(relative_before, relative_after, length)
+        shift = Shift(tail.ratio, *tail.permuted(), tail.interval()).dispersed(spread)
     judged = decision.decide(first, second, shift, limit)
     invalid = tuple(
         f"{run.path}: {event.get('detail') or event.get('event', 'an event without a name')}"
@@ -106,22 +124,30 @@ def compare(before: Sequence[Run], after: Sequence[Run], limit: float = DEFAULT_
         tuple(summarise(run, threshold) for run in before),
         tuple(summarise(run, threshold) for run in after),
         medians,
+        order_of(before, after),
+        decision.rate_difference(first, second),
         judged,
         shift,
         would_decide,
-        tuple(compatibility.remarks(before, after)),
+        (*compatibility.remarks(before, after), *_about_launches(spread)),
         invalid,
         (tuple(run.path for run in before), tuple(run.path for run in after)),
     )
 
 
 def _relative(runs: Sequence[Run]) -> list[Samples]:
-    return [run.relative for run in runs]
+    return [run.steady().relative for run in runs]
 
 
-def _count(launches: Sequence[blocks.Marks], length: int) -> Side:
-    held, count = blocks.count_blocks(launches, length)
-    return Side(sum(m.size for m in launches), sum(int(m.sum()) for m in launches), held, count)
+def _side_of(launches: Sequence[blocks.Marks], counts: Sequence[tuple[int, int]], spread: float) -> Side:
+    held, count = (sum(column) for column in zip(*counts, strict=True))
+    return Side(sum(m.size for m in launches), sum(int(m.sum()) for m in launches), held, count, spread)
+
+
+def _about_launches(spread: float) -> list[str]:
+    if spread < NOTABLE_SPREAD:
+        return []
+    return [f"launches of one side differ {spread:.1f} times as much as chance makes them: the tests allow for that"]
 
 
 def _reason(verdict: str, before: Side, after: Side, limit: float, invalid: int) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from .errors import VerdictError
+from .order import order_of
 from .run import Run
 
 # What the user reads -> where it stands in the environment. Anything here that differs would be measured as jitter.
@@ -19,6 +20,10 @@ MUST_AGREE: dict[str, tuple[str, ...]] = {
     "graph hash": ("model", "graph_sha256"),
     "batch": ("batch",),
     "precision": ("precision",),
+    "scope": ("scope",),
+    "instances": ("instances", "kind"),
+    "number of instances": ("instances", "of"),
+    "counter tier": ("counter_tier",),
     "threads": ("threads",),
     "memory policy": ("memory_policy",),
     "engine": ("engine", "name"),
@@ -31,6 +36,15 @@ MUST_AGREE: dict[str, tuple[str, ...]] = {
 
 # What only some workloads have: it agrees where no run has it, too.
 MUST_AGREE_WHERE_GIVEN: dict[str, tuple[str, ...]] = {"stride": ("model", "stride_bytes")}
+
+# What a result of the first versions did not say was always this.
+UNSAID: dict[str, Any] = {
+    "precision": "fp32",
+    "scope": "node",
+    "instances": "one",
+    "number of instances": 1,
+    "counter tier": "B",
+}
 
 WORTH_SAYING: dict[str, tuple[str, ...]] = {
     "kernel": ("kernel",),
@@ -83,18 +97,38 @@ def _ms(value: float) -> str:
 
 def refuse_mixtures(runs: Sequence[Run]) -> None:
     """VerdictError, one line that names what differs, unless all runs measured the same thing in the same way."""
+    refuse_injected(runs)
     first = runs[0]
     for name, place in {**MUST_AGREE, **MUST_AGREE_WHERE_GIVEN}.items():
-        expected = _look_up(first.environment, place)
+        expected = _stated(first, name, place)
         if expected is _ABSENT and name in MUST_AGREE:
             raise VerdictError(f"{first.path} does not say its {name}: record it again with `numatune bench`")
         for run in runs[1:]:
-            value = _look_up(run.environment, place)
+            value = _stated(run, name, place)
             if value != expected:
                 here, there = ("absent" if one is _ABSENT else one for one in (expected, value))
                 raise VerdictError(
                     f"{first.path} and {run.path} differ in {name} ({here} and {there}): such runs are not compared"
                 )
+
+
+def refuse_injected(runs: Sequence[Run]) -> None:
+    """VerdictError where a disturbance was made on purpose: it says nothing of the host."""
+    for run in runs:
+        injection = run.environment.get("injection")
+        if injection is not None:
+            kind = injection.get("kind", "something") if isinstance(injection, Mapping) else injection
+            raise VerdictError(f"{run.path} was recorded with --inject {kind}: injected runs are not compared")
+
+
+def refuse_other_instances(before: Sequence[Run], after: Sequence[Run]) -> None:
+    """VerdictError unless both sides hold the same instances: each runs on a node of its own."""
+    first, second = (sorted({str(_index(run)) for run in side}) for side in (before, after))
+    if first != second:
+        here, there = (", ".join(indices) for indices in (first, second))
+        raise VerdictError(
+            f"the sides differ in instances (index {here} before and {there} after): give the same ones on both sides"
+        )
 
 
 def refuse_repeats(before: Sequence[Run], after: Sequence[Run]) -> None:
@@ -118,17 +152,31 @@ def remarks(before: Sequence[Run], after: Sequence[Run]) -> list[str]:
     if fewest < 3:
         launches = "one launch" if fewest == 1 else f"{fewest} launches"
         said.append(f"only {launches} a side: three or more show how launches differ among themselves")
-    if not _interleaved(before, after):
-        said.append("the sides were measured one after the other, not in turns: what else changed meanwhile counts too")
+    said.extend(order_of(before, after).remarks)
+    said.extend(remark for run in (*before, *after) for remark in _about_warm_up(run))
     if any(run.provisional for run in (*before, *after)):
         said.append("a run is provisional (--quick)")
     return said
 
 
-def _interleaved(before: Sequence[Run], after: Sequence[Run]) -> bool:
-    starts_before = sorted(run.started for run in before)
-    starts_after = sorted(run.started for run in after)
-    return starts_before[-1] > starts_after[0] and starts_after[-1] > starts_before[0]
+def _about_warm_up(run: Run) -> list[str]:
+    found = run.warm_up
+    if not found.steady:
+        return [f"{run.path} has no steady state: its level keeps moving, and nothing was left out as warm-up"]
+    if not found.end:
+        return []
+    out = int((~found.kept).sum())
+    return [f"{run.path}: {out} of the first {found.end} left out as warm-up, {found.factor:.2f} × the rest"]
+
+
+def _index(run: Run) -> Any:
+    index = _look_up(run.environment, ("instances", "index"))
+    return 0 if index is _ABSENT else index
+
+
+def _stated(run: Run, name: str, place: tuple[str, ...]) -> Any:
+    value = _look_up(run.environment, place)
+    return UNSAID.get(name, _ABSENT) if value is _ABSENT else value
 
 
 def _look_up(environment: Mapping[str, Any], place: tuple[str, ...]) -> Any:

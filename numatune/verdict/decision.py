@@ -1,11 +1,12 @@
 """From block counts and p-values to a verdict: the rules, apart from the data that they are applied to.
 
 The level of 5 % (one-sided) is shared by the two tests, Fisher's on blocks and the permutation of the p99: each
-gets half of it where both could be made.
+gets half of it where both could be made. Where launches of a side differ by more than chance, both are made weaker.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from . import DEFAULT_LIMIT, blocks
@@ -38,44 +39,72 @@ VERDICTS = (ELIMINATED, REDUCED, UNCHANGED, WORSE, CLEAN, INCONCLUSIVE, INVALID)
 
 @dataclass(frozen=True)
 class Side:
-    """Spikes of one side over all its launches."""
+    """Spikes of one side over all its launches.
+
+    `dispersion` is how much more launches differ than chance makes them (of both sides, at least 1): so many blocks say
+    as much as one would where launches were alike.
+    """
 
     iterations: int
     spikes: int
     held: int
     blocks: int
+    dispersion: float = 1.0
 
     @property
     def counts(self) -> tuple[int, int]:
         return self.held, self.blocks
 
     @property
+    def effective(self) -> tuple[float, float]:
+        """The counts with the weight that they have where launches differ."""
+        return self.held / self.dispersion, self.blocks / self.dispersion
+
+    @property
     def per_1000(self) -> float:
         return 1000.0 * self.spikes / self.iterations
 
     @property
-    def upper_per_1000(self) -> float:
-        """The one-sided 95 % upper bound of the spikes per 1,000 iterations.
+    def factor(self) -> float:
+        """Spikes per 1,000 iterations if every block held spikes.
 
         Blocks carry the uncertainty; a block that holds spikes holds as many as it did on average here (at least one).
         """
         per_block = max(1.0, self.spikes / self.held) if self.held else 1.0
-        bound = blocks.upper_bound(self.held, self.blocks) * per_block * self.blocks
-        return min(1000.0, 1000.0 * bound / self.iterations)
+        return 1000.0 * per_block * self.blocks / self.iterations
+
+    @property
+    def upper_per_1000(self) -> float:
+        """The one-sided 95 % upper bound of the spikes per 1,000 iterations."""
+        return min(1000.0, blocks.upper_bound(*self.effective) * self.factor)
 
     def scaled(self, factor: float) -> Side:
         """This side as it would look after `factor` times the iterations at the same rates."""
         held, count = round(self.held * factor), max(1, round(self.blocks * factor))
-        return Side(round(self.iterations * factor), round(self.spikes * factor), min(held, count), count)
+        iterations, spikes = round(self.iterations * factor), round(self.spikes * factor)
+        return Side(iterations, spikes, min(held, count), count, self.dispersion)
 
 
 @dataclass(frozen=True)
 class Shift:
-    """The block permutation test on the ratio of the p99s; a side under 299 iterations has no p99 to test."""
+    """The block permutation test on the ratio of the p99s; a side under 299 iterations has no p99 to test.
+
+    `interval` is the block bootstrap's, 95 %.
+    """
 
     ratio: float
     p_fell: float
     p_rose: float
+    interval: tuple[float, float] | None = None
+
+    def dispersed(self, spread: float) -> Shift:
+        """The same where the launches of a side differ `spread` times as much as chance makes them."""
+        interval = self.interval
+        if interval is not None:
+            low, high = (self.ratio * (end / self.ratio) ** math.sqrt(spread) for end in interval)
+            interval = (low, high)
+        p_fell, p_rose = (blocks.dispersed(p, spread) for p in (self.p_fell, self.p_rose))
+        return Shift(self.ratio, p_fell, p_rose, interval)
 
     def fell(self, level: float) -> bool:
         """Whether the p99 fell, by a notable amount and not by chance."""
@@ -84,6 +113,13 @@ class Shift:
     def rose(self, level: float) -> bool:
         """Whether the p99 rose, by a notable amount and not by chance."""
         return self.ratio >= NOTABLE_RATIO and self.p_rose <= level
+
+
+def rate_difference(before: Side, after: Side) -> tuple[float, float, float]:
+    """Spikes per 1,000 iterations after, less those before, and the 95 % interval of that."""
+    first, second = ((*side.effective, side.factor) for side in (before, after))
+    low, high = blocks.rate_interval(first, second)
+    return after.per_1000 - before.per_1000, low, high
 
 
 @dataclass(frozen=True)
@@ -99,9 +135,10 @@ class Decision:
 
 def decide(before: Side, after: Side, shift: Shift | None, limit: float) -> Decision:
     """Apply the rules in their order: clean, then reduced or eliminated, worse, unchanged, inconclusive."""
-    p_fewer = blocks.fewer_p(before.counts, after.counts)
-    p_more = blocks.fewer_p(after.counts, before.counts)
-    interval = blocks.difference_interval(before.counts, after.counts)
+    spread = max(before.dispersion, after.dispersion)
+    p_fewer = blocks.dispersed(blocks.fewer_p(before.counts, after.counts), spread)
+    p_more = blocks.dispersed(blocks.fewer_p(after.counts, before.counts), spread)
+    interval = blocks.difference_interval(before.effective, after.effective)
     # The limit as a share of blocks: at that rate, so many blocks would hold a spike.
     margin = max(limit / 1000.0 * after.iterations / after.blocks, EQUIVALENT_SHARE * before.held / before.blocks)
     margin = min(margin, WIDEST_MARGIN)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .errors import VerdictError
+from .warm_up import Mask, WarmUp, find_warm_up
 
 BENCH_SCHEMA = "numatune/bench/1"  # the recorder's own name for it; the verdict does not import the recorder
 
@@ -24,7 +26,13 @@ Samples = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Run:
-    """One launch: `latency` in ns, shape (iterations,); `counters` name -> deltas, NaN where one was not read."""
+    """One launch: `latency` in ns, shape (iterations,); `counters` name -> deltas, NaN where one was not read.
+
+    `offsets` is each iteration's start since the first one, ns, or empty where the result does not say; a counter with
+    a stride above 1 holds, at each iteration that was followed by a reading, the sum of that many iterations.
+    `unavailable` is counter -> why it was not read, `host` what grew on the host over the whole run. `settled` says
+    that no warm-up is to be looked for: the run is of a service that ran already, or has lost its warm-up.
+    """
 
     path: str
     latency: Samples
@@ -34,6 +42,10 @@ class Run:
     provisional: bool = False
     started: str = ""
     host: Mapping[str, Any] = field(default_factory=dict)
+    offsets: Samples = field(default_factory=lambda: np.empty(0))
+    strides: Mapping[str, int] = field(default_factory=dict)
+    unavailable: Mapping[str, str] = field(default_factory=dict)
+    settled: bool = False
 
     @property
     def median(self) -> float:
@@ -43,6 +55,34 @@ class Run:
     def relative(self) -> Samples:
         """Latencies as multiples of this run's own median: a launch that is slower as a whole is no spike."""
         return self.latency / self.median
+
+    @cached_property
+    def warm_up(self) -> WarmUp:
+        """The leading iterations on another level than the rest."""
+        if self.settled:
+            return WarmUp(0, True, np.ones(self.latency.size, dtype=np.bool_))
+        return find_warm_up(self.latency)
+
+    @property
+    def kept(self) -> Mask:
+        """Shape (iterations,): False for what is left out as warm-up; a spike in the warm-up stays."""
+        return self.warm_up.kept
+
+    def steady(self) -> Run:
+        """This run without its warm-up, row by row; itself where it has none.
+
+        A counter with a stride holds, at its first reading in it, the sum over iterations of the warm-up too.
+        """
+        kept = self.kept
+        if self.settled or kept.all():
+            return self
+        return replace(
+            self,
+            latency=self.latency[kept],
+            counters={name: values[kept] for name, values in self.counters.items()},
+            offsets=self.offsets[kept] if self.offsets.size else self.offsets,
+            settled=True,
+        )
 
 
 def load_run(path: str) -> Run:
@@ -82,7 +122,9 @@ def parse_run(data: Any, path: str) -> Run:
     for name, values in columns.items():
         if values.shape != latency.shape:
             raise VerdictError(f"{path} is damaged: counters.{name} has {values.size} entries, not {latency.size}")
-    host = data.get("run")
+    host, offsets = data.get("run"), _numbers(data.get("start_offset_ns", []), "start_offset_ns", path)
+    if offsets.size and (offsets.shape != latency.shape or not np.all(np.diff(offsets) >= 0)):
+        raise VerdictError(f"{path} is damaged: start_offset_ns must rise, with one entry for each iteration")
     return Run(
         path,
         latency,
@@ -92,7 +134,16 @@ def parse_run(data: Any, path: str) -> Run:
         bool(data.get("provisional", False)),
         str(data.get("started", "")),
         host if isinstance(host, dict) else {},
+        offsets,
+        _mapping(data, "counter_strides", int),
+        _mapping(data, "counters_unavailable", str),
     )
+
+
+def _mapping(data: Mapping[str, Any], name: str, kind: type) -> dict[str, Any]:
+    """An object whose values are of one kind; what is not is left out, for it only words a report."""
+    found = data.get(name)
+    return {str(key): value for key, value in found.items() if type(value) is kind} if isinstance(found, dict) else {}
 
 
 def _numbers(values: Any, name: str, path: str) -> Samples:

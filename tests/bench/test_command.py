@@ -116,7 +116,14 @@ def test_a_full_disk_under_the_result(start: Start, tmp_path: Path) -> None:
         (("--cpus", "x"), "'x' is not a list of CPUs"),
         (("--cpus", "4000"), "CPU 4000 cannot be used here"),
         (("--model", "vgg"), "vgg"),
-        (("--precision", "int8"), "--precision"),
+        (("--precision", "int4"), "int4"),
+        (("--batch", "65"), "--batch 65: 1 to 64 images"),
+        (("--scope", "rack"), "rack"),
+        (("--instances", "per-node", "--scope", "host"), "--scope host does not go with it"),
+        (("--memory", "far"), "far"),
+        (("--counters", "A"), "'A'"),
+        (("--inject", "rain"), "--inject rain"),
+        (("--inject", "numa-balancing"), "--yes-change-this-host"),
     ],
 )
 def test_bad_usage_is_one_line(

@@ -16,7 +16,7 @@ from numatune.bench.architecture import MODELS, architecture, check_size
 from numatune.bench.engine import Session
 from numatune.bench.errors import BenchError
 from numatune.bench.expected import GRAPH_SHA256, WEIGHTS_SHA256
-from numatune.bench.weights import image, signed_stream, tensors
+from numatune.bench.weights import image, images, signed_stream, tensors
 
 ROOT = Path(__file__).parents[2]
 
@@ -86,6 +86,7 @@ def test_the_shipped_graph_is_what_the_architecture_gives(model: str) -> None:
     assert hashlib.sha256(shipped).hexdigest() == GRAPH_SHA256[model]
     assert shipped == tool.graph_bytes(model)
     graph = onnx.load_from_string(shipped).graph
+    assert [shape.dim_param for shape in graph.input[0].type.tensor_type.shape.dim] == ["batch", "", "height", "width"]
     kinds = [node.op_type for node in graph.node]
     assert kinds.count("Conv") == len(list(architecture(model).convolutions()))
     assert kinds.count("Gemm") == 1
@@ -95,13 +96,23 @@ def test_the_shipped_graph_is_what_the_architecture_gives(model: str) -> None:
 @pytest.mark.parametrize("model", MODELS)
 def test_the_engine_agrees_with_an_independent_implementation(model: str, own_cache: Path) -> None:
     size = 64
-    session = Session(weight_cache.ensure_model(model, silent), size, [0], image(size))
+    session = Session(weight_cache.ensure_model(model, silent).graph_path, [0], image(size))
     got = session.infer()[0]
     reference = Reference(model)
     wanted = reference.logits(image(size)[0])
     assert reference.convolutions == len(list(architecture(model).convolutions()))
     assert np.abs(got - wanted).max() <= 2e-6 * np.abs(wanted).max()
     assert wanted.std() > 1.0  # an answer of zeros would agree with anything
+
+
+def test_the_images_of_a_batch_are_answered_each_for_itself(own_cache: Path) -> None:
+    model = weight_cache.ensure_model("resnet50", silent).graph_path
+    together = Session(model, [0], images(3, 64)).infer()
+    alone = Session(model, [0], images(3, 64)[2:]).infer()
+    assert together.shape == (3, 1000)
+    assert np.allclose(together[2], alone[0], rtol=0, atol=2e-6 * np.abs(alone).max())
+    assert np.array_equal(images(3, 64)[:1], image(64))
+    assert not np.allclose(together[0], together[1])
 
 
 def load_tool() -> ModuleType:

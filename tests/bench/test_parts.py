@@ -1,17 +1,15 @@
-"""The recorder's parts on made-up input: CPU lists, thread places, counters, validity, locks, Python 3.9 syntax."""
+"""The recorder's parts on made-up input: CPU lists, thread places, validity, locks, Python 3.9 syntax."""
 
 from __future__ import annotations
 
 import ast
-import mmap
 import os
 import threading
 from pathlib import Path
 
 import pytest
 
-from numatune.bench import counters, cpus, host, locks, perf, pinning, validity
-from numatune.bench.counters import Counters
+from numatune.bench import cpus, locks, pinning, validity
 from numatune.bench.engine import affinity_groups
 from numatune.bench.errors import INVALID_RUN, BenchError
 from numatune.bench.pinning import ThreadPlace
@@ -134,62 +132,6 @@ def test_a_worker_that_was_not_pinned_is_seen() -> None:
         worker.join()
 
 
-def test_counters_give_one_delta_per_iteration() -> None:
-    taken = Counters(8)
-    try:
-        taken.probe()
-        taken.watch([threading.get_native_id()])
-        read = taken.reader()
-        read()
-        for _ in range(8):
-            with mmap.mmap(-1, 200 * mmap.PAGESIZE) as fresh:
-                for page in range(200):
-                    fresh[page * mmap.PAGESIZE] = 1  # a page's first touch is a minor fault
-            read()
-        deltas = taken.deltas()
-    finally:
-        taken.close()
-    assert all(len(values) == 8 for values in deltas.values())
-    assert {*counters.USAGE} <= {*deltas}
-    assert sum(value or 0 for value in deltas["minor_faults"]) >= 100
-    assert all(cost > 0 for cost in taken.costs())
-    known = {*deltas, *taken.unavailable}
-    assert known == {*counters.USAGE, counters.MIGRATIONS, *counters.SCHEDSTAT}
-
-
-def test_counters_that_are_read_by_blocks_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(counters, "THREADS_READ_EACH_TIME", 1)
-    monkeypatch.setattr(perf, "open_migrations", lambda: (-1, "not permitted"))
-    taken = Counters(7)
-    try:
-        taken.watch([threading.get_native_id()] * 3)
-        read = taken.reader()
-        for _ in range(8):
-            read()
-        deltas = taken.deltas()
-    finally:
-        taken.close()
-    if "run_delay_ns" in taken.unavailable:
-        pytest.skip(taken.unavailable["run_delay_ns"])
-    assert [value is None for value in deltas["run_delay_ns"]] == [True, True, False, True, True, False, True]
-    assert taken.strides["run_delay_ns"] == 3
-    assert taken.unavailable == {"cpu_migrations": "not permitted"}
-    assert "cpu_migrations" not in deltas
-
-
-def test_a_thread_without_schedstat_makes_the_counter_unavailable() -> None:
-    taken = Counters(1)
-    try:
-        taken.watch([threading.get_native_id(), 2**22 + 1])
-        read = taken.reader()
-        read()
-        read()
-        assert "run_delay_ns" not in taken.deltas()
-    finally:
-        taken.close()
-    assert "No such file" in taken.unavailable["run_delay_ns"]
-
-
 def test_a_free_host_may_start() -> None:
     assert validity.judge_start({0: 0.05, 1: 0.2}, 0.1) == []
 
@@ -225,25 +167,19 @@ def test_what_makes_a_run_invalid(grown: dict[str, object], clocks: tuple[str, s
     assert [event["event"] for event in validity.judge_run(grown, *clocks)] == names
 
 
-def test_growth_of_the_hosts_counts() -> None:
-    before = {
-        "cpu_times": {0: {"user": 10, "idle": 90, "steal": 0}},
-        "interrupts": 5,
-        "thermal_throttles": None,
-        "vmstat": {"numa_hint_faults": 1},
-        "cgroup_throttled": 0,
-    }
-    after = {
-        "cpu_times": {0: {"user": 100, "idle": 98, "steal": 2}},
-        "interrupts": 25,
-        "thermal_throttles": None,
-        "vmstat": {"numa_hint_faults": 8},
-        "cgroup_throttled": 3,
-    }
-    grown = host.growth(before, after)
-    assert grown["steal_share"] == pytest.approx(0.02)
-    assert (grown["interrupts"], grown["thermal_throttles"], grown["cgroup_throttled"]) == (20, None, 3)
-    assert grown["vmstat"] == {"numa_hint_faults": 7}
+def test_a_cpu_that_was_lost_is_a_thread_off_its_cpu() -> None:
+    assert validity.cpus_lost([0, 1], {0, 1, 2}, [0, 1]) == []
+    assert validity.cpus_lost([0, 1], set(), []) == []  # a kernel that does not say
+    (gone,) = validity.cpus_lost([0, 1], {0, 2}, [0, 2])
+    assert gone == {"event": "thread_off_its_cpu", "detail": "CPU 1 went offline during the run"}
+    (shrunk,) = validity.cpus_lost([0, 1, 2], {0, 1, 2}, [0])
+    assert shrunk["event"] == "thread_off_its_cpu"
+    assert "CPU 1-2 was taken from this process's cpuset" in shrunk["detail"]
+
+
+def test_what_settings_cure_does_not_invalidate() -> None:
+    cured = {"interrupts": 10**9, "cgroup_throttled": 50, "idle_exits": 10**6, "foreign_load": [{"cpu_ms": 1e6}]}
+    assert validity.judge_run({**growth(), **cured}, "tsc", "tsc") == []
 
 
 @pytest.mark.parametrize(

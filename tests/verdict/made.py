@@ -32,6 +32,11 @@ def environment(**changes: Any) -> dict[str, Any]:
         "python": "3.11.7",
         "threads": 2,
         "pinning": {"cpus": "0-1"},
+        "scope": "node",
+        "instances": {"kind": "one", "index": 0, "of": 1},
+        "counter_tier": "B",
+        "injection": None,
+        "boot_id": "boot-1",
     }
     for name, value in changes.items():
         part, _underscore, key = name.partition("__")
@@ -49,15 +54,17 @@ def result(
     factor: float = 1.5,
     median: float = 100e6,
     noise: float = 0.005,
+    warm_up: tuple[int, float] = (0, 1.0),
     seed: int = 0,
     counters: Mapping[str, Sequence[Any]] | None = None,
     events: Sequence[Mapping[str, str]] = (),
     provisional: bool = False,
     **changes: Any,
 ) -> dict[str, Any]:
-    """A decoded result of one launch."""
+    """A decoded result of one launch; `warm_up` is (iterations, by what factor they are slower than the rest)."""
     generator = np.random.default_rng(seed)
     latency = median * (1.0 + noise * generator.standard_normal(iterations))
+    latency[: warm_up[0]] *= warm_up[1]
     for index in spikes:
         latency[index] = factor * median
     return {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -188,11 +189,41 @@ def test_chance_alone_seldom_gives_a_verdict() -> None:
         ({"engine__version": "1.19.2"}, "engine version"),
         ({"numpy": "2.0.2"}, "numpy"),
         ({"memory_policy": "bind"}, "memory policy"),
+        ({"batch": 8}, "batch"),
+        ({"scope": "host"}, "scope"),
+        ({"counter_tier": "D"}, "counter tier"),
+        ({"instances": {"kind": "per-node", "index": 0, "of": 2}}, "instances"),
     ],
 )
 def test_runs_that_differ_are_refused(change: dict[str, Any], name: str) -> None:
     with pytest.raises(VerdictError, match=f"differ in {name} "):
         compare(launches(1), launches(1, start=1, **change))
+
+
+def test_what_the_first_versions_did_not_record_is_what_they_always_did() -> None:
+    old = launch(1000, seed=1)
+    added = ("scope", "instances", "counter_tier", "injection", "boot_id", "precision")
+    bare = {name: value for name, value in old.environment.items() if name not in added}
+    assert compare([replace(old, environment=bare)], [launch(1000, seed=2)]).verdict == "clean"
+    with pytest.raises(VerdictError, match=r"differ in scope \(node and host\)"):
+        compare([replace(old, environment=bare)], [launch(1000, seed=2, scope="host")])
+    with pytest.raises(VerdictError, match=r"differ in precision \(fp32 and int8\)"):
+        compare([replace(old, environment=bare)], [launch(1000, seed=2, precision="int8")])
+
+
+def test_the_same_instances_must_be_on_both_sides() -> None:
+    nodes = [{"kind": "per-node", "index": index, "of": 2} for index in range(2)]
+    before, after = ([launch(1000, seed=seed, instances=node) for node in nodes] for seed in (1, 2))
+    assert compare(before, after).verdict == "clean"
+    with pytest.raises(VerdictError, match="index 0 before and 1 after"):
+        compare(before[:1], after[1:])
+
+
+def test_injected_runs_are_refused_on_either_side() -> None:
+    quiet, hogged = launch(1000), launch(1000, seed=1, injection={"kind": "hog"})
+    for sides in (([quiet], [hogged]), ([hogged], [quiet]), ([hogged], [hogged])):
+        with pytest.raises(VerdictError, match="--inject hog: injected runs are not compared"):
+            compare(*sides)
 
 
 def test_one_launch_given_twice_is_refused() -> None:
@@ -220,6 +251,62 @@ def test_turns_and_changes_are_remarked() -> None:
     assert not any("one after the other" in remark for remark in remarks)
     assert any("kernel differed: 6.0, 6.1" in remark for remark in remarks)
     assert any("one after the other" in remark for remark in compare([first, second], [third, fourth]).remarks)
+
+
+def test_the_order_says_what_it_cannot_show() -> None:
+    first, second, third, fourth = (launch(1000, seed=index) for index in range(4))
+    turns = compare([first, third], [second, fourth])
+    assert turns.as_dict()["order"] == {"kind": "in turns", "sequence": "ABAB", "randomised": True}
+    blocked = compare([first, second], [third, fourth])
+    assert (blocked.order.kind, blocked.order.sequence) == ("one after the other", "AABB")
+    assert any("before, after, before, after" in remark for remark in blocked.remarks)
+    swapped = compare([third, fourth], [first, second])
+    assert any("swapped" in remark for remark in swapped.remarks)
+
+
+def test_a_reboot_between_the_sides_is_unrandomised() -> None:
+    before, after = launches(2), launches(2, start=10, boot_id="boot-2")
+    found = compare(before, after)
+    assert found.as_dict()["order"] == {"kind": "across a reboot", "sequence": "AABB", "randomised": False}
+    assert any(remark.startswith("unrandomised: a reboot") for remark in found.remarks)
+    assert any("only 2 launches a side" in remark for remark in found.remarks)
+    assert not any("in turns" in remark for remark in found.remarks)  # no advice that cannot be followed
+    unsaid = [replace(run, environment={**run.environment, "boot_id": None}) for run in after]
+    assert compare(before, unsaid).order.kind == "one after the other"
+
+
+def test_how_large_the_effect_is_comes_with_intervals() -> None:
+    found = compare(launches(3, range(5, 1000, 20)), launches(3, range(5, 1000, 80), start=10))
+    effect = found.as_dict()["effect"]
+    rate = effect["spikes_per_1000"]
+    assert rate["difference"] == pytest.approx(-37.0, abs=1.0)
+    assert rate["interval_95"][0] < rate["difference"] < rate["interval_95"][1] < 0
+    ratio = effect["p99_ratio"]
+    assert ratio["interval_95"][0] <= ratio["ratio"] <= ratio["interval_95"][1]
+    few = compare([launch(100, seed=1)], [launch(100, seed=2)]).as_dict()["effect"]
+    assert few["p99_ratio"] is None
+    assert few["spikes_per_1000"]["interval_95"][1] > 1.0
+
+
+def test_one_launch_that_differs_from_the_others_decides_nothing() -> None:
+    """All spikes are of one launch of three: as single blocks they would prove a change."""
+    before = [*launches(2), launch(1000, range(5, 1000, 90), seed=5)]
+    found = compare(before, launches(3, start=10))
+    assert found.before.dispersion > 5
+    assert any("times as much as chance" in remark for remark in found.remarks)
+    assert found.verdict == "inconclusive"
+    evenly = [launch(1000, range(5, 1000, 250), seed=index) for index in range(3)]
+    assert compare(evenly, launches(3, start=10)).verdict == "eliminated"
+
+
+def test_a_warm_up_is_neither_better_nor_worse() -> None:
+    slow_start = launches(3, warm_up=(40, 1.3))
+    found = compare(slow_start, launches(3, start=10))
+    assert found.verdict == "clean"
+    assert sum("left out as warm-up, 1.30 × the rest" in remark for remark in found.remarks) == 3
+    assert compare(launches(3), launches(3, range(2, 40, 3), warm_up=(40, 1.2), start=10)).verdict != "clean"
+    restless = compare(launches(1, warm_up=(500, 1.3)), launches(1, start=10))
+    assert any("no steady state" in remark for remark in restless.remarks)
 
 
 def test_tests_that_disagree_decide_nothing() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from verdict.made import launch, result
 
 from numatune.verdict import blocks, statistics
-from numatune.verdict.company import find_company, list_spikes
+from numatune.verdict.company import list_spikes
 from numatune.verdict.errors import VerdictError
 from numatune.verdict.run import load_run, parse_run
 
@@ -40,7 +41,7 @@ def faults(iterations: int, bursts: dict[int, int]) -> list[int]:
     return [bursts.get(index, index % 3) for index in range(iterations)]
 
 
-def test_the_counter_that_rises_with_the_spikes_is_named() -> None:
+def test_a_spike_is_listed_with_the_counters_that_rose() -> None:
     places = list(range(30, 990, 120))
     columns = {
         "minor_faults": faults(1000, dict.fromkeys(places, 20_000)),
@@ -48,19 +49,9 @@ def test_the_counter_that_rises_with_the_spikes_is_named() -> None:
         "involuntary_switches": faults(1000, {7: 40, 900: 50}),  # rises, but elsewhere
     }
     run = launch(1000, places, counters=columns)
-    company = find_company(run, statistics.spike_indices(run))
-    assert [one.counter for one in company] == ["minor_faults"]
-    assert (company[0].with_spikes, company[0].elsewhere, company[0].typical) == (8, 0, 20_000)
     spikes = list_spikes(run, statistics.spike_indices(run))
     assert [spike.iteration for spike in spikes] == places
     assert [(rise.counter, rise.value, rise.usual) for rise in spikes[0].rises] == [("minor_faults", 20_000, 1)]
-
-
-def test_a_counter_that_rises_everywhere_is_no_company() -> None:
-    places = list(range(30, 990, 120))
-    bursts = dict.fromkeys([*places[:4], *range(1, 1000, 3)], 20_000)
-    run = launch(1000, places, counters={"minor_faults": faults(1000, bursts)})
-    assert find_company(run, places) == []
 
 
 def test_a_counter_that_was_read_now_and_then() -> None:
@@ -70,8 +61,22 @@ def test_a_counter_that_was_read_now_and_then() -> None:
     assert [rise.counter for rise in list_spikes(run, [31])[0].rises] == ["cpu_migrations"]
 
 
-def test_no_spike_no_company() -> None:
-    assert find_company(launch(100), []) == []
+def test_the_warm_up_is_in_no_figure_and_moves_no_index() -> None:
+    run = launch(1000, [20, 500], factor=2.0, warm_up=(60, 1.3), counters={"minor_faults": list(range(1000))})
+    summary = statistics.summarise(run)
+    assert (summary.warm_up, summary.iterations, summary.spikes) == (59, 941, 2)
+    assert summary.p50_ms == pytest.approx(100.0, rel=0.01)
+    assert statistics.spike_indices(run) == [20, 500]
+    steady = run.steady()
+    assert steady.latency.size == steady.counters["minor_faults"].size == 941
+    assert list(steady.counters["minor_faults"][:2]) == [20, 60]
+    assert steady.steady() is steady
+
+
+def test_a_settled_run_has_no_warm_up() -> None:
+    run = replace(launch(1000, warm_up=(60, 1.3)), settled=True)
+    assert statistics.summarise(run).warm_up == 0
+    assert statistics.summarise(run).spikes == 60
 
 
 @pytest.mark.parametrize(
@@ -136,6 +141,69 @@ def test_clustered_spikes_make_longer_blocks() -> None:
     assert blocks.block_length([alone]) == blocks.SHORTEST_BLOCK
     assert blocks.block_length([alone, burst]) > 100
     assert blocks.block_length([np.zeros(1000, dtype=bool)]) == blocks.SHORTEST_BLOCK
+
+
+def marks(size: int, *places: int) -> blocks.Marks:
+    made = np.zeros(size, dtype=bool)
+    made[list(places)] = True
+    return made
+
+
+def test_launches_that_differ_more_than_chance_weaken_what_is_shown() -> None:
+    assert blocks.count_blocks([marks(100, 1, 2, 50), marks(40)], 10) == [(2, 10), (0, 4)]
+    alike = [(10, 100), (10, 100), (10, 100)]
+    assert blocks.dispersion(alike, alike) == 1.0
+    assert blocks.dispersion([(0, 100)], [(30, 100)]) == 1.0  # one launch a side shows no difference
+    # By hand: expected 10 each, variance 9; (100 + 100 + 0) / 9 over two degrees.
+    assert blocks.dispersion([(0, 100), (20, 100), (10, 100)]) == pytest.approx(200 / 9 / 2)
+    assert blocks.dispersed(0.01, 1.0) == pytest.approx(0.01)
+    assert 0.05 < blocks.dispersed(0.01, 4.0) < 0.5
+    assert 0.5 < blocks.dispersed(0.99, 4.0) < 0.99
+
+
+def slow_p99(values: list[np.ndarray], side: list[int]) -> float:
+    ordered = np.sort(np.concatenate([values[index] for index in side]))
+    return float(ordered[max(0, int(np.ceil(0.99 * ordered.size)) - 1)])
+
+
+@pytest.mark.parametrize(("sizes", "length"), [((300, 305), 10), ((1003, 330), 47), ((299, 2000), 300)])
+def test_the_p99_by_counting_is_the_p99_by_sorting(sizes: tuple[int, int], length: int) -> None:
+    generator = np.random.default_rng(sizes[0])
+    sides = [[np.round(generator.lognormal(0, 0.3, size), 2) for size in (sizes[at], 50)] for at in range(2)]
+    tail = blocks.Tail(sides[0], sides[1], length)
+    values = [one[piece] for side in sides for one in side for piece in blocks.cut(one.size, length)]
+    count, first = len(values), sum(len(blocks.cut(one.size, length)) for one in sides[0])
+    indices = list(range(count))
+    observed = slow_p99(values, indices[first:]) / slow_p99(values, indices[:first])
+    assert tail.ratio == observed
+    rounds = 300
+    drawn = np.random.default_rng(7).permuted(np.tile(np.arange(count) < first, (rounds, 1)), axis=1)
+    ratios = [
+        slow_p99(values, list(np.flatnonzero(~sides))) / slow_p99(values, list(np.flatnonzero(sides)))
+        for sides in drawn
+    ]
+    lower, higher = (1 + sum(r <= observed for r in ratios), 1 + sum(r >= observed for r in ratios))
+    assert tail.permuted(rounds, seed=7) == (lower / (rounds + 1), higher / (rounds + 1))
+
+
+def test_the_interval_of_the_p99_ratio_holds_the_truth_and_is_no_point() -> None:
+    generator = np.random.default_rng(3)
+    held = 0
+    for _ in range(40):
+        before, after = ([generator.lognormal(0, 0.1, 1000) * factor] for factor in (1.0, 1.3))
+        low, high = blocks.Tail(before, after, 10).interval()
+        assert 1.1 < low < high < 1.5
+        held += low <= 1.3 <= high
+    assert held >= 34
+
+
+def test_the_interval_of_the_rates_widens_with_the_blocks() -> None:
+    low, high = blocks.rate_interval((56, 70, 1000.0), (48, 80, 1000.0))
+    assert (low, high) == pytest.approx((-333.9, -52.4), abs=0.2)  # Newcombe 1998, as below, in thousandths
+    wider = blocks.rate_interval((28, 35, 1000.0), (24, 40, 1000.0))
+    assert wider[0] < low < high < wider[1]
+    low, high = blocks.rate_interval((0, 300, 100.0), (0, 300, 100.0))
+    assert low < 0.0 < high  # nothing seen is not nothing
 
 
 def test_bounds_known_from_the_literature() -> None:

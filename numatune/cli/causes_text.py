@@ -1,0 +1,51 @@
+"""What caused the spikes, as lines for a person: shares, what was ruled out, and what is not known."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ..verdict.attribution import Attribution, Period, Share
+
+Findings = Sequence[Mapping[str, object]]
+"""This host's audit as the result has it: objects with a `setting` and a `status`."""
+
+_REGULAR = 0.01
+
+
+def attribution_lines(attribution: Attribution, noun: str, findings: Findings = ()) -> list[str]:
+    """The lines for `attribution`; `noun` names one iteration, `findings` link a cause's settings to the audit."""
+    if not attribution.spikes:
+        return []
+    lost = f"{attribution.excess_ns / 1e6:,.0f} ms"
+    lines = [f"Of the {lost} that the spikes took beyond the median, these explain:"]
+    for share in attribution.shares:
+        lines += _share(share, attribution.spikes, noun, findings)
+    lines.append(f"  {_percent(attribution.unexplained):>5}              unexplained")
+    if attribution.period is not None and attribution.period.p <= _REGULAR:
+        lines.append(_regular(attribution.period))
+    if attribution.ruled_out:
+        lines += ["Ruled out:", *(f"  {one.words}: {one.counter} {one.why}" for one in attribution.ruled_out)]
+    if attribution.not_read:
+        lines += ["Neither named nor ruled out:", *(f"  {one.words}: {one.why}" for one in attribution.not_read)]
+    return lines
+
+
+def _share(share: Share, spikes: int, noun: str, findings: Findings) -> list[str]:
+    cost = f"{share.unit_cost:.2f} ns of latency a ns" if share.is_time else f"{share.unit_cost / 1e3:.2f} us each"
+    interval = f"({100 * share.low:.0f}-{100 * share.high:.0f} %)"
+    seen = f"with {share.spikes} of {spikes} spikes, {share.elsewhere} other {noun}s; {cost}"
+    lines = [f"  {_percent(share.share):>5} {interval:<12} {share.words}: {seen}", f"{'':21}do: {share.remedy}"]
+    for finding in findings:
+        if finding.get("setting") in share.settings:
+            lines.append(f"{'':21}this host's audit: {finding['setting']} is {finding.get('status')}")
+    return lines
+
+
+def _regular(period: Period) -> str:
+    return f"They come every {period.seconds:.2g} s (p = {period.p:.2g} for spikes without a period)."
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %"

@@ -1,0 +1,236 @@
+"""What caused the spikes of a run, and how much of the time that they cost each cause explains.
+
+Two steps. The gate: a cause is admitted when its counter stands out at spikes more often than elsewhere (Fisher's exact
+test, Benjamini-Hochberg over the causes tried). The share: a least-squares model of the excess latency whose
+coefficients stay within what one event can cost (`causes`). A rank correlation does neither: it says -0.28 where the
+cause is certain, because most iterations have no event at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from . import costs
+from .causes import BY_NAME, Cause
+from .doses import Dose, Marks, Unread, doses
+from .period import spike_period
+from .run import Run, Samples
+from .statistics import threshold_of
+
+SIGNIFICANT = 0.05
+SMALLEST_SHARE = 0.01
+"""A cause that can explain less than this of the spikes' time is ruled out by what its events cost."""
+
+_ENOUGH_ELSEWHERE = 5
+_NEGLIGIBLE = 0.05
+
+
+@dataclass(frozen=True)
+class Share:
+    """One cause: the share of the spikes' excess time that it explains, 0 to 1, with a 90 % interval.
+
+    `cause` is a name of `causes.CAUSES`; `counters` those that show it; `unit_cost` ns for each event, or ns of latency
+    for each ns where the dose is a time (`is_time`); `spikes` is in how many of the spikes it was seen.
+    """
+
+    cause: str
+    words: str
+    share: float
+    low: float
+    high: float
+    counters: tuple[str, ...]
+    unit_cost: float
+    is_time: bool
+    spikes: int
+    elsewhere: int
+    p: float
+    settings: tuple[str, ...]
+    remedy: str
+
+
+@dataclass(frozen=True)
+class RuledOut:
+    """A cause that the run rules out, by which counter, and why in words."""
+
+    cause: str
+    words: str
+    counter: str
+    why: str
+
+
+@dataclass(frozen=True)
+class NotRead:
+    """A cause that the run can neither name nor rule out, and why."""
+
+    cause: str
+    words: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Period:
+    """The strongest period of the spikes, seconds, and the chance to see one as strong in spikes without a period."""
+
+    seconds: float
+    p: float
+
+
+@dataclass(frozen=True)
+class Attribution:
+    """The causes, strongest first; `unexplained` is the share of the excess that none of them explains."""
+
+    spikes: int
+    excess_ns: float
+    shares: tuple[Share, ...]
+    unexplained: float
+    ruled_out: tuple[RuledOut, ...]
+    not_read: tuple[NotRead, ...]
+    period: Period | None
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class _Tried:
+    """One cause at the gate: spikes and other iterations (or windows of a strided counter) with and without it."""
+
+    cause: Cause
+    dose: Dose
+    hits: int
+    spikes: int
+    misses: int
+    others: int
+    p: float
+
+
+def attribute(run: Run, threshold: float | None = None) -> Attribution:
+    """Say what caused the spikes of `run`, by its own threshold (a multiple of its median) where none is given."""
+    steady = run.steady()
+    limit = threshold_of(steady.relative) if threshold is None else threshold
+    spikes = run.kept & (run.latency > limit * steady.median)
+    excess = np.where(run.kept, run.latency - steady.median, 0.0)
+    lost = float(excess[spikes].sum())
+    if not spikes.any():
+        return Attribution(0, 0.0, (), 0.0, (), (), None)
+    found = doses(run)
+    tried = _gate({name: dose for name, dose in found.items() if isinstance(dose, Dose)}, spikes)
+    admitted = [one for one in tried if one.hits and one.p <= SIGNIFICANT]
+    shares = _shares(admitted, run, spikes, excess)
+    named = {share.cause for share in shares}
+    ruled_out: list[RuledOut] = []
+    not_read: list[NotRead] = []
+    for one in tried:
+        if one.cause.name not in named:
+            _judge_absent(one, run, spikes, excess, ruled_out, not_read)
+    for name, dose in found.items():
+        if isinstance(dose, Unread):
+            _judge_unread(BY_NAME[name], dose, ruled_out, not_read)
+    unexplained = max(0.0, 1.0 - sum(share.share for share in shares))
+    return Attribution(
+        int(spikes.sum()),
+        lost,
+        tuple(shares),
+        unexplained,
+        tuple(ruled_out),
+        tuple(not_read),
+        _period(run, np.where(spikes, excess, 0.0)),
+    )
+
+
+def _period(run: Run, excess: Samples) -> Period | None:
+    if run.offsets.size == 0:
+        return None
+    found = spike_period(run.offsets / 1e9, excess)
+    return None if found is None else Period(*found)
+
+
+def _gate(found: Mapping[str, Dose], spikes: Marks) -> list[_Tried]:
+    """Each dose against the spikes, its p corrected for how many were tried."""
+    raw = [_try(BY_NAME[name], dose, spikes) for name, dose in found.items()]
+    if not raw:
+        return []
+    corrected = stats.false_discovery_control([one.p for one in raw])
+    return [
+        _Tried(one.cause, one.dose, one.hits, one.spikes, one.misses, one.others, float(p))
+        for one, p in zip(raw, corrected, strict=True)
+    ]
+
+
+def _try(cause: Cause, dose: Dose, spikes: Marks) -> _Tried:
+    marks = dose.marks
+    if dose.stride > 1:  # what is read after every so many iterations is tested on windows of so many
+        spikes, marks = _windows(spikes, dose.stride), _windows(marks, dose.stride)
+    hits, misses = int((marks & spikes).sum()), int((marks & ~spikes).sum())
+    slow, others = int(spikes.sum()), int((~spikes).sum())
+    table = np.array([[hits, slow - hits], [misses, others - misses]])
+    p = float(stats.fisher_exact(table, alternative="greater")[1])
+    return _Tried(cause, dose, hits, slow, misses, others, p)
+
+
+def _windows(marks: Marks, stride: int) -> Marks:
+    return np.array([marks[start : start + stride].any() for start in range(0, marks.size, stride)], dtype=np.bool_)
+
+
+def _shares(admitted: Sequence[_Tried], run: Run, spikes: Marks, excess: Samples) -> list[Share]:
+    """What the admitted causes explain, strongest first; one that explains next to nothing is no cause."""
+    if not admitted:
+        return []
+    columns = [costs.spread(one.dose, spikes, excess) for one in admitted]
+    explained = costs.explain(columns, [costs.bounds(one.cause, run) for one in admitted], spikes, excess, run.kept)
+    found = [
+        Share(
+            one.cause.name, one.cause.words, part.share, part.low, part.high, one.cause.counters, part.cost,
+            one.cause.is_time, one.hits, one.misses, one.p, one.cause.settings, one.cause.remedy,
+        )
+        for one, part in zip(admitted, explained, strict=True)
+        if part.share >= SMALLEST_SHARE
+    ]  # fmt: skip
+    return sorted(found, key=lambda share: -share.share)
+
+
+def _judge_absent(
+    one: _Tried, run: Run, spikes: Marks, excess: Samples, ruled_out: list[RuledOut], not_read: list[NotRead]
+) -> None:
+    """A cause that explains nothing: is it ruled out, or are there too few spikes to tell?"""
+    name, words, counter = one.cause.name, one.cause.words, one.dose.counter
+    unit = "spikes" if one.dose.stride == 1 else f"windows of {one.dose.stride} with a spike"
+    if not np.nansum(one.dose.values):
+        ruled_out.append(RuledOut(name, words, counter, "never above its usual value in the whole run"))
+    elif not one.hits:
+        ruled_out.append(RuledOut(name, words, counter, f"rose in none of the {one.spikes} {unit}"))
+    else:
+        seen = f"rose in {one.hits} of {one.spikes} {unit} and in {one.misses:,} of {one.others:,} others"
+        most = _most(one, run, spikes, excess)
+        if most <= _NEGLIGIBLE:
+            ruled_out.append(RuledOut(name, words, counter, f"{seen}, and explains at most {most:.1%} of their time"))
+        else:
+            not_read.append(NotRead(name, words, f"{counter} {seen}: chance is not excluded (p = {one.p:.2g})"))
+
+
+def _most(one: _Tried, run: Run, spikes: Marks, excess: Samples) -> float:
+    """The most that a cause can explain of the spikes' excess: by its bound, or by what it cost elsewhere.
+
+    Elsewhere counts when it rose there often enough; two standard errors are added to its mean cost.
+    """
+    values = costs.spread(one.dose, spikes, excess)
+    cost = costs.bounds(one.cause, run)[1]
+    elsewhere = one.dose.marks & ~spikes
+    if one.dose.stride == 1 and elsewhere.sum() >= _ENOUGH_ELSEWHERE:
+        each = excess[elsewhere] / np.maximum(values[elsewhere], 1e-9)
+        measured = float(each.mean() + 2.0 * each.std(ddof=1) / np.sqrt(each.size))
+        cost = min(cost, max(0.0, measured))
+    return float(np.minimum(cost * values[spikes], excess[spikes]).sum() / excess[spikes].sum())
+
+
+def _judge_unread(cause: Cause, dose: Unread, ruled_out: list[RuledOut], not_read: list[NotRead]) -> None:
+    if dose.total == 0:
+        ruled_out.append(RuledOut(cause.name, cause.words, dose.counter, dose.why or "none in the whole run"))
+        return
+    seen = "" if dose.total is None else f"; {dose.total:,.0f} in the whole run"
+    not_read.append(NotRead(cause.name, cause.words, f"{dose.counter}: {dose.why}{seen}"))

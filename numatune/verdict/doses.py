@@ -1,0 +1,262 @@
+"""How much of each cause an iteration got: the doses, made from the counters of a run.
+
+A counter often counts two causes: a minor fault may be a hinting fault or not, a thread may wait for the CPU because of
+another task or because of a quota. The more specific cause takes the iterations at which its own counter rose, or where
+that was read only once for the whole run, takes all if the run's total says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .causes import BY_NAME, CAUSES, Cause
+from .run import Run, Samples
+from .statistics import MAD_FACTOR, deviation
+
+Marks = npt.NDArray[np.bool_]
+
+MOSTLY, HARDLY = 0.5, 0.1
+"""A run's hinting faults on the whole host make its process's minor faults hinting ones when they are at least this
+share of them, and not when they are at most this one; between the two, the run does not tell."""
+
+FINER = "not read after each iteration (--counters {} does)"
+_NOT_PINNED = "the threads of a service sleep between requests, so what they slept tells nothing"
+
+
+@dataclass(frozen=True)
+class Dose:
+    """What the iterations got of one cause: `values` above the usual, `marks` where that stands out; (iterations,).
+
+    `stride` above 1: read after every so many iterations only, and held by the last of them; NaN elsewhere.
+    """
+
+    values: Samples
+    marks: Marks
+    counter: str
+    stride: int = 1
+
+
+@dataclass(frozen=True)
+class Unread:
+    """A cause of which the run has no counter; `total` is what the whole run had of it, None where not known.
+
+    A total of 0 rules the cause out, for the reason `why` where there is one.
+    """
+
+    counter: str
+    why: str
+    total: float | None = None
+
+
+def doses(run: Run) -> dict[str, Dose | Unread]:
+    """Cause -> its dose, or why there is none, for each cause in the order of `causes.CAUSES`."""
+    return {cause.name: _SPECIAL.get(cause.name, _counted)(run, cause) for cause in CAUSES}
+
+
+def intervals(run: Run) -> Samples:
+    """The time from reading to reading, ns, shape (iterations,): each latency and the pause before it."""
+    if run.offsets.size == 0:
+        return run.latency
+    ends = run.offsets + run.latency
+    return np.diff(ends, prepend=ends[0] - run.latency[0])
+
+
+def standing_out(values: Samples, least: float) -> Marks:
+    """Where `values` lie above their median by six deviations and by `least`; one that was not read does not."""
+    known = values[~np.isnan(values)]
+    if known.size == 0:
+        return np.zeros(values.shape, dtype=np.bool_)
+    usual = float(np.median(known))
+    rise = max(MAD_FACTOR * deviation(known), least)
+    return np.asarray(np.nan_to_num(values, nan=usual) >= usual + rise, dtype=np.bool_)
+
+
+def total_of(run: Run, place: tuple[str, ...]) -> float | None:
+    """What the whole run had of a count, from the result's `run`."""
+    value: Any = run.host
+    for key in place:
+        value = value.get(key) if isinstance(value, Mapping) else None
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) and place else None
+
+
+def _counted(run: Run, cause: Cause) -> Dose | Unread:
+    """The dose of a cause that one counter shows by itself."""
+    name = cause.counters[0]
+    values = run.counters.get(name)
+    if values is None or np.isnan(values).all():
+        return _unread(run, cause, name)
+    if cause.at_pace:
+        spans = intervals(run) if run.strides.get(name, 1) == 1 else _summed(intervals(run), values)
+        values = values - float(np.nanmedian(values / spans)) * spans
+    return _dose(values, cause, name, run.strides.get(name, 1))
+
+
+def _dose(values: Samples, cause: Cause, counter: str, stride: int, marks: Marks | None = None) -> Dose:
+    above = np.maximum(values - np.nanmedian(values), 0.0)
+    return Dose(above, standing_out(values, cause.least) if marks is None else marks, counter, stride)
+
+
+def _unread(run: Run, cause: Cause, counter: str) -> Unread:
+    total = total_of(run, cause.total)
+    if total == 0:
+        return Unread(counter, "", total)
+    why = run.unavailable.get(counter)
+    if why is None:
+        why = FINER.format("C" if counter.startswith("numa_") else "D")
+    return Unread(counter, why, total)
+
+
+def _hinting(run: Run, cause: Cause) -> Dose | Unread:
+    faults, hints = run.counters.get("minor_faults"), run.counters.get("numa_hint_faults")
+    if faults is None:
+        return _unread(run, cause, "minor_faults")
+    if hints is not None and not np.isnan(hints).all():
+        # Hinting faults are counted for the whole host: of this process's faults no more than that can be such.
+        return _dose(np.minimum(faults, hints), cause, "numa_hint_faults", run.strides.get("numa_hint_faults", 1))
+    share = hinting_share(run)
+    if share is not None and share >= MOSTLY:
+        return _dose(faults, cause, "minor_faults", 1)
+    if share is not None and share <= HARDLY:
+        why = f"the whole host had few: at most {share:.1%} of this process's minor faults were such"
+        return Unread("numa_hint_faults", why if share else "", 0.0)
+    found = _unread(run, cause, "numa_hint_faults")
+    return Unread(found.counter, found.why, None if share is None else found.total)
+
+
+def _other_faults(run: Run, cause: Cause) -> Dose | Unread:
+    faults, hints = run.counters.get("minor_faults"), run.counters.get("numa_hint_faults")
+    if faults is None:
+        return _unread(run, cause, "minor_faults")
+    if hints is not None and not np.isnan(hints).all():
+        return _dose(faults - np.minimum(faults, np.nan_to_num(hints)), cause, "minor_faults", 1)
+    share = hinting_share(run)
+    if share is not None and share >= MOSTLY:
+        return Unread("numa_hint_faults", "the host had as many hinting faults as this process minor ones", 0.0)
+    return _dose(faults, cause, "minor_faults", 1)
+
+
+def hinting_share(run: Run) -> float | None:
+    """The host's hinting faults over the run as a share of this process's minor faults, 0 to 1; None if not counted."""
+    hints = total_of(run, BY_NAME["numa_hinting_faults"].total)
+    faults = run.counters.get("minor_faults")
+    if hints is None or faults is None:
+        return None
+    total = float(np.nansum(faults))
+    return min(1.0, hints / total) if total > 0 else 0.0
+
+
+def _waiting(run: Run) -> Samples | None:
+    """Time that threads neither ran nor waited for a CPU, ns summed over them; None where it cannot be known.
+
+    They slept, or the CPU was taken from under them: by the hypervisor, whose time is nobody's, or by an interrupt.
+    """
+    on_cpu, delay = run.counters.get("cpu_time_ns"), run.counters.get("run_delay_ns")
+    threads = run.environment.get("threads")
+    if on_cpu is None or delay is None or not isinstance(threads, int) or run.strides.get("cpu_time_ns", 1) != 1:
+        return None
+    return threads * intervals(run) - on_cpu - delay
+
+
+def _at(values: Samples, marks: Marks) -> Samples:
+    """`values` at the marked iterations, their usual value elsewhere."""
+    return np.where(marks, values, np.nanmedian(values))
+
+
+def _slept(run: Run) -> Marks:
+    """Where some thread gave up its CPU by itself more often than usual; everywhere if that was not counted."""
+    switches = run.counters.get("voluntary_switches")
+    if switches is None or np.isnan(switches).all():
+        return np.ones(run.latency.shape, dtype=np.bool_)
+    return np.asarray(switches > np.nanmedian(switches), dtype=np.bool_)
+
+
+def _faulted(run: Run) -> Marks:
+    """Where page faults stand out: what is slept there is slept by a fault, for the disk or for the address space."""
+    marks = np.zeros(run.latency.shape, dtype=np.bool_)
+    for name in ("minor_faults", "major_faults"):
+        if name in run.counters:
+            marks |= standing_out(run.counters[name], BY_NAME[name].least)
+    return marks
+
+
+def _major(run: Run, cause: Cause) -> Dose | Unread:
+    faults, waiting = run.counters.get("major_faults"), _waiting(run)
+    if faults is None or np.isnan(faults).all():
+        return _unread(run, cause, "major_faults")
+    marks = standing_out(faults, cause.least)
+    if waiting is None:  # a fault from a disk takes up to some 10 ms
+        waiting = 1e7 * faults
+    return _dose(_at(waiting, marks), cause, "major_faults", 1, marks)
+
+
+def _quota(run: Run, cause: Cause) -> Dose | Unread:
+    throttled, delay = run.counters.get("quota_throttled"), run.counters.get("run_delay_ns")
+    if throttled is None or np.isnan(throttled).all():
+        total = total_of(run, cause.total)
+        if total and delay is not None and not np.isnan(delay).all():
+            # Throttled threads wait for a CPU by the scheduler's own account. As many throttled periods as delays
+            # mean that no other task is to blame.
+            found = _dose(delay, BY_NAME["run_delay"], "cgroup_throttled", run.strides.get("run_delay_ns", 1))
+            if total >= MOSTLY * found.marks.sum():
+                return found
+        return _unread(run, cause, "quota_throttled")
+    marks = standing_out(throttled, cause.least)
+    spent = run.counters.get("quota_throttled_ns", delay)
+    if spent is None:
+        return _unread(run, cause, "run_delay_ns")
+    return _dose(np.where(marks, np.nan_to_num(spent), 0.0), cause, "quota_throttled", 1, marks)
+
+
+def _delay(run: Run, cause: Cause) -> Dose | Unread:
+    delay = run.counters.get("run_delay_ns")
+    if delay is None or np.isnan(delay).all():
+        return _unread(run, cause, "run_delay_ns")
+    quota = _quota(run, BY_NAME["quota"])
+    if isinstance(quota, Dose) and quota.marks.any():
+        if quota.counter == "cgroup_throttled":
+            return Unread("cgroup_throttled", "the quota was hit as often as the threads waited", 0.0)
+        delay = np.where(quota.marks, np.nanmedian(delay), delay)
+    return _dose(delay, cause, "run_delay_ns", run.strides.get("run_delay_ns", 1))
+
+
+def _voluntary(run: Run, cause: Cause) -> Dose | Unread:
+    waiting = _waiting(run)
+    if waiting is None:
+        found = _unread(run, cause, "cpu_time_ns")
+        known = "cpu_time_ns" in run.counters
+        return Unread(found.counter, _NOT_PINNED) if known and run.strides.get("cpu_time_ns", 1) == 1 else found
+    return _dose(_at(waiting, _slept(run) & ~_faulted(run)), cause, "time off the CPU", 1)
+
+
+def _steal(run: Run, cause: Cause) -> Dose | Unread:
+    waiting = _waiting(run)
+    if cause.counters[0] in run.counters or waiting is None or not total_of(run, cause.total):
+        return _counted(run, cause)
+    # The accounts of the hypervisor come in ticks; what threads lost without going to sleep is finer, and theirs.
+    return _dose(_at(waiting, ~_slept(run) & ~_faulted(run)), cause, "time off the CPU without a switch", 1)
+
+
+def _summed(spans: Samples, values: Samples) -> Samples:
+    """The time that each reading of a strided counter covers, NaN where there was none."""
+    found = np.full(values.shape, np.nan)
+    start = 0
+    for index in np.flatnonzero(~np.isnan(values)):
+        found[index] = spans[start : index + 1].sum()
+        start = int(index) + 1
+    return found
+
+
+_SPECIAL: dict[str, Callable[[Run, Cause], Dose | Unread]] = {
+    "numa_hinting_faults": _hinting,
+    "minor_faults": _other_faults,
+    "major_faults": _major,
+    "quota": _quota,
+    "run_delay": _delay,
+    "voluntary_waits": _voluntary,
+    "steal": _steal,
+}

@@ -23,6 +23,7 @@ COMMANDS = {
     "explain": "explain one setting",
     "bench": "run the pinned ResNet-152 and show its latency spikes",
     "probe": "walk over memory for seconds and show whether NUMA balancing disturbs it",
+    "watch": "watch a running service: its counters over time, beside the latencies that it logs",
     "compare": "decide from runs before and after whether the spikes are gone",
 }
 

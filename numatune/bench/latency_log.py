@@ -1,0 +1,203 @@
+"""The service's own latency log, read while it grows: one request a line, from the end of the file on.
+
+A line is a number, milliseconds, or a JSON object with one of "latency_ms", "latency_s", "latency_us", "latency_ns",
+and "end" if it says when the request ended (seconds since 1970); other keys are ignored. A line without a time gets
+the time of the sample that found it. A line that is neither is counted, and the first one is named.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import stat
+from array import array
+from typing import Any, Optional
+
+from .errors import BenchError, reason
+
+LONGEST_LINE, READ_AT_ONCE = 65_536, 4 << 20
+"""Bytes. A longer line is malformed; a log that grows faster than this between two samples is read with a delay."""
+
+MOST_REQUESTS = 5_000_000
+"""Kept in memory and in the result, 16 bytes and about 25 characters each; later ones are only counted."""
+
+_UNITS = {"latency_ns": 1.0, "latency_us": 1e3, "latency_ms": 1e6, "latency_s": 1e9}
+_LONGEST_NS = 1e15
+_FAR_S = 3600.0
+
+
+class LatencyLog:
+    """Follows a regular file, also one that is renamed away and made anew, or cut to nothing.
+
+    A pipe is refused: reading would take the lines away from whoever reads it now, or stop the service when we end.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.ends, self.latencies = array("q"), array("q")
+        self.lines = self.timed = self.malformed = self.dropped = self.changes = 0
+        self.first_malformed: Optional[dict[str, Any]] = None
+        try:
+            self._handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        except OSError as error:
+            raise BenchError(
+                f"--latency-log {path}: {reason(error)}; name the file to which the service writes"
+            ) from error
+        if not stat.S_ISREG(os.fstat(self._handle).st_mode):
+            os.close(self._handle)
+            raise BenchError(f"--latency-log {path}: not a regular file; pipes and folders cannot be followed")
+        self.skip()
+
+    def skip(self) -> None:
+        """Go on from the end of the file, whatever came since the last call."""
+        self._place, self._rest = os.lseek(self._handle, 0, os.SEEK_END), b""
+        # Where the last line is not yet complete, its rest is no line: the newline must come first.
+        self._skipping = self._place > 0 and os.pread(self._handle, 1, self._place - 1) != b"\n"
+        self._silent = self._skipping
+
+    def read(self, tick_ns: int, unix_minus_tick_ns: int) -> None:
+        """Take in what was written since the last call; `tick_ns` is now, and unix time minus the second is the tick.
+
+        Times are kept on the clock of `tick_ns`.
+        """
+        self._take(tick_ns, unix_minus_tick_ns)
+        try:
+            now, ours = os.stat(self.path), os.fstat(self._handle)
+        except FileNotFoundError:  # between renaming and making it anew
+            return
+        except OSError:
+            return
+        if (now.st_ino, now.st_dev) != (ours.st_ino, ours.st_dev):
+            self._take(tick_ns, unix_minus_tick_ns)  # what came last into the old one
+            self._reopen()
+            self._take(tick_ns, unix_minus_tick_ns)
+        elif ours.st_size < self._place:
+            self._restart()
+            self._take(tick_ns, unix_minus_tick_ns)
+
+    def close(self) -> None:
+        os.close(self._handle)
+
+    def requests(self, origin_ns: int) -> list[list[int]]:
+        """[end since `origin_ns`, latency] of each request, ns, in the order of their ends."""
+        return sorted([end - origin_ns, latency] for end, latency in zip(self.ends, self.latencies))
+
+    def as_dict(self) -> dict[str, Any]:
+        """What the result says of the log."""
+        return {
+            "path": os.path.abspath(self.path),
+            "lines": self.lines,
+            "timed": self.timed,
+            "malformed": self.malformed,
+            "first_malformed": self.first_malformed,
+            "not_kept": self.dropped,
+            "changes_of_file": self.changes,
+        }
+
+    def _reopen(self) -> None:
+        try:
+            handle = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        except OSError:
+            return  # the next call tries again
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            os.close(handle)
+            return
+        os.close(self._handle)
+        self._handle = handle
+        self._restart()
+
+    def _restart(self) -> None:
+        self._place, self._rest, self._skipping, self._silent = 0, b"", False, False
+        self.changes += 1
+
+    def _take(self, tick_ns: int, unix_minus_tick_ns: int) -> None:
+        try:
+            data = os.pread(self._handle, READ_AT_ONCE, self._place)
+        except OSError:
+            return
+        if not data:
+            return
+        self._place += len(data)
+        *lines, rest = data.split(b"\n")
+        if lines:
+            lines[0] = self._rest + lines[0]
+            if self._skipping:
+                if not self._silent:
+                    self._complain(lines[0], f"longer than {LONGEST_LINE:,} bytes")
+                del lines[0]
+                self._skipping = self._silent = False
+        else:
+            rest = self._rest + rest
+        for line in lines:
+            self._line(line, tick_ns, unix_minus_tick_ns)
+        if len(rest) > LONGEST_LINE or self._skipping:
+            self._skipping, rest = True, rest[:80]
+        self._rest = rest
+
+    def _line(self, line: bytes, tick_ns: int, unix_minus_tick_ns: int) -> None:
+        if not line.strip():
+            return
+        try:
+            if len(line) > LONGEST_LINE:
+                raise ValueError(f"longer than {LONGEST_LINE:,} bytes")
+            latency, end = parse_line(line)
+            if end is not None:
+                end_ns = round(end * 1e9) - unix_minus_tick_ns
+                if abs(end_ns - tick_ns) > _FAR_S * 1e9:
+                    raise ValueError('"end" is more than an hour from now; it must be seconds since 1970')
+                self.timed += 1
+            else:
+                end_ns = tick_ns
+        except ValueError as error:
+            self._complain(line, str(error))
+            return
+        self.lines += 1
+        if len(self.ends) >= MOST_REQUESTS:
+            self.dropped += 1
+            return
+        self.ends.append(end_ns)
+        self.latencies.append(latency)
+
+    def _complain(self, line: bytes, why: str) -> None:
+        self.lines += 1
+        self.malformed += 1
+        if self.first_malformed is None:
+            text = "".join(sign if sign.isprintable() else "?" for sign in line[:80].decode("utf-8", "replace"))
+            self.first_malformed = {"line": self.lines, "text": text, "why": why}
+
+
+def parse_line(line: bytes) -> tuple[int, Optional[float]]:
+    """(latency in ns, end in unix seconds or None) of one line; ValueError says what is wrong with it."""
+    try:
+        return _nanoseconds(float(line), 1e6), None
+    except ValueError as error:
+        if not line.lstrip().startswith(b"{"):
+            why = str(error) if str(error).startswith("the latency") else "neither a number nor a JSON object"
+            raise ValueError(why) from None
+    try:
+        found = json.loads(line)
+    except (ValueError, RecursionError):
+        raise ValueError("not valid JSON") from None
+    keys = [key for key in _UNITS if key in found]
+    if len(keys) != 1:
+        raise ValueError(f"one of {', '.join(_UNITS)} is needed, and {len(keys) or 'none'} of them is there")
+    latency, end = found[keys[0]], found.get("end")
+    if isinstance(latency, bool) or not isinstance(latency, (int, float)):
+        raise ValueError(f"{keys[0]} is not a number")
+    if end is not None and (isinstance(end, bool) or not isinstance(end, (int, float)) or not _finite(end)):
+        raise ValueError('"end" is not a number')
+    return _nanoseconds(latency, _UNITS[keys[0]]), end
+
+
+def _nanoseconds(value: float, unit: float) -> int:
+    if not _finite(value) or not 1.0 <= value * unit <= _LONGEST_NS:
+        raise ValueError("the latency is not above zero, or no request can take that long")
+    return round(value * unit)
+
+
+def _finite(value: float) -> bool:
+    try:
+        return math.isfinite(float(value))
+    except OverflowError:  # an integer of hundreds of digits
+        return False

@@ -1,0 +1,82 @@
+"""`numatune watch`: the hunt on a running service: its counters over time, joined with the latencies that it logs."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import sys
+from typing import Any
+
+from .. import __version__
+from ..bench.watch import DEFAULT_INTERVAL, LONGEST, SHORTEST
+from .errors import OK
+from .run_report import Progress, record_to
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    parser.description = (
+        "Reads what the kernel counts of a process or unit, and of the host around it, some times a second: page "
+        "faults, switches, migrations, time waiting for a CPU, NUMA balancing, interrupts, quota, steal. It changes "
+        "nothing, and needs no root for a process of your own. Where the service logs its latencies, the slow requests "
+        "are joined with what was counted while they ran, and their causes named."
+    )
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--pid", type=int, metavar="N", help="watch this process and its threads")
+    what.add_argument("--unit", metavar="NAME", help="watch all processes of this systemd unit, or control group (/…)")
+    parser.add_argument(
+        "--interval",
+        type=float,
+        default=DEFAULT_INTERVAL,
+        metavar="S",
+        help=f"seconds between samples, {SHORTEST:g} to {LONGEST:g} (default: {DEFAULT_INTERVAL:g}); longer where a "
+        "sample would take more than 1 %% of one CPU",
+    )
+    parser.add_argument("--duration", type=float, metavar="S", help="how long (default: until Ctrl-C, or it ends)")
+    parser.add_argument(
+        "--latency-log",
+        metavar="FILE",
+        help="a regular file to which the service appends a line for each request: a number, milliseconds, or a JSON "
+        'object with "latency_ms" (or latency_s, latency_us, latency_ns) and, if it can, "end", seconds since 1970',
+    )
+    parser.add_argument("--format", choices=("text", "json"), default="text", help="(default: text)")
+    parser.add_argument("-o", "--output", required=True, metavar="FILE", help="where the samples go")
+    parser.epilog = "exit codes: 0 watched, also when ended by Ctrl-C or by the process's end; 2 bad usage or input"
+
+
+def run(args: argparse.Namespace) -> int:
+    """Watch until the end, write the file, print what it says."""
+    bar = Progress(str)
+    result = record_to(args.output, lambda: _record(args, bar), bar)
+    if importlib.util.find_spec("numpy") is None:
+        bar.say(f"{args.output} is written; numpy is not installed, so what it says is not worked out here")
+        return OK
+    from .watch_report import as_object, make_report, print_lines, print_object
+
+    report = make_report(result, args.output)
+    if args.format == "json":
+        print_object(as_object(report))
+    else:
+        print_lines(report)
+    return OK
+
+
+def _record(args: argparse.Namespace, bar: Progress) -> dict[str, Any]:
+    from ..bench.stop import Stop, stopped_by_signals
+    from ..bench.watch import Request, record
+
+    request = Request(
+        pid=args.pid,
+        unit=args.unit,
+        interval=args.interval,
+        duration=args.duration,
+        latency_log=args.latency_log,
+        command=("numatune", *sys.argv[1:]),
+        program_version=__version__,
+    )
+    stop = Stop()
+    try:
+        with stopped_by_signals(stop):
+            return record(request, stop, bar.say)
+    finally:
+        stop.close()

@@ -25,6 +25,7 @@ COMMANDS = {
     "probe": "walk over memory for seconds and show whether NUMA balancing disturbs it",
     "watch": "watch a running service: its counters over time, beside the latencies that it logs",
     "compare": "decide from runs before and after whether the spikes are gone",
+    "report": "one HTML file with runs, their spikes, what caused them, and what was ruled out",
 }
 
 # What later releases bring is refused by name, so that nobody takes a missing check for a passed one.

@@ -35,7 +35,7 @@ def checkout(tmp_path: Path) -> Path:
     command.parent.mkdir(parents=True)
     command.write_text(COMMAND, "utf-8")
     command.chmod(0o755)
-    for stage in ("audit", "plan", "bench"):
+    for stage in ("audit", "plan", "bench", "report"):
         behave(tmp_path, stage, "0 report")
     return tmp_path
 
@@ -57,7 +57,7 @@ def test_an_audit_with_findings_is_a_report(checkout: Path, code: int) -> None:
     done = main_job(checkout)
     assert done.returncode == 0, done.stderr
     reports = {path.name for path in (checkout / "build/run").iterdir()}
-    assert reports == {"audit.txt", "audit.json", "plan.txt", "bench.txt", "bench.json"}
+    assert reports == {"audit.txt", "audit.json", "plan.txt", "bench.txt", "bench.json", "report.txt", "report.html"}
     assert "what audit says" in done.stdout
     assert "what bench says" in done.stdout
     assert "ansible-playbook" in done.stdout.splitlines()[-1]
@@ -65,7 +65,14 @@ def test_an_audit_with_findings_is_a_report(checkout: Path, code: int) -> None:
 
 @pytest.mark.parametrize(
     ("stage", "how"),
-    [("audit", "2 report"), ("audit", "4 report"), ("audit", "1 none"), ("plan", "2 report"), ("bench", "0 none")],
+    [
+        ("audit", "2 report"),
+        ("audit", "4 report"),
+        ("audit", "1 none"),
+        ("plan", "2 report"),
+        ("bench", "0 none"),
+        ("report", "2 none"),
+    ],
 )
 def test_a_stage_without_its_report_is_named(checkout: Path, stage: str, how: str) -> None:
     behave(checkout, stage, how)
@@ -84,4 +91,5 @@ def test_an_earlier_report_does_not_pass_for_this_one(checkout: Path) -> None:
 def test_arguments_reach_the_benchmark(checkout: Path) -> None:
     main_job(checkout, "--model", "resnet50", "--quick")
     called = (checkout / "called").read_text("utf-8").splitlines()
-    assert called[-1] == "bench --model resnet50 --quick -o build/run/bench.json"
+    assert called[-2] == "bench --model resnet50 --quick -o build/run/bench.json"
+    assert called[-1].startswith("report build/run/bench.json ")

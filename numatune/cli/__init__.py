@@ -24,8 +24,10 @@ COMMANDS = {
     "bench": "run the pinned ResNet-152 and show its latency spikes",
     "probe": "walk over memory for seconds and show whether NUMA balancing disturbs it",
     "watch": "watch a running service: its counters over time, beside the latencies that it logs",
+    "show": "show the figures of recorded runs, and what caused their spikes",
     "compare": "decide from runs before and after whether the spikes are gone",
     "report": "one HTML file with runs, their spikes, what caused them, and what was ruled out",
+    "pack": "put the recorder and the packages that it needs into a folder, for a target without network",
 }
 
 # What later releases bring is refused by name, so that nobody takes a missing check for a passed one.

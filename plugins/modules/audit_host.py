@@ -60,6 +60,10 @@ boot_id:
   description: The id of the running boot.
   returned: success
   type: str
+serving_cpus:
+  description: The CPUs that serve, as a kernel list; empty where all do.
+  returned: success
+  type: str
 interrupted:
   description: The generations of the journal whose run of tune was interrupted.
   returned: success
@@ -88,6 +92,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.numatune.latency.plugins.module_utils.core import runs
 from ansible_collections.numatune.latency.plugins.module_utils.core.audit import judge
 from ansible_collections.numatune.latency.plugins.module_utils.core.errors import NumatuneError
+from ansible_collections.numatune.latency.plugins.module_utils.core.host import Host
 from ansible_collections.numatune.latency.plugins.module_utils.core.plan import make_plan
 from ansible_collections.numatune.latency.plugins.module_utils.reading import OPTIONS, snapshot_of, wanted
 from ansible_collections.numatune.latency.plugins.module_utils.store import Store
@@ -138,6 +143,7 @@ def main():
         today = datetime.date.today()
         report = judge(snapshot, profile, today=today).as_dict()
         plan = make_plan(snapshot, profile, today=today, only=module.params["tuned"] or None)
+        roles = Host(snapshot, profile).roles
     except (NumatuneError, OSError) as error:
         module.fail_json(msg=reason(error))
     module.exit_json(
@@ -145,6 +151,7 @@ def main():
         report=report,
         plan=plan.as_dict(),
         boot_id=tree.boot_id(),
+        serving_cpus=str(roles.serving) if roles.split else "",
         interrupted=list(runs.interrupted(snapshot)),
         stuck=not_brought(tree, report, plan, module.params["tuned"]),
         reboot=[

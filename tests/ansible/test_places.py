@@ -39,7 +39,7 @@ def test_an_inventory_that_does_not_parse_fails(controller: Controller) -> None:
     assert "PLAY" not in run.out
 
 
-@pytest.mark.parametrize("playbook", ["audit", "tune", "revert"])
+@pytest.mark.parametrize("playbook", ["audit", "tune", "revert", "bench", "qualify"])
 def test_an_inventory_without_hosts_fails(controller: Controller, playbook: str) -> None:
     empty = controller.folder / "empty.yml"
     empty.write_text("all:\n  hosts: {}\n")

@@ -162,9 +162,9 @@ def test_help_names_what_there_is_and_nothing_else() -> None:
     for command in COMMANDS:
         assert f"  {command}" in text
         assert run(command, "--help").returncode == 0
-    for later in ("watch", "qualify", "history"):
+    for later in ("qualify", "history"):
         assert later not in text
-    assert "--inject" not in run("bench", "--help").stdout
+    assert "--engine" not in run("bench", "--help").stdout
     assert "--forks" not in run("audit", "--help").stdout
 
 

@@ -126,7 +126,7 @@ def test_the_installed_command_is_the_wheels_own_and_audits(installed: Path, tmp
     assert '"numatune/audit/1"' in audit.stdout
 
 
-@pytest.mark.parametrize("name", ["audit", "tune", "revert"])
+@pytest.mark.parametrize("name", ["audit", "tune", "revert", "bench", "qualify"])
 def test_ansible_finds_the_playbooks_of_the_installed_wheel(installed: Path, tmp_path: Path, name: str) -> None:
     playbook = f"numatune.latency.{name}"
     listed = run(installed, tmp_path, "ansible-playbook", "-i", "localhost,", "--list-tasks", playbook)

@@ -1,0 +1,112 @@
+"""`numatune show`: the figures of runs that are recorded already, and what caused their spikes, on the terminal."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+from typing import TYPE_CHECKING, Any
+
+from .errors import BAD_INPUT, INCOMPLETE, OK, CliError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ..verdict.attribution import Attribution, Share
+    from ..verdict.run import Run
+    from ..verdict.statistics import Summary
+
+SCHEMA = "numatune/show/1"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    parser.add_argument("files", nargs="+", metavar="FILE", help="runs of bench or probe, launches of one thing")
+    parser.add_argument("--format", choices=("text", "json"), default="text", help="(default: text)")
+    parser.epilog = "exit codes: 0 shown; 2 bad usage or input; 3 shown, but a run in it is invalid"
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the figures of each run and of all together; 3 where a run counts for nothing."""
+    try:
+        from ..verdict.attribution import attribute
+        from ..verdict.errors import VerdictError
+        from ..verdict.run import load_run
+        from ..verdict.statistics import summarise
+    except ImportError as error:
+        line = f"{error.name} is not installed: the figures need it; pip install 'numatune[bench]'"
+        raise CliError(line, BAD_INPUT) from error
+    try:
+        runs = [load_run(path) for path in args.files]
+        figures = [(one, summarise(one), attribute(one)) for one in runs]
+    except VerdictError as error:
+        raise CliError(str(error), BAD_INPUT) from error
+    except ImportError as error:  # what finds the warm-up is imported when it is needed
+        line = f"{error.name} is not installed: the figures need it; pip install 'numatune[bench]'"
+        raise CliError(line, BAD_INPUT) from error
+    if args.format == "json":
+        each = [_object(one.path, [summary], [found], [one]) for one, summary, found in figures]
+        summaries, causes = [summary for _run, summary, _f in figures], [found for _run, _s, found in figures]
+        print(json.dumps({"schema": SCHEMA, "runs": each, "all": _object(None, summaries, causes, runs)}, indent=1))
+    else:
+        for line in _lines(figures):
+            print(line)
+    return INCOMPLETE if any(one.events for one in runs) else OK
+
+
+def _object(
+    path: str | None, summaries: Sequence[Summary], causes: Sequence[Attribution], runs: Sequence[Run]
+) -> dict[str, Any]:
+    """One launch, or all of them: medians of the p50 and the p99, the largest maximum, the rate over all."""
+    iterations, spikes = sum(one.iterations for one in summaries), sum(one.spikes for one in summaries)
+    strongest = _strongest(causes)
+    return {
+        "file": path,
+        "iterations": iterations,
+        "p50_ms": statistics.median(one.p50_ms for one in summaries),
+        "p99_ms": statistics.median(one.p99_ms for one in summaries),
+        "max_over_p50": max(one.max_over_p50 for one in summaries),
+        "spikes": spikes,
+        "spikes_per_1000": 1000.0 * spikes / iterations,
+        "cause": None
+        if strongest is None
+        else {"cause": strongest[0].cause, "words": strongest[0].words, "share": strongest[1]},
+        "invalid": [str(event.get("detail") or event.get("event", "")) for one in runs for event in one.events],
+        "provisional": any(one.provisional for one in runs),
+    }
+
+
+def _strongest(causes: Sequence[Attribution]) -> tuple[Share, float] | None:
+    """The cause that explains most of the time that all spikes cost, and its share of that; None where none does."""
+    total = sum(found.excess_ns for found in causes)
+    explained: dict[str, tuple[Share, float]] = {}
+    for found in causes:
+        for share in found.shares:
+            _first, before = explained.get(share.cause, (share, 0.0))
+            explained[share.cause] = (share, before + share.share * found.excess_ns)
+    if not explained or total <= 0.0:
+        return None
+    share, time = max(explained.values(), key=lambda one: one[1])
+    return share, time / total
+
+
+def _lines(figures: Sequence[tuple[Run, Summary, Attribution]]) -> list[str]:
+    width = max(len(one.path) for one, _summary, _found in figures)
+    head = f"{'inferences':>11}{'p50 ms':>9}{'p99 ms':>9}{'max/p50':>9}{'per 1,000':>11}"
+    lines = [f"{'':<{width}}{head}  strongest cause of the spikes"]
+    for one, summary, found in figures:
+        figure = f"{summary.iterations:>11,}{summary.p50_ms:>9.1f}{summary.p99_ms:>9.1f}{summary.max_over_p50:>9.2f}"
+        lines.append(f"{one.path:<{width}}{figure}{summary.spikes_per_1000:>11.1f}  {_cause(summary, found)}")
+    lines += [
+        f"{one.path} does not count for a verdict: {event.get('detail') or event.get('event', '')}"
+        for one, _summary, _found in figures
+        for event in one.events
+    ]
+    return lines
+
+
+def _cause(summary: Summary, found: Attribution) -> str:
+    if not summary.spikes:
+        return "-"
+    strongest = _strongest([found])
+    return "unexplained" if strongest is None else f"{strongest[0].words} ({strongest[1]:.0%})"

@@ -1,0 +1,108 @@
+"""bench.yml over ssh: two hosts that measure, one whose Python cannot, one that is away; figures for those that did."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
+
+import pytest
+from measuring import small
+
+if TYPE_CHECKING:
+    from conftest import Controller
+
+ROWS = re.compile(r"- '?(one|two|broken|away) +(\w[\w ]*?)  +(.*?)'?$", flags=re.M)
+
+
+@pytest.fixture(scope="module")
+def measured(controller: Controller, tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
+    """Look at one with --check, then measure all of them at once."""
+    folder, cache = controller.folder, tmp_path_factory.mktemp("cache")
+    common = small(folder, cache) | {"benchmark_launches": 2}
+    for name, variables in {
+        "one": {},
+        "two": {},
+        "broken": {"benchmark_packages": "carry", "benchmark_wheels": str(folder / "no-wheels")},
+        "away": {"ansible_port": 1},
+    }.items():
+        controller.root(name, **common | variables)
+    (folder / "no-wheels").mkdir()
+    checked = controller.play("playbooks/bench.yml", "--check", "--limit", "one")
+    after_check = sorted(path.name for path in folder.iterdir()), list(cache.iterdir())
+    run = controller.play("playbooks/bench.yml")
+    table = run.out.rpartition("TASK [Show the figures of every host]")[2]
+    rows = {name: (state, rest) for name, state, rest in ROWS.findall(table.partition("TASK [")[0])}
+    return SimpleNamespace(folder=folder, cache=cache, check=(checked, after_check), run=run, rows=rows)
+
+
+def test_each_host_is_measured_and_its_samples_come_back(measured: SimpleNamespace) -> None:
+    for host in ("one", "two"):
+        place = measured.folder / "results" / host
+        names = {path.name for path in place.iterdir()}
+        assert names == {"run-1.json", "run-2.json", "audit.json", "report.html"}, measured.run.out
+        for number in (1, 2):
+            result = json.loads((place / f"run-{number}.json").read_text())
+            assert len(result["latency_ns"]) == 20
+            assert result["environment"]["pinning"]["ok"] is True
+        assert json.loads((place / "audit.json").read_text())["name"] == host
+        assert "<html" in (place / "report.html").read_text()[:400]
+
+
+def test_the_table_has_every_host(measured: SimpleNamespace) -> None:
+    rows = measured.rows
+    assert set(rows) == {"one", "two", "broken", "away"}, measured.run.out
+    for host in ("one", "two"):
+        state, figures = rows[host]
+        assert state == "valid"
+        assert re.match(r"[\d.]+ +[\d.]+ +[\d.]+ +[\d.]+ +\S", figures)
+    assert rows["broken"][0] == "failed"
+    assert "no-wheels has no wheel of numpy" in " ".join(measured.run.out.split())
+    assert rows["away"][0] == "unreachable"
+
+
+def test_only_those_that_could_not_be_measured_fail(measured: SimpleNamespace) -> None:
+    assert measured.run.code != 0
+    assert {host: measured.run.recap(host)["failed"] for host in measured.rows} == {
+        "one": 0,
+        "two": 0,
+        "broken": 1,
+        "away": 1,
+    }
+    assert "has no wheel of numpy" in measured.run.failure("broken")
+
+
+def test_check_mode_measures_and_writes_nothing(measured: SimpleNamespace) -> None:
+    checked, (names, cached) = measured.check
+    assert checked.code == 0, checked.out
+    assert "would start numatune-bench bench --model resnet50" in " ".join(checked.out.split())
+    assert checked.recap("one")["changed"] == 0
+    assert "results" not in names
+    assert "packs" not in names
+    assert cached == []
+
+
+def test_the_role_alone_copies_nothing_again_and_removes_what_was_brought(
+    controller: Controller, measured: SimpleNamespace
+) -> None:
+    playbook = controller.folder / "role.yml"
+    playbook.write_text(
+        "- hosts: one\n  gather_facts: false\n  roles:\n    - role: numatune.latency.benchmark\n"
+        "      vars:\n        benchmark_launches: 1\n        benchmark_label: alone\n        benchmark_keep: false\n"
+        "        benchmark_options: {model: resnet50, size: 32, iterations: 5, threads: '1'}\n"
+        '        benchmark_results_dir: "{{ numatune_results_dir }}"\n'
+    )
+    run = controller.play(str(playbook), "--limit", "one")
+    assert run.code == 0, run.out + run.err
+    assert run.changed("one") == ["numatune.latency.benchmark : Remove what was brought"] * 3
+    assert Path(measured.folder / "results/one/alone-1.json").is_file()
+    assert [path.name for path in (measured.cache / "numatune").iterdir()] == []
+
+
+def test_what_cannot_be_an_option_is_refused(controller: Controller, measured: SimpleNamespace) -> None:
+    del measured
+    run = controller.play("playbooks/bench.yml", "--limit", "one", "-e", '{"numatune_benchmark": {"modell": "x"}}')
+    assert run.code != 0
+    assert "modell" in run.failure("one")

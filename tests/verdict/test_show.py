@@ -1,0 +1,60 @@
+"""`numatune show`: the figures of recorded runs, each and together."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from verdict.made import save
+
+from numatune.cli import main
+
+SPIKES = range(50, 1000, 50)
+
+
+def faults(value: int) -> dict[str, list[int]]:
+    """Minor faults that come with the spikes and nowhere else."""
+    return {"minor_faults": [value if index in SPIKES else 0 for index in range(1000)]}
+
+
+def test_figures_of_each_and_of_all(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    # 40 ms of excess for 20,000 faults: 2 µs a fault, which is what one costs.
+    noisy = save(tmp_path, "noisy.json", spikes=SPIKES, factor=1.4, counters=faults(20_000), seed=1)
+    quiet = save(tmp_path, "quiet.json", median=110e6, seed=2)
+    assert main(["show", "--format", "json", noisy, quiet]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    first, second, both = *answer["runs"], answer["all"]
+    assert answer["schema"] == "numatune/show/1"
+    assert (first["file"], second["file"], both["file"]) == (noisy, quiet, None)
+    assert first["spikes_per_1000"] == 19.0
+    assert first["cause"]["cause"] in ("minor_faults", "numa_hinting_faults")
+    assert first["cause"]["share"] > 0.8
+    assert second["cause"] is None
+    assert both["spikes_per_1000"] == 9.5
+    assert both["p50_ms"] == pytest.approx(105, rel=0.01)
+    assert both["max_over_p50"] == first["max_over_p50"]
+    assert both["cause"]["share"] == pytest.approx(first["cause"]["share"])
+    assert main(["show", noisy, quiet]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 3
+    assert lines[1].startswith(noisy)
+    assert lines[2].endswith("-")
+
+
+def test_an_invalid_run_is_shown_and_says_why(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = save(tmp_path, "run.json", events=[{"event": "steal", "detail": "the hypervisor took 9 % of the time"}])
+    assert main(["show", path]) == 3
+    assert f"{path} does not count for a verdict: the hypervisor took 9 %" in capsys.readouterr().out
+    assert main(["show", "--format", "json", path]) == 3
+    assert json.loads(capsys.readouterr().out)["all"]["invalid"] == ["the hypervisor took 9 % of the time"]
+
+
+def test_what_is_no_result_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "x.json").write_text("{")
+    for path, said in ((str(tmp_path / "x.json"), "cut short"), ("/no/such.json", "cannot read /no/such.json")):
+        assert main(["show", path]) == 2
+        out, err = capsys.readouterr()
+        assert out == ""
+        assert len(err.splitlines()) == 1
+        assert said in err

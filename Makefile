@@ -7,7 +7,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export ANSIBLE_HOME := $(CURDIR)/.ansible
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint type unit benchmark wheel wheel-check collection python39 debian13 molecule trees lab lab-scenario lab-image lab-shell lab-fleet lab-qualify lab-powercuts clean setup-run setup-dev
+.PHONY: help run test lint type unit benchmark wheel wheel-check collection python39 debian13 molecule trees lab lab-scenario lab-image lab-shell lab-fleet lab-counts lab-qualify lab-powercuts clean setup-run setup-dev
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -72,6 +72,9 @@ lab-scenario: setup-dev ## of it, molecule's scenario vm alone
 
 lab-fleet: setup-dev ## there, too: a trial that hangs, a rolling run over three hosts, TuneD (needs root; half an hour)
 	@tools/check-lab fleet
+
+lab-counts: setup-dev ## in a guest: NUMA balancing leaves memory under an explicit policy alone (needs root; minutes)
+	@tools/check-lab counts
 
 lab-qualify: setup-dev ## there, too: qualify.yml on a guest (needs root; three quarters of an hour)
 	@tools/check-lab qualify

@@ -17,10 +17,12 @@ from .cache import cache_folder
 from .cpus import parse_cpu_list
 from .engine import import_engine
 from .errors import BAD_INPUT, INVALID_RUN, BenchError
+from .files import check_writable
 from .packages import import_numpy, python_version
 from .probe import DEFAULT_MIB, DEFAULT_SECONDS
 from .probe import Request as Walk
 from .probe import record as record_walk
+from .result import write_result
 
 NAME = "numatune-bench"
 VERSION = str(getattr(sys.modules[__name__.partition(".")[0]], "__version__", ""))
@@ -48,6 +50,10 @@ def main(words: Optional[list[str]] = None) -> int:
         return error.code
     except KeyboardInterrupt:
         _say("interrupted: nothing was left half-written")
+        return INVALID_RUN
+    except BrokenPipeError:
+        # The reader of stdout went away; keep Python from complaining again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return INVALID_RUN
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
@@ -92,9 +98,6 @@ def _add_walk(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from .files import check_writable
-    from .result import write_result
-
     check_writable(args.output)
     if args.cpus is not None:
         _reach(parse_cpu_list(args.cpus))
@@ -119,6 +122,8 @@ def _bench(args: argparse.Namespace, progress: _Progress) -> dict[str, dict[str,
     """Path -> result, one for each instance."""
     parts = instances.split(options.make_request(args, None, (NAME, *sys.argv[1:]), VERSION))
     paths = [instances.path_of(args.output, suffix) for suffix, _request in parts]
+    for path in paths:
+        check_writable(path)
     return dict(zip(paths, instances.record_all([request for _suffix, request in parts], _say, progress.show)))
 
 

@@ -93,16 +93,26 @@ class PerCpuFiles(Reader):
         super().__init__()
         self.names = tuple(patterns)
         self._handles: dict[str, list[tuple[int, int]]] = {}
+        self._counts_for: dict[int, int] = {}
+        owners: dict[str, int] = {}
         base = f"{roots.sys}/devices/system/cpu"
         for name, pattern in patterns.items():
             where = f"{base}/cpu*/{pattern}"
             self._handles[name] = []
             for cpu in sorted(cpus):
                 for path in sorted(glob.glob(f"{base}/cpu{cpu}/{pattern}")):
-                    if not _polls(path):
+                    if _polls(path):
+                        continue
+                    # CPUs of one cpufreq policy share its file, which counts once.
+                    owner = owners.setdefault(os.path.realpath(path), cpu)
+                    self._counts_for[cpu] = owner
+                    if owner == cpu:
                         self._open(name, cpu, path, where)
             if not self._handles[name]:
                 self.unavailable.setdefault(name, f"{where}: this host does not have it")
+
+    def growth(self, cpus: Collection[int]) -> dict[str, int]:
+        return super().growth({self._counts_for.get(cpu, cpu) for cpu in cpus})
 
     def totals(self) -> Totals:
         found: Totals = {}
@@ -196,7 +206,7 @@ def _cpu_groups(pid: int, roots: Roots) -> Sequence[str]:
     """The folders of the process's control groups that may have a quota, from its own up to the root."""
     found: list[str] = []
     try:
-        with open(f"{roots.proc}/{pid}/cgroup") as file:
+        with open(f"{roots.proc}/{pid}/cgroup", errors="surrogateescape") as file:
             lines = file.read().splitlines()
     except OSError:
         return found

@@ -18,7 +18,9 @@ def replacing(path: str, remedy: str) -> Iterator[BinaryIO]:
     A failure to write (a full disk, no permission) is one line that ends with `remedy`.
     """
     target = os.path.realpath(path)  # a symbolic link stays one: what it points to is replaced
-    temporary = os.path.join(os.path.dirname(target), f".{os.path.basename(target)}.{os.getpid()}.part")
+    # In a container the process number is the same from start to start: what a killed one left must not be in the way.
+    mark = f"{os.getpid()}-{os.urandom(4).hex()}"
+    temporary = os.path.join(os.path.dirname(target), f".{os.path.basename(target)}.{mark}.part")
     try:
         try:
             with open(temporary, "xb") as file:

@@ -17,9 +17,11 @@ VMSTAT = ("numa_pte_updates", "numa_hint_faults", "numa_hint_faults_local", "num
 
 
 def read_text(path: str) -> Optional[str]:
-    """The stripped content of a small file; None where it cannot be read."""
+    """The stripped content of a small file; None where it cannot be read. Bytes that are no text, as in the name of
+    a mount point or a device, are replaced.
+    """
     try:
-        with open(path) as file:
+        with open(path, errors="replace") as file:
             return file.read().strip()
     except OSError:
         return None
@@ -33,7 +35,7 @@ def machine_id() -> Optional[str]:
 
 def identity(cpus: Sequence[int]) -> dict[str, Any]:
     """The machine, its kernel and the tunables that matter for latency; null where a value could not be read."""
-    uname = os.uname()
+    uname, nodes = os.uname(), node_of_cpus()
     return {
         "machine": machine_id(),
         "cpu_model": _cpu_model(),
@@ -43,7 +45,7 @@ def identity(cpus: Sequence[int]) -> dict[str, Any]:
         "topology": {
             "online": read_text(_CPU + "/online"),
             "serving": format_cpu_list(cpus),
-            "nodes": sorted({node_of_cpus().get(cpu, 0) for cpu in cpus}),
+            "nodes": sorted({nodes.get(cpu, 0) for cpu in cpus}),
             "thread_siblings": {str(cpu): read_text(_topology(cpu, "thread_siblings_list")) for cpu in cpus},
             "packages": {str(cpu): read_text(_topology(cpu, "physical_package_id")) for cpu in cpus},
         },

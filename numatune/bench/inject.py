@@ -74,6 +74,8 @@ def injecting(kind: str, cpus: Sequence[int], knob: str = KNOB) -> Iterator[Labe
     and where a setting could not be put back.
     """
     label: Label = {"kind": kind, "bursts": 0, "period_s": PERIOD_SECONDS, "detail": ""}
+    if kind not in KINDS:
+        raise ValueError(f"no injection {kind!r}")  # what is left at the end below changes the host
     away = _elsewhere(cpus)
     chosen: AbstractContextManager[None]
     if kind == "hog":

@@ -18,7 +18,7 @@ from typing import Any
 from . import validity
 from .cache import ensure_model
 from .cpus import cores_of_each_node
-from .errors import BenchError
+from .errors import INVALID_RUN, BenchError
 from .measure import Progress, Say, ignore
 from .recorder import ONE, PER_NODE, Request, check, record
 
@@ -32,7 +32,7 @@ def split(request: Request) -> list[tuple[str, Request]]:
     if request.scope not in (None, "node", "cpus"):
         raise BenchError(f"--instances per-node: each runs on one node, so --scope {request.scope} does not go with it")
     by_node = cores_of_each_node(request.cpus)
-    if len(by_node) > 1 and request.inject:
+    if len(by_node) > 1 and request.inject is not None:
         raise BenchError("--inject goes with --instances one: injectors of several instances would meet")
     if request.threads is not None and request.threads > min(map(len, by_node.values())):
         fewest = min(by_node, key=lambda node: len(by_node[node]))
@@ -63,7 +63,8 @@ def record_all(requests: Sequence[Request], say: Say = ignore, progress: Progres
     for request in requests:
         check(request)
     # Once, before the processes exist: each would take the others, as they load, for load on the host.
-    look = validity.look_before_start([cpu for request in requests for cpu in request.cpus or ()])
+    # A request has all cores of its node, and its threads take the first of them.
+    look = validity.look_before_start([cpu for one in requests for cpu in (one.cpus or ())[: one.threads]])
     for event in look:
         say("this run will not count for a verdict: {}".format(event["detail"]))
     ensure_model(requests[0].model, say, requests[0].precision)
@@ -98,7 +99,8 @@ def _follow(requests: Sequence[Request], pipes: list[Connection], say: Say, prog
             try:
                 kind, what = pipe.recv()
             except (EOFError, OSError):
-                raise BenchError(f"instance {number} ended without a result; run it again, alone, to see why") from None
+                line = f"instance {number} ended without a result; run it again, alone, to see why"
+                raise BenchError(line, INVALID_RUN) from None
             if kind == "say":
                 say(f"instance {number}: {what}")
             elif kind == "failed":

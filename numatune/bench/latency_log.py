@@ -16,11 +16,13 @@ from typing import Any, Optional
 
 from .errors import BenchError, reason
 
-LONGEST_LINE, READ_AT_ONCE = 65_536, 4 << 20
-"""Bytes. A longer line is malformed; a log that grows faster than this between two samples is read with a delay."""
+LONGEST_LINE, READ_AT_ONCE, MOST_READS = 65_536, 4 << 20, 64
+"""Bytes, and how often so many are read in one sample: a log that grows faster (256 MB) is read with a delay, and
+lines without a time then get a later one. A longer line is malformed."""
 
-MOST_REQUESTS = 5_000_000
-"""Kept in memory and in the result, 16 bytes and about 25 characters each; later ones are only counted."""
+MOST_REQUESTS = 2_000_000
+"""Kept in memory and in the result, 16 bytes and about 25 characters each, and some 200 bytes each while the result is
+written, on a host that has other things to do; later ones are only counted."""
 
 _UNITS = {"latency_ns": 1.0, "latency_us": 1e3, "latency_ms": 1e6, "latency_s": 1e9}
 _LONGEST_NS = 1e15
@@ -112,12 +114,18 @@ class LatencyLog:
         self.changes += 1
 
     def _take(self, tick_ns: int, unix_minus_tick_ns: int) -> None:
-        try:
-            data = os.pread(self._handle, READ_AT_ONCE, self._place)
-        except OSError:
-            return
-        if not data:
-            return
+        """Read on to the end of the file."""
+        for _ in range(MOST_READS):
+            try:
+                data = os.pread(self._handle, READ_AT_ONCE, self._place)
+            except OSError:
+                return
+            if data:
+                self._take_in(data, tick_ns, unix_minus_tick_ns)
+            if len(data) < READ_AT_ONCE:
+                return
+
+    def _take_in(self, data: bytes, tick_ns: int, unix_minus_tick_ns: int) -> None:
         self._place += len(data)
         *lines, rest = data.split(b"\n")
         if lines:
@@ -143,9 +151,10 @@ class LatencyLog:
                 raise ValueError(f"longer than {LONGEST_LINE:,} bytes")
             latency, end = parse_line(line)
             if end is not None:
-                end_ns = round(end * 1e9) - unix_minus_tick_ns
-                if abs(end_ns - tick_ns) > _FAR_S * 1e9:
+                # Compared in seconds: what is far away may be too large for a whole number of nanoseconds.
+                if abs(end - (unix_minus_tick_ns + tick_ns) / 1e9) > _FAR_S:
                     raise ValueError('"end" is more than an hour from now; it must be seconds since 1970')
+                end_ns = round(end * 1e9) - unix_minus_tick_ns
                 self.timed += 1
             else:
                 end_ns = tick_ns

@@ -20,6 +20,7 @@ from . import SCHEMA, host, pinning, validity
 from .costs import measure_tiers
 from .counters import Counters
 from .cpus import format_cpu_list
+from .process import allow_many_files
 from .sources import Deltas
 from .surroundings import Surroundings
 from .validity import Event
@@ -103,6 +104,7 @@ def run_pinned(
     would be cold again after it.
     """
     clock = host.clock_source()
+    allow_many_files()
     with ExitStack() as kept:
         # The event of the migrations sees only threads that come after it, so the counters are opened first.
         counters = kept.enter_context(closing(Counters(limits.iterations, tier, cpus)))

@@ -15,7 +15,7 @@ from contextlib import suppress
 from typing import Optional
 
 from .cpus import parse_cpu_list
-from .errors import BenchError
+from .errors import BenchError, reason
 
 FAULTS = ("minor_faults", "major_faults")
 TIMES = ("cpu_time_ns", "run_delay_ns")
@@ -69,7 +69,7 @@ class Processes:
         self._proc, self._since = proc, since_ticks
         self._processes: dict[int, _Process] = {}
         self._first = True
-        _allow_many_files()
+        allow_many_files()
 
     def read(self, pids: Iterable[int]) -> int:
         """Take one sample; how many of the processes are alive."""
@@ -100,19 +100,21 @@ class Processes:
         self._processes = {}
 
     def _open(self, pid: int) -> Optional[_Process]:
-        folder = f"{self._proc}/{pid}"
+        folder, stat = f"{self._proc}/{pid}", -1
         try:
             stat = os.open(f"{folder}/stat", os.O_RDONLY | os.O_CLOEXEC)
             fields = _stat_fields(os.pread(stat, _BYTES, 0))
         except OSError as error:
+            if stat >= 0:
+                os.close(stat)
             self._note(error, f"{self._proc}/PID/stat", NAMES)
             return None
         process = _Process(folder, stat, not self._first and int(fields[19]) >= self._since)
         if not process.born:
             process.faults = (int(fields[7]), int(fields[9]))
         self._processes[pid] = process
-        with suppress(OSError), open(f"{folder}/comm") as file:
-            self.comms[pid] = file.read().strip()
+        with suppress(OSError), open(f"{folder}/comm", "rb") as file:
+            self.comms[pid] = plain_name(file.read())
         return process
 
     def _read_process(self, process: _Process) -> Optional[bool]:
@@ -138,8 +140,8 @@ class Processes:
                 thread = _Thread(f"{process.folder}/task/{name}")
             if self._read_thread(thread, fresh and not process.born):
                 known[name] = thread
-            elif not fresh:
-                self._close(known.pop(name))
+            else:  # a fresh one that ended at once may have files open as well
+                self._close(known.pop(name, thread))
         process.born = True  # a thread that is new in a process which was seen before started since then
         self.threads += len(known)
         return True
@@ -194,10 +196,7 @@ class Processes:
             thread.files[name] = handle
             return os.pread(handle, _BYTES, 0)
         except OSError as error:
-            if error.errno == errno.EMFILE:
-                raise BenchError(
-                    f"{self.threads} threads need more open files than this process may have; raise `ulimit -n`"
-                ) from error
+            self._refuse_limit(error)
             if error.errno in _GONE and not (error.errno == errno.ENOENT and os.path.exists(thread.folder)):
                 return None
             self._note(error, f"{self._proc}/PID/task/TID/{name}", counters)
@@ -208,11 +207,22 @@ class Processes:
             _before, _key, after = file.read().partition(b"\nCpus_allowed_list:")
             self.allowed.update(parse_cpu_list(after.split(b"\n", 1)[0].decode("ascii", "replace")))
 
+    def _refuse_limit(self, error: OSError) -> None:
+        if error.errno == errno.EMFILE:
+            raise BenchError(
+                f"{self.most_threads or self.threads} threads need more open files than this process may have; raise "
+                "`ulimit -n`"
+            ) from error
+
     def _note(self, error: OSError, path: str, counters: Sequence[str]) -> None:
+        self._refuse_limit(error)
         if error.errno == errno.ESRCH or (error.errno == errno.ENOENT and "TID" not in path):
             return  # the process is gone
-        denied = error.errno in (errno.EACCES, errno.EPERM)
-        why = f"{path}: {NEEDS_ROOT if denied else 'this kernel does not have it'}"
+        why = f"{path}: {reason(error)}"
+        if error.errno in (errno.EACCES, errno.EPERM) and os.geteuid() != 0:
+            why = f"{path}: {NEEDS_ROOT}"
+        elif error.errno == errno.ENOENT:
+            why = f"{path}: this kernel does not have it"
         for name in counters:
             self.unavailable.setdefault(name, why)
 
@@ -239,6 +249,11 @@ class Processes:
             os.close(handle)
 
 
+def plain_name(raw: bytes) -> str:
+    """A task's name as its comm has it, which may be any bytes: escapes of a terminal, half a letter at the end."""
+    return "".join(sign if sign.isprintable() else "?" for sign in raw.decode("utf-8", "replace").strip())
+
+
 def _stat_fields(text: bytes) -> list[bytes]:
     """The fields of a stat file from the third (the state) on: the name before may hold spaces and parentheses."""
     return text[text.rindex(b")") + 2 :].split()
@@ -254,7 +269,8 @@ def _number_after(text: bytes, key: bytes, colon: bytes) -> int:
     return int(rest.strip() or 0)
 
 
-def _allow_many_files() -> None:
+def allow_many_files() -> None:
+    """Raise this process's limit of open files, 1,024 as a rule, to what it may have: 512 CPUs have more of them."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         with suppress(OSError, ValueError):

@@ -42,7 +42,8 @@ def parse_interrupts(text: str, cpus: Sequence[int]) -> dict[str, dict[int, int]
     if not lines:
         return {}
     shown = [int(name[3:]) for name in lines[0].split() if name[3:].isdecimal()]
-    columns = [(place, cpu) for place, cpu in enumerate(shown) if cpu in set(cpus)]
+    wanted = set(cpus)
+    columns = [(place, cpu) for place, cpu in enumerate(shown) if cpu in wanted]
     found: dict[str, dict[int, int]] = {}
     for line in lines[1:]:
         label, _colon, rest = line.partition(":")

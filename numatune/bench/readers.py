@@ -84,7 +84,7 @@ class OneFile(Reader):
 
 def why_not(error: OSError, path: str) -> str:
     """Why a file cannot be read, in the report's words."""
-    if error.errno in (errno.EACCES, errno.EPERM):
+    if error.errno in (errno.EACCES, errno.EPERM) and os.geteuid() != 0:  # root that is refused lacks something else
         return f"{path}: {NEEDS_ROOT}"
     if error.errno == errno.ENOENT:
         return f"{path}: this host does not have it"

@@ -24,6 +24,9 @@ from .packages import python_version
 from .roof import describe, measure_roof
 
 LARGEST_BATCH = 64
+MOST_ITERATIONS = 1_000_000
+"""Hours of measuring, and some 100 MB of room that is made beforehand."""
+
 VNNI = ("avx_vnni", "avx512_vnni")
 ONE, PER_NODE = "one", "per-node"
 
@@ -61,9 +64,11 @@ def check(request: Request) -> None:
     check_size(request.size)
     if request.iterations < 1:
         raise BenchError(f"--iterations {request.iterations}: at least one is needed")
+    if request.iterations > MOST_ITERATIONS:
+        raise BenchError(f"--iterations {request.iterations}: {MOST_ITERATIONS:,} at most")
     if not 1 <= request.batch <= LARGEST_BATCH:
         raise BenchError(f"--batch {request.batch}: 1 to {LARGEST_BATCH} images at a time")
-    if request.inject:
+    if request.inject is not None:
         from . import inject
 
         inject.check(request.inject, request.agreed)

@@ -39,8 +39,14 @@ def middle(costs: Sequence[int]) -> int:
 
 
 def differences(values: Sequence[Any]) -> Deltas:
-    """Each value less the one before it; None where either is missing."""
-    return [None if earlier is None or later is None else later - earlier for earlier, later in zip(values, values[1:])]
+    """Each value less the one before it; None where either is missing, or where the count fell.
+
+    The kernel's counts of interrupts begin again at zero after 2**32, and a guest's stolen time may fall when it moves.
+    """
+    pairs = zip(values, values[1:])
+    return [
+        None if earlier is None or later is None or later < earlier else later - earlier for earlier, later in pairs
+    ]
 
 
 def spread(found: Deltas, stride: int, iterations: int) -> Deltas:

@@ -26,8 +26,13 @@ class Stop:
 
 @contextmanager
 def stopped_by_signals(stop: Stop) -> Iterator[None]:
-    """Ctrl-C and SIGTERM end the watch in good order; a second one ends the program as ever. Main thread only."""
-    before = {int(number): signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    """Ctrl-C, SIGTERM and a lost terminal end the watch in good order; a second one ends the program as ever.
+
+    Main thread only. Under nohup a lost terminal ends nothing.
+    """
+    before = {int(number): signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    if before[signal.SIGHUP] == signal.SIG_IGN:
+        del before[signal.SIGHUP]
 
     def end(number: int, _frame: Any) -> None:
         signal.signal(number, before[number])

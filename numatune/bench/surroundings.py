@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Optional
 
@@ -20,6 +21,10 @@ FREQUENCIES_AT_ONCE = 4
 """CPUs whose frequency is read at one report of the progress, in turns. Some kernels interrupt the CPU to tell it,
 so all of them at once would hold the workload up; at the start and at the end they are read together."""
 
+SLOW_READING_NS = 1_000_000
+"""A CPU whose frequency takes longer to read is left alone during the run. Linux 4.13 to 5.16 on x86 sleep 10 ms to
+measure one that was not asked about for a second, and the workload would be cold after it."""
+
 _SECTOR_BYTES = 512  # the unit of /proc/diskstats, whatever the disk's own sector is
 
 
@@ -35,16 +40,20 @@ class Surroundings:
         self._frequencies = Frequencies(cpus, base)
         self._tasks = tasks.Snapshot({}, False)
         self._before: dict[str, Any] = {}
+        self._slow = False
 
     def start(self) -> None:
         """Take the counts from which growth is counted, the slow ones first."""
         self._tasks = tasks.snapshot(own=self._own)
         self._before = totals(self._cpus, self._base)
+        begin = time.perf_counter_ns()
         self._frequencies.sample(len(self._cpus))
+        self._slow = time.perf_counter_ns() - begin > SLOW_READING_NS * len(self._cpus)
 
     def sample(self) -> None:
-        """Read the frequency of a few CPUs; a few microseconds, and nothing where the host has no cpufreq."""
-        self._frequencies.sample(FREQUENCIES_AT_ONCE)
+        """Read the frequency of a few CPUs, some microseconds; nothing where the host has none, or is slow to tell."""
+        if not self._slow:
+            self._frequencies.sample(FREQUENCIES_AT_ONCE)
 
     def stop(self) -> dict[str, Any]:
         """What grew since `start`, and what was seen; null where a source does not exist."""
@@ -122,7 +131,7 @@ def growth(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any
     spent = dict.fromkeys(TIMES, 0)
     for cpu, times in after["cpu_times"].items():
         for kind, value in times.items():
-            spent[kind] += value - before["cpu_times"].get(cpu, times)[kind]
+            spent[kind] += max(0, value - before["cpu_times"].get(cpu, times)[kind])
     total = sum(spent.values())
     lines = None
     if before["interrupts"] is not None and after["interrupts"] is not None:
@@ -133,7 +142,8 @@ def growth(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any
 
     def grew(name: str) -> Optional[int]:
         known = name in before["small"] and name in after["small"]
-        return after["small"][name] - before["small"][name] if known else None
+        # A CPU that went offline takes its counts along: what is left is no growth, and no throttling below zero.
+        return max(0, after["small"][name] - before["small"][name]) if known else None
 
     return {
         "steal_share": spent["steal"] / total if total else 0.0,
@@ -148,7 +158,7 @@ def growth(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any
         "idle_ns": grew("idle_ns"),
         "frequency_changes": grew("frequency_changes"),
         "disk_io": disks,
-        "vmstat": {name: value - before["vmstat"].get(name, 0) for name, value in after["vmstat"].items()},
+        "vmstat": {name: max(0, value - before["vmstat"].get(name, value)) for name, value in after["vmstat"].items()},
     }
 
 

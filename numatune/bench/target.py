@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Optional
 
 from .errors import BenchError, reason
+from .process import plain_name
 
 _GROUP_ROOTS = ("", "/unified", "/systemd")
 """Where version 2 of the hierarchy is mounted, alone or beside version 1; systemd's own one of version 1 last."""
@@ -90,10 +91,10 @@ def _process(pid: int, roots: Roots) -> Target:
     folder = f"{roots.proc}/{pid}"
     try:
         # A thread's number opens the same folder, though only processes are listed.
-        with open(f"{folder}/status") as file:
+        with open(f"{folder}/status", errors="replace") as file:
             groups = [line.split()[1] for line in file if line.startswith("Tgid:")]
-        with open(f"{folder}/comm") as file:
-            name = file.read().strip()
+        with open(f"{folder}/comm", "rb") as comm:
+            name = plain_name(comm.read())
     except (FileNotFoundError, ProcessLookupError):
         raise BenchError(f"--pid {pid}: there is no such process") from None
     except OSError as error:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Optional
 
 from .cpus import format_cpu_list
+from .process import plain_name
 
 MOST_TASKS, MOST_SECONDS = 30_000, 3.0
 """Where a snapshot ends: a host with more tasks, or one so slow, is seen in part, and the result says so."""
@@ -59,9 +60,8 @@ def foreign_load(before: Snapshot, after: Snapshot, cpus: Sequence[int], proc: s
         seen = _name_and_cpu(f"{proc}/{pid}/task/{tid}")
         allowed = _allowed(tid)
         if seen and (seen[1] in serving or (allowed and allowed <= serving)):
-            name = "".join(sign if sign.isprintable() else "?" for sign in seen[0])
             shown = format_cpu_list(allowed)
-            found.append({"task": name, "pid": pid, "cpu_ms": round(used / 1e6, 1), "cpus": shown})
+            found.append({"task": seen[0], "pid": pid, "cpu_ms": round(used / 1e6, 1), "cpus": shown})
             if len(found) == MOST_SHOWN:
                 break
     return found
@@ -98,7 +98,7 @@ def _name_and_cpu(folder: str) -> Optional[tuple[str, int]]:
     fields = rest.split()
     if len(fields) <= _LAST_CPU:
         return None
-    return head.partition(b"(")[2].decode("utf-8", "replace"), int(fields[_LAST_CPU])
+    return plain_name(head.partition(b"(")[2]), int(fields[_LAST_CPU])
 
 
 def _allowed(tid: int) -> set[int]:

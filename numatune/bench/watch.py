@@ -133,7 +133,7 @@ class _Watch:
             "command": list(self.request.command),
             "target": self._about_target(),
             "ended": why,
-            "partial": why in ("interrupted", "full") or (duration is not None and why != "duration"),
+            "partial": why in ("full", "files") or (duration is not None and why != "duration"),
             "environment": {**environment, "python": platform.python_version()},
             "interval_s": self.request.interval,
             "windows": {
@@ -159,7 +159,7 @@ class _Watch:
         }
 
     def _loop(self, stop: Stop) -> str:
-        """Sample until the end; what ended it: "duration", "interrupted", "process-ended" or "full"."""
+        """Sample until the end; what ended it: "duration", "interrupted", "process-ended", "full" or "files"."""
         poll = select.poll()
         poll.register(stop.handle, select.POLLIN)
         if self.target.group is None and self.request.roots == Roots():
@@ -174,7 +174,13 @@ class _Watch:
             if last is not None and due > last - 1_000_000:  # no last window of next to nothing
                 due = last
             ready = poll.poll(max(0.0, (due - time.perf_counter_ns()) / 1e6))
-            alive = self._sample()
+            try:
+                alive = self._sample()
+            except BenchError as error:
+                if not len(self.windows):
+                    raise
+                self.say(f"{error}; what was counted until now is kept")
+                return "files"
             if any(handle == stop.handle for handle, _event in ready):
                 return "interrupted"
             if alive == 0 or ready:
@@ -186,9 +192,12 @@ class _Watch:
 
     def _sample(self) -> int:
         """Close the window that runs; how many processes are alive."""
-        now = time.perf_counter_ns()
+        now, reading = time.perf_counter_ns(), 0
         if self.log is not None:
+            reading = time.process_time_ns()
             self.log.read(now, time.time_ns() - now)
+            # A request costs what it costs to read, however rarely that is done: no reason to sample less often.
+            reading = time.process_time_ns() - reading
         alive = self.processes.read(self.target.pids())
         totals = dict(self.processes.totals)
         did = {name: value - self._totals[name] for name, value in totals.items()}
@@ -196,7 +205,7 @@ class _Watch:
         self.windows.close_one(self.edge - self.origin, now - self.edge, did, around)
         self._totals, self.edge = totals, now
         spent = time.process_time_ns()
-        wanted = self.windows.too_dear(spent - self.spent, self.interval)
+        wanted = self.windows.too_dear(spent - self.spent - reading, self.interval)
         self.spent = spent
         if wanted is not None and self.interval < LONGEST:
             wanted = min(LONGEST, wanted)

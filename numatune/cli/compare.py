@@ -13,6 +13,7 @@ import json
 import statistics
 from typing import TYPE_CHECKING
 
+from ..report.text import clean
 from . import qualifying
 from .errors import BAD_INPUT, FINDINGS, INCOMPLETE, OK, CliError
 
@@ -83,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps({**comparison.as_dict(), **qualification}, indent=1))
     else:
         for line in [*_lines(comparison), *([] if found is None else qualifying.lines(found))]:
-            print(line)
+            print(clean(line))  # paths, events and findings are files'
     if found is not None:
         return qualifying.exit_code(found)
     code = _CODES[comparison.verdict]

@@ -136,7 +136,9 @@ def _download(folder: Path, missing: list[tuple[str, str]], python: tuple[int, i
         command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-input"]
         command += ["download", "--quiet", "--only-binary=:all:", "--no-deps", *words]
         print("numatune: fetching " + ", ".join(" ".join(one) for one in missing), file=sys.stderr, flush=True)
-        done = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+        done = subprocess.run(
+            command, capture_output=True, text=True, errors="replace", check=False, stdin=subprocess.DEVNULL
+        )
         if done.returncode:
             raise CliError(_pip_failed(done.stderr, missing, python, arch))
         names = []
@@ -158,7 +160,10 @@ def _pip_failed(said: str, missing: list[tuple[str, str]], python: tuple[int, in
     remedy = "or give the wheels with --wheels DIR"
     if "No module named pip" in said:
         return f"{sys.executable} has no pip to fetch {what} with: install pip there, {remedy}"
-    if any(word in said for word in ("NewConnectionError", "Connection to ", "ConnectTimeout", "getaddrinfo", "Errno")):
+    if any(
+        word in said
+        for word in ("NewConnectionError", "Connection to ", "ConnectTimeout", "getaddrinfo", "unreachable")
+    ):
         return f"no network to fetch {what} for {target}: run this where there is one, {remedy}"
     if "No matching distribution" in said:
         return f"the package index has no wheel of {what} for {target}: check --python and --arch, {remedy}"

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import __version__
+from ..report.text import clean
 from . import output
 from .errors import BAD_INPUT, INCOMPLETE, OK, CliError
 
@@ -49,6 +51,8 @@ def run(args: argparse.Namespace) -> int:
     if not 0.0 < args.max_spikes_per_1000 < 1000.0:
         raise CliError(f"--max-spikes-per-1000 {args.max_spikes_per_1000:g}: a number above 0 and below 1000")
     try:
+        # Without it no warm-up would be found, and figures and verdict would depend on what is installed.
+        importlib.import_module("ruptures")
         from plotly.offline import get_plotlyjs
 
         from ..report.html.page import Report, render
@@ -67,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
     output.write_whole(Path(args.output), text.encode())
     invalid = [source.run.path for source in sources if source.invalid]
     for path in invalid:
-        print(f"numatune: {path} is invalid for a verdict; the report says why", file=sys.stderr)
+        print(f"numatune: {clean(path)} is invalid for a verdict; the report says why", file=sys.stderr)
     return INCOMPLETE if invalid else OK
 
 

@@ -134,9 +134,9 @@ def print_report(report: Report, form: str, wording: Wording) -> None:
     for note in wording.notes:
         print(note)
     for event in report.result["invalidating_events"]:
-        print(f"\nThis run does not count for a verdict: {event['detail']}.")
+        print(f"\nThis run does not count for a verdict: {_one_line(event['detail'])}.")
     for name, why in report.result["counters_unavailable"].items():
-        print(f"Not counted: {_WORDS.get(name, (name,))[0]} ({why}).")
+        print(f"Not counted: {_WORDS.get(name, (name,))[0]} ({_one_line(why)}).")
     print(f"\nRaw samples: {report.path}")
 
 
@@ -276,6 +276,11 @@ def _waiting_all_along(run: Run, threads: int) -> str:
         return ""
     share = usual / run.median
     return f"All along, the threads waited for their CPUs for {share:.0%} of the time: other work runs there."
+
+
+def _one_line(text: str) -> str:
+    """Text of the host, a task's name among it, without signs that steer a terminal."""
+    return "".join(sign if sign.isprintable() else " " for sign in text)
 
 
 def _amount(counter: str, value: float) -> str:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import statistics
 from typing import TYPE_CHECKING, Any
 
+from ..report.text import clean
 from .errors import BAD_INPUT, INCOMPLETE, OK, CliError
 
 if TYPE_CHECKING:
@@ -29,6 +31,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print the figures of each run and of all together; 3 where a run counts for nothing."""
     try:
+        # Without it no warm-up would be found, and the figures would depend on what is installed.
+        importlib.import_module("ruptures")
         from ..verdict.attribution import attribute
         from ..verdict.errors import VerdictError
         from ..verdict.run import load_run
@@ -41,16 +45,13 @@ def run(args: argparse.Namespace) -> int:
         figures = [(one, summarise(one), attribute(one)) for one in runs]
     except VerdictError as error:
         raise CliError(str(error), BAD_INPUT) from error
-    except ImportError as error:  # what finds the warm-up is imported when it is needed
-        line = f"{error.name} is not installed: the figures need it; pip install 'numatune[bench]'"
-        raise CliError(line, BAD_INPUT) from error
     if args.format == "json":
         each = [_object(one.path, [summary], [found], [one]) for one, summary, found in figures]
         summaries, causes = [summary for _run, summary, _f in figures], [found for _run, _s, found in figures]
         print(json.dumps({"schema": SCHEMA, "runs": each, "all": _object(None, summaries, causes, runs)}, indent=1))
     else:
         for line in _lines(figures):
-            print(line)
+            print(clean(line))  # paths and events are a file's
     return INCOMPLETE if any(one.events for one in runs) else OK
 
 

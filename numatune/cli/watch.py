@@ -9,7 +9,7 @@ from typing import Any
 
 from .. import __version__
 from ..bench.watch import DEFAULT_INTERVAL, LONGEST, SHORTEST
-from .errors import OK
+from .errors import INCOMPLETE, OK
 from .run_report import Progress, record_to
 
 
@@ -41,16 +41,20 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--format", choices=("text", "json"), default="text", help="(default: text)")
     parser.add_argument("-o", "--output", required=True, metavar="FILE", help="where the samples go")
-    parser.epilog = "exit codes: 0 watched, also when ended by Ctrl-C or by the process's end; 2 bad usage or input"
+    parser.epilog = (
+        "exit codes: 0 watched, until Ctrl-C or the process's end where no --duration is given; 2 bad usage or input; "
+        "3 ended early: the file is partial"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Watch until the end, write the file, print what it says."""
+    """Watch until the end, write the file, print what it says; 3 where it ended earlier than was asked for."""
     bar = Progress(str)
     result = record_to(args.output, lambda: _record(args, bar), bar)
+    code = INCOMPLETE if result["partial"] else OK
     if importlib.util.find_spec("numpy") is None:
         bar.say(f"{args.output} is written; numpy is not installed, so what it says is not worked out here")
-        return OK
+        return code
     from .watch_report import as_object, make_report, print_lines, print_object
 
     report = make_report(result, args.output)
@@ -58,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
         print_object(as_object(report))
     else:
         print_lines(report)
-    return OK
+    return code
 
 
 def _record(args: argparse.Namespace, bar: Progress) -> dict[str, Any]:

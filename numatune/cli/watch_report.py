@@ -28,6 +28,7 @@ _ENDS = {
     "interrupted": "; ended by Ctrl-C or a signal",
     "process-ended": "; it ended, and watching with it",
     "full": "; ended, since the file would become too large",
+    "files": "; ended, since it has more threads than files may be open",
 }
 
 
@@ -244,7 +245,7 @@ def _log(watched: Watched) -> list[str]:
             f"{first['line']} since the start, {first['text']!r}: {first['why']}."
         )
     if log.get("not_kept"):
-        lines.append(f"Latency log: {log['not_kept']:,} requests came after the first 5,000,000 and are not kept.")
+        lines.append(f"Latency log: {log['not_kept']:,} more requests came after those that are kept.")
     return lines
 
 

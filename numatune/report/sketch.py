@@ -37,7 +37,7 @@ def sketch(
     limit = threshold_of(values / median) * median
     # From a little below the fastest: from zero, a spike of a tenth would be one eighth of a sign.
     top, bottom = max(float(values.max()), limit), float(values.min())
-    bottom -= 0.05 * (top - bottom)
+    bottom = max(0.0, bottom - 0.05 * (top - bottom))
     level = min(height - 1, int((median - bottom) / (top - bottom) * height))  # the row of the median, from below
     labels = {height - 1: _ms(top), level: f"median {_ms(median)}", 0: _ms(bottom)}
     if level in (0, height - 1):

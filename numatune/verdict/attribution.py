@@ -9,7 +9,7 @@ cause is certain, because most iterations have no event at all.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from scipy import stats
 
 from . import costs
 from .causes import BY_NAME, Cause
-from .doses import Dose, Marks, Unread, doses
+from .doses import Dose, Marks, Unread, doses, windows
 from .period import spike_period
 from .run import Run, Samples
 from .statistics import threshold_of
@@ -98,7 +98,10 @@ class Attribution:
 
 @dataclass(frozen=True)
 class _Tried:
-    """One cause at the gate: spikes and other iterations (or windows of a strided counter) with and without it."""
+    """One cause at the gate: spikes and other iterations (or windows of a strided counter) with and without it.
+
+    Only those count after which it was read; `unread` is the share of the spikes' excess of which that is not so.
+    """
 
     cause: Cause
     dose: Dose
@@ -107,6 +110,7 @@ class _Tried:
     misses: int
     others: int
     p: float
+    unread: float
 
 
 def attribute(run: Run, threshold: float | None = None) -> Attribution:
@@ -119,7 +123,7 @@ def attribute(run: Run, threshold: float | None = None) -> Attribution:
     if not spikes.any():
         return Attribution(0, 0.0, (), 0.0, (), (), None)
     found = doses(run)
-    tried = _gate({name: dose for name, dose in found.items() if isinstance(dose, Dose)}, spikes)
+    tried = _gate({name: dose for name, dose in found.items() if isinstance(dose, Dose)}, run.kept, spikes, excess)
     admitted = [one for one in tried if one.hits and one.p <= SIGNIFICANT]
     shares = _shares(admitted, run, spikes, excess)
     named = {share.cause for share in shares}
@@ -150,31 +154,27 @@ def _period(run: Run, excess: Samples) -> Period | None:
     return None if found is None else Period(*found)
 
 
-def _gate(found: Mapping[str, Dose], spikes: Marks) -> list[_Tried]:
+def _gate(found: Mapping[str, Dose], kept: Marks, spikes: Marks, excess: Samples) -> list[_Tried]:
     """Each dose against the spikes, its p corrected for how many were tried."""
-    raw = [_try(BY_NAME[name], dose, spikes) for name, dose in found.items()]
+    raw = [_try(BY_NAME[name], dose, kept, spikes, excess) for name, dose in found.items()]
     if not raw:
         return []
     corrected = stats.false_discovery_control([one.p for one in raw])
-    return [
-        _Tried(one.cause, one.dose, one.hits, one.spikes, one.misses, one.others, float(p))
-        for one, p in zip(raw, corrected, strict=True)
-    ]
+    return [replace(one, p=float(p)) for one, p in zip(raw, corrected, strict=True)]
 
 
-def _try(cause: Cause, dose: Dose, spikes: Marks) -> _Tried:
-    marks = dose.marks
+def _try(cause: Cause, dose: Dose, kept: Marks, spikes: Marks, excess: Samples) -> _Tried:
+    marks, read = dose.marks, ~np.isnan(dose.values)
+    lost = np.where(spikes, excess, 0.0)
     if dose.stride > 1:  # what is read after every so many iterations is tested on windows of so many
-        spikes, marks = _windows(spikes, dose.stride), _windows(marks, dose.stride)
-    hits, misses = int((marks & spikes).sum()), int((marks & ~spikes).sum())
-    slow, others = int(spikes.sum()), int((~spikes).sum())
-    table = np.array([[hits, slow - hits], [misses, others - misses]])
+        lost = np.add.reduceat(lost, np.arange(0, lost.size, dose.stride))
+        kept, spikes, marks, read = (windows(one, dose.stride) for one in (kept, spikes, marks, read))
+    seen, slow, others = marks & read, spikes & read, kept & ~spikes & read
+    hits, misses = int((seen & slow).sum()), int((seen & others).sum())
+    table = np.array([[hits, int(slow.sum()) - hits], [misses, int(others.sum()) - misses]])
     p = float(stats.fisher_exact(table, alternative="greater")[1])
-    return _Tried(cause, dose, hits, slow, misses, others, p)
-
-
-def _windows(marks: Marks, stride: int) -> Marks:
-    return np.array([marks[start : start + stride].any() for start in range(0, marks.size, stride)], dtype=np.bool_)
+    unread = float(lost[~read].sum() / lost.sum())
+    return _Tried(cause, dose, hits, int(slow.sum()), misses, int(others.sum()), p, unread)
 
 
 def _shares(admitted: Sequence[_Tried], run: Run, spikes: Marks, excess: Samples) -> list[Share]:
@@ -200,17 +200,40 @@ def _judge_absent(
     """A cause that explains nothing: is it ruled out, or are there too few spikes to tell?"""
     name, words, counter = one.cause.name, one.cause.words, one.dose.counter
     unit = "spikes" if one.dose.stride == 1 else f"windows of {one.dose.stride} with a spike"
-    if not np.nansum(one.dose.values):
+    if one.unread > _NEGLIGIBLE:
+        not_read.append(NotRead(name, words, f"{counter} was not read for {one.unread:.0%} of the spikes' time"))
+    elif not np.nansum(one.dose.values):
         ruled_out.append(RuledOut(name, words, counter, "never above its usual value in the whole run"))
     elif not one.hits:
-        ruled_out.append(RuledOut(name, words, counter, f"rose in none of the {one.spikes} {unit}"))
+        most = _hidden(one, run, spikes, excess)
+        if most <= _NEGLIGIBLE:
+            ruled_out.append(RuledOut(name, words, counter, f"rose in none of the {one.spikes} {unit}"))
+        else:
+            why = (
+                f"{counter} rose too little at the spikes to stand out, and may explain up to {most:.0%} of their time"
+            )
+            not_read.append(NotRead(name, words, why))
     else:
         seen = f"rose in {one.hits} of {one.spikes} {unit} and in {one.misses:,} of {one.others:,} others"
         most = _most(one, run, spikes, excess)
         if most <= _NEGLIGIBLE:
             ruled_out.append(RuledOut(name, words, counter, f"{seen}, and explains at most {most:.1%} of their time"))
+        elif one.p <= SIGNIFICANT:
+            why = f"{counter} {seen}, but what came with it explains their time better"
+            not_read.append(NotRead(name, words, why))
         else:
             not_read.append(NotRead(name, words, f"{counter} {seen}: chance is not excluded (p = {one.p:.2g})"))
+
+
+def _hidden(one: _Tried, run: Run, spikes: Marks, excess: Samples) -> float:
+    """The most that a cause can explain which stands out at no spike, by its bound: where inferences are short, so is
+    what makes them slow. What the other iterations have as well is usual."""
+    totals = np.add.reduceat(np.nan_to_num(one.dose.values), np.arange(0, spikes.size, one.dose.stride))
+    slow = windows(spikes, one.dose.stride)
+    if slow.all():
+        return 1.0
+    rise = max(0.0, float(totals[slow].mean() - totals[~slow].mean())) * int(slow.sum())
+    return min(1.0, costs.bounds(one.cause, run)[1] * rise / float(excess[spikes].sum()))
 
 
 def _most(one: _Tried, run: Run, spikes: Marks, excess: Samples) -> float:

@@ -67,11 +67,12 @@ def list_spikes(run: Run, indices: Sequence[int]) -> list[Spike]:
     """The spikes at `indices`, each with what stood out."""
     marks = {name: standing_out(name, values) for name, values in run.counters.items()}
     usual = {name: float(np.nanmedian(run.counters[name])) for name in marks if marks[name].any()}
+    median = run.steady().median
     return [
         Spike(
             index,
             float(run.latency[index]) / 1e6,
-            float(run.latency[index] / run.steady().median),
+            float(run.latency[index] / median),
             tuple(Rise(name, float(run.counters[name][index]), usual[name]) for name in usual if marks[name][index]),
         )
         for index in indices

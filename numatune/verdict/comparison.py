@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -95,6 +95,7 @@ def compare(before: Sequence[Run], after: Sequence[Run], limit: float = DEFAULT_
     held = [blocks.count_blocks(marks, length) for marks in (marks_before, marks_after)]
     spread = blocks.dispersion(*held)
     first, second = _side_of(marks_before, held[0], spread), _side_of(marks_after, held[1], spread)
+    first, second = replace(first, burst=second.bursts), replace(second, burst=first.bursts)
     shift = None
     if min(first.iterations, second.iterations) >= P99_NEEDS:
         tail = blocks.Tail(relative_before, relative_after, length)

@@ -148,6 +148,8 @@ def remarks(before: Sequence[Run], after: Sequence[Run]) -> list[str]:
         values = {str(_look_up(run.environment, place)) for run in (*before, *after)}
         if len(values) > 1:
             said.append(f"the {name} differed: {', '.join(sorted(values))}")
+    if any(run.environment.get("machine") is None for run in (*before, *after)):
+        said.append("a run does not say on which machine it ran: make sure that it was the same one")
     fewest = min(len(before), len(after))
     if fewest < 3:
         launches = "one launch" if fewest == 1 else f"{fewest} launches"

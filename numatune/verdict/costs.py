@@ -13,6 +13,9 @@ from .causes import Cause
 from .doses import Dose, Marks
 from .run import Run, Samples
 
+FEWEST_BLOCKS = 3
+"""Blocks with spikes below which drawing them again says nothing of how a share may vary."""
+
 _ROUNDS, _SEED = 200, 1
 
 
@@ -79,6 +82,9 @@ def explain(
             again = _solve(np.tensordot(weights, squares, 1), weights @ products, low, high)
             drawn.append(_parts(again, matrix, spikes, excess, weights[block].astype(np.float64)))
     least, most = np.percentile(np.array(drawn), [5, 95], axis=0)
+    if np.unique(block).size < FEWEST_BLOCKS:  # drawn again, so few are the same ones: only the bounds tell
+        ends = [_parts(end, matrix, spikes, excess, np.ones(int(spikes.sum()))) for end in (low, high)]
+        least, most = np.minimum(least, ends[0]), np.maximum(most, ends[1])
     return [
         Explained(float(part), float(min(a, part)), float(max(b, part)), float(cost))
         for part, a, b, cost in zip(parts, least, most, costs, strict=True)

@@ -30,6 +30,9 @@ NOTABLE_RATIO = 1.05
 """A p99 that moved by less than this factor did not move. Where spikes have few distinct heights, the p99s of both
 sides fall on the same one, and the difference of the medians alone would pass the permutation test."""
 
+FEW_HELD, NOTABLE_BURST = 3, 1.5
+"""Blocks that hold spikes below which a side does not tell how many come at once; fewer at once are no burst."""
+
 MOST_ITERATIONS = 1_000_000
 
 ELIMINATED, REDUCED, UNCHANGED, WORSE = "eliminated", "reduced", "unchanged", "worse"
@@ -42,7 +45,8 @@ class Side:
     """Spikes of one side over all its launches.
 
     `dispersion` is how much more launches differ than chance makes them (of both sides, at least 1): so many blocks say
-    as much as one would where launches were alike.
+    as much as one would where launches were alike. `burst` is how many spikes come at once on the other side: this
+    side tells that itself only where several of its blocks hold spikes.
     """
 
     iterations: int
@@ -50,6 +54,7 @@ class Side:
     held: int
     blocks: int
     dispersion: float = 1.0
+    burst: float = 1.0
 
     @property
     def counts(self) -> tuple[int, int]:
@@ -65,12 +70,24 @@ class Side:
         return 1000.0 * self.spikes / self.iterations
 
     @property
+    def bursts(self) -> float:
+        """How many spikes come at once, where bursts fall into blocks at random; 1 where single spikes do."""
+        if not self.held:
+            return 1.0
+        free = max(self.blocks - self.held, 0.5) / self.blocks
+        at_once = self.spikes / (-self.blocks * math.log(free))
+        return at_once if at_once >= NOTABLE_BURST else 1.0
+
+    @property
     def factor(self) -> float:
         """Spikes per 1,000 iterations if every block held spikes.
 
-        Blocks carry the uncertainty; a block that holds spikes holds as many as it did on average here (at least one).
+        Blocks carry the uncertainty; a block that holds spikes holds as many as it did on average here (at least one),
+        or, where few did, as many as come at once on the other side: bursts that did not come are not short.
         """
         per_block = max(1.0, self.spikes / self.held) if self.held else 1.0
+        if self.held < FEW_HELD:
+            per_block = max(per_block, self.burst)
         return 1000.0 * per_block * self.blocks / self.iterations
 
     @property
@@ -82,7 +99,7 @@ class Side:
         """This side as it would look after `factor` times the iterations at the same rates."""
         held, count = round(self.held * factor), max(1, round(self.blocks * factor))
         iterations, spikes = round(self.iterations * factor), round(self.spikes * factor)
-        return Side(iterations, spikes, min(held, count), count, self.dispersion)
+        return Side(iterations, spikes, min(held, count), count, self.dispersion, self.burst)
 
 
 @dataclass(frozen=True)
@@ -159,7 +176,7 @@ def decide(before: Side, after: Side, shift: Shift | None, limit: float) -> Deci
     elif fell and (rose or drift >= tolerated):
         verdict = INCONCLUSIVE  # fewer spikes, but a longer tail, or the other way round; fewer bursts, but far longer
     elif fell:
-        verdict = ELIMINATED if within else REDUCED
+        verdict = (ELIMINATED if before.spikes else INCONCLUSIVE) if within else REDUCED  # no spike, nothing to lose
     elif rose:
         verdict = WORSE
     elif alike:

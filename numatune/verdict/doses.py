@@ -8,7 +8,7 @@ that was read only once for the whole run, takes all if the run's total says so.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,9 @@ Marks = npt.NDArray[np.bool_]
 MOSTLY, HARDLY = 0.5, 0.1
 """A run's hinting faults on the whole host make its process's minor faults hinting ones when they are at least this
 share of them, and not when they are at most this one; between the two, the run does not tell."""
+
+MOST = 1e18
+"""No count of a run is larger."""
 
 FINER = "not read after each iteration (--counters {} does)"
 _NOT_PINNED = "the threads of a service sleep between requests, so what they slept tells nothing"
@@ -55,6 +58,8 @@ class Unread:
 
 def doses(run: Run) -> dict[str, Dose | Unread]:
     """Cause -> its dose, or why there is none, for each cause in the order of `causes.CAUSES`."""
+    # A counter of nothing but nulls was not read, and rules nothing out.
+    run = replace(run, counters={name: values for name, values in run.counters.items() if not np.isnan(values).all()})
     return {cause.name: _SPECIAL.get(cause.name, _counted)(run, cause) for cause in CAUSES}
 
 
@@ -77,18 +82,21 @@ def standing_out(values: Samples, least: float) -> Marks:
 
 
 def total_of(run: Run, place: tuple[str, ...]) -> float | None:
-    """What the whole run had of a count, from the result's `run`."""
+    """What the whole run had of a count, from the result's `run`; None where that does not tell."""
     value: Any = run.host
     for key in place:
+        if key == "steal" and isinstance(value, Mapping) and len(value) > 1 and not any(value.values()):
+            return None  # CPUs without a single tick of any kind: they were not read
         value = value.get(key) if isinstance(value, Mapping) else None
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) and place else None
+    known = isinstance(value, int | float) and not isinstance(value, bool) and place
+    return float(value) if known and 0 <= value < MOST else None
 
 
 def _counted(run: Run, cause: Cause) -> Dose | Unread:
     """The dose of a cause that one counter shows by itself."""
     name = cause.counters[0]
     values = run.counters.get(name)
-    if values is None or np.isnan(values).all():
+    if values is None:
         return _unread(run, cause, name)
     if cause.at_pace:
         spans = intervals(run) if run.strides.get(name, 1) == 1 else _summed(intervals(run), values)
@@ -106,34 +114,47 @@ def _unread(run: Run, cause: Cause, counter: str) -> Unread:
     if total == 0:
         return Unread(counter, "", total)
     why = run.unavailable.get(counter)
+    if why is None and cause.total[:1] and cause.total[0] in run.host and total is None:
+        why = "this host does not count it"
     if why is None:
         why = FINER.format("C" if counter.startswith("numa_") else "D")
     return Unread(counter, why, total)
 
 
+def _hints(run: Run) -> Samples | None:
+    """The host's hinting faults of each iteration; None where they were not read after each."""
+    return run.counters.get("numa_hint_faults") if run.strides.get("numa_hint_faults", 1) == 1 else None
+
+
 def _hinting(run: Run, cause: Cause) -> Dose | Unread:
-    faults, hints = run.counters.get("minor_faults"), run.counters.get("numa_hint_faults")
+    faults, hints = run.counters.get("minor_faults"), _hints(run)
     if faults is None:
         return _unread(run, cause, "minor_faults")
-    if hints is not None and not np.isnan(hints).all():
+    if hints is not None:
         # Hinting faults are counted for the whole host: of this process's faults no more than that can be such.
-        return _dose(np.minimum(faults, hints), cause, "numa_hint_faults", run.strides.get("numa_hint_faults", 1))
+        return _dose(np.minimum(faults, hints), cause, "numa_hint_faults", 1)
     share = hinting_share(run)
     if share is not None and share >= MOSTLY:
         return _dose(faults, cause, "minor_faults", 1)
-    if share is not None and share <= HARDLY:
-        why = f"the whole host had few: at most {share:.1%} of this process's minor faults were such"
-        return Unread("numa_hint_faults", why if share else "", 0.0)
-    found = _unread(run, cause, "numa_hint_faults")
-    return Unread(found.counter, found.why, None if share is None else found.total)
+    # Faults that every iteration has are no spike: few hinting faults among all may still be all of those at spikes.
+    above = float(np.nansum(np.maximum(faults - np.nanmedian(faults), 0.0)))
+    total = total_of(run, cause.total)
+    if total == 0.0:
+        return Unread("numa_hint_faults", "", 0.0)
+    if above == 0.0:
+        return Unread("minor_faults", "never above its usual value in the whole run", 0.0)
+    if total is not None and total <= HARDLY * above:
+        why = f"the whole host had few: at most {total / above:.1%} of this process's sudden minor faults were such"
+        return Unread("numa_hint_faults", why, 0.0)
+    return _unread(run, cause, "numa_hint_faults")
 
 
 def _other_faults(run: Run, cause: Cause) -> Dose | Unread:
-    faults, hints = run.counters.get("minor_faults"), run.counters.get("numa_hint_faults")
+    faults, hints = run.counters.get("minor_faults"), _hints(run)
     if faults is None:
         return _unread(run, cause, "minor_faults")
-    if hints is not None and not np.isnan(hints).all():
-        return _dose(faults - np.minimum(faults, np.nan_to_num(hints)), cause, "minor_faults", 1)
+    if hints is not None:
+        return _dose(faults - np.minimum(faults, hints), cause, "minor_faults", 1)
     share = hinting_share(run)
     if share is not None and share >= MOSTLY:
         return Unread("numa_hint_faults", "the host had as many hinting faults as this process minor ones", 0.0)
@@ -159,20 +180,21 @@ def _waiting(run: Run) -> Samples | None:
     threads = run.environment.get("threads")
     if on_cpu is None or delay is None or not isinstance(threads, int) or run.strides.get("cpu_time_ns", 1) != 1:
         return None
-    return threads * intervals(run) - on_cpu - delay
+    waiting = threads * intervals(run) - on_cpu - delay
+    return None if np.isnan(waiting).all() else waiting
 
 
 def _at(values: Samples, marks: Marks) -> Samples:
-    """`values` at the marked iterations, their usual value elsewhere."""
-    return np.where(marks, values, np.nanmedian(values))
+    """`values` at the marked iterations, their usual value elsewhere; NaN stays, for it was not read."""
+    return np.where(marks | np.isnan(values), values, np.nanmedian(values))
 
 
 def _slept(run: Run) -> Marks:
     """Where some thread gave up its CPU by itself more often than usual; everywhere if that was not counted."""
     switches = run.counters.get("voluntary_switches")
-    if switches is None or np.isnan(switches).all():
+    if switches is None:
         return np.ones(run.latency.shape, dtype=np.bool_)
-    return np.asarray(switches > np.nanmedian(switches), dtype=np.bool_)
+    return np.asarray((switches > np.nanmedian(switches)) | np.isnan(switches), dtype=np.bool_)
 
 
 def _faulted(run: Run) -> Marks:
@@ -186,19 +208,19 @@ def _faulted(run: Run) -> Marks:
 
 def _major(run: Run, cause: Cause) -> Dose | Unread:
     faults, waiting = run.counters.get("major_faults"), _waiting(run)
-    if faults is None or np.isnan(faults).all():
+    if faults is None:
         return _unread(run, cause, "major_faults")
     marks = standing_out(faults, cause.least)
     if waiting is None:  # a fault from a disk takes up to some 10 ms
         waiting = 1e7 * faults
-    return _dose(_at(waiting, marks), cause, "major_faults", 1, marks)
+    return _dose(np.where(np.isnan(faults), np.nan, _at(waiting, marks)), cause, "major_faults", 1, marks)
 
 
 def _quota(run: Run, cause: Cause) -> Dose | Unread:
     throttled, delay = run.counters.get("quota_throttled"), run.counters.get("run_delay_ns")
-    if throttled is None or np.isnan(throttled).all():
+    if throttled is None:
         total = total_of(run, cause.total)
-        if total and delay is not None and not np.isnan(delay).all():
+        if total and delay is not None:
             # Throttled threads wait for a CPU by the scheduler's own account. As many throttled periods as delays
             # mean that no other task is to blame.
             found = _dose(delay, BY_NAME["run_delay"], "cgroup_throttled", run.strides.get("run_delay_ns", 1))
@@ -206,21 +228,29 @@ def _quota(run: Run, cause: Cause) -> Dose | Unread:
                 return found
         return _unread(run, cause, "quota_throttled")
     marks = standing_out(throttled, cause.least)
-    spent = run.counters.get("quota_throttled_ns", delay)
+    stride = run.strides.get("quota_throttled", 1)
+    spent = run.counters.get("quota_throttled_ns")
+    if spent is None and delay is not None:
+        spent = delay if stride == run.strides.get("run_delay_ns", 1) else _summed(np.nan_to_num(delay), throttled)
     if spent is None:
         return _unread(run, cause, "run_delay_ns")
-    return _dose(np.where(marks, np.nan_to_num(spent), 0.0), cause, "quota_throttled", 1, marks)
+    values = np.where(marks, np.nan_to_num(spent), 0.0 * throttled)  # NaN where it was not read
+    return _dose(values, cause, "quota_throttled", stride, marks)
 
 
 def _delay(run: Run, cause: Cause) -> Dose | Unread:
     delay = run.counters.get("run_delay_ns")
-    if delay is None or np.isnan(delay).all():
+    if delay is None:
         return _unread(run, cause, "run_delay_ns")
     quota = _quota(run, BY_NAME["quota"])
     if isinstance(quota, Dose) and quota.marks.any():
         if quota.counter == "cgroup_throttled":
-            return Unread("cgroup_throttled", "the quota was hit as often as the threads waited", 0.0)
-        delay = np.where(quota.marks, np.nanmedian(delay), delay)
+            hit = total_of(run, BY_NAME["quota"].total)
+            if hit is not None and hit >= quota.marks.sum():
+                return Unread("cgroup_throttled", "the quota was hit as often as the threads waited", 0.0)
+            return Unread("run_delay_ns", "the quota was hit too, less often: --counters D tells the two apart")
+        marks = np.repeat(windows(quota.marks, quota.stride), quota.stride)[: delay.size]
+        delay = np.where(marks & ~np.isnan(delay), np.nanmedian(delay), delay)
     return _dose(delay, cause, "run_delay_ns", run.strides.get("run_delay_ns", 1))
 
 
@@ -239,6 +269,11 @@ def _steal(run: Run, cause: Cause) -> Dose | Unread:
         return _counted(run, cause)
     # The accounts of the hypervisor come in ticks; what threads lost without going to sleep is finer, and theirs.
     return _dose(_at(waiting, ~_slept(run) & ~_faulted(run)), cause, "time off the CPU without a switch", 1)
+
+
+def windows(marks: Marks, stride: int) -> Marks:
+    """Which windows of `stride` iterations hold a mark; the last may be shorter."""
+    return np.array([marks[start : start + stride].any() for start in range(0, marks.size, stride)], dtype=np.bool_)
 
 
 def _summed(spans: Samples, values: Samples) -> Samples:

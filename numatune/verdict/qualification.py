@@ -19,6 +19,7 @@ from .errors import VerdictError
 from .run import Run
 
 PASSED, MISSED, UNKNOWN = "passed", "missed", "unknown"
+_MOST = 1e15  # no criterion is larger; what is not a number is not within it either
 MISSING_PER_ITERATION = 0.01
 """The share of iterations whose counter may be missing before the mean of the others says nothing."""
 
@@ -181,10 +182,11 @@ def _counter(name: str, counter: str, words: str, runs: Sequence[Run], limit: fl
         known = ~np.isnan(values)
         stride = run.strides.get(counter, 1)
         # With a stride, one reading holds the sum of that many iterations.
-        if known.sum() * stride < (1.0 - MISSING_PER_ITERATION) * values.size - stride:
+        covered = min(int(known.sum()) * stride, values.size)
+        if not covered or covered < (1.0 - MISSING_PER_ITERATION) * values.size - stride:
             return Check(name, UNKNOWN, f"{counter} was read in {int(known.sum())} of {values.size} of {run.path}")
         total += float(values[known].sum())
-        read += values.size
+        read += covered
     return _at_most(name, words, total / read if read else math.nan, limit)
 
 
@@ -195,6 +197,8 @@ def _audit(criteria: AuditCriteria, audit: Mapping[str, Any] | None) -> Check:
         error = audit.get("error")
         why = error.get("message", "unreachable") if isinstance(error, Mapping) else "it holds no findings"
         return Check("audit", UNKNOWN, f"the audit judged nothing: {why}")
+    if not all({"setting", "status", "severity"} <= finding.keys() for finding in audit["findings"]):
+        return Check("audit", UNKNOWN, "the audit holds a finding without a setting, a status or a severity")
     bad = [
         (str(finding.get("setting")), str(finding.get("status")))
         for finding in audit["findings"]
@@ -267,6 +271,7 @@ def _whole(value: Any, where: str) -> int:
 
 
 def _number(value: Any, where: str, fits: Callable[[float], bool], wanted: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or not fits(value):
+    whole = isinstance(value, int | float) and not isinstance(value, bool)
+    if not whole or not abs(value) <= _MOST or not fits(value):
         raise VerdictError(f"{where}: a number {wanted}, not {value!r}")
     return float(value)

@@ -113,6 +113,8 @@ def test_a_full_disk_under_the_result(start: Start, tmp_path: Path) -> None:
         (("--threads", "many"), "many"),
         (("--size", "8"), "--size 8"),
         (("--iterations", "0"), "--iterations 0"),
+        (("--iterations", "9999999999"), "1,000,000 at most"),
+        (("--inject", ""), "there is no such injection"),
         (("--cpus", "x"), "'x' is not a list of CPUs"),
         (("--cpus", "4000"), "CPU 4000 cannot be used here"),
         (("--model", "vgg"), "vgg"),

@@ -141,6 +141,11 @@ def test_spread_puts_a_sum_at_the_iteration_after_which_it_was_read() -> None:
     assert spread([1, 2], 1, 2) == [1, 2]
 
 
+def test_a_count_that_falls_is_not_known() -> None:
+    """The kernel's counts of interrupts are of 32 bits: at 250 a second one begins again after 200 days."""
+    assert sources.differences([2**32 - 5, 3, 9, None, 9]) == [None, 6, None, None]
+
+
 def test_dear_migrations_are_read_rarely() -> None:
     event = perf.Migrations()
     event.close()

@@ -122,3 +122,11 @@ def test_a_result_that_could_not_be_written_is_refused_first(tmp_path: Path, nam
     (tmp_path / "folder").mkdir()
     with pytest.raises(BenchError, match=message):
         check_writable(str(tmp_path / name))
+
+
+def test_what_a_killed_process_of_the_same_number_left_is_not_in_the_way(tmp_path: Path) -> None:
+    """In a container the recorder has the same number each time."""
+    (tmp_path / f".run.json.{os.getpid()}.part").write_text("half of")
+    with replacing(str(tmp_path / "run.json"), "") as file:
+        file.write(b"whole")
+    assert (tmp_path / "run.json").read_text() == "whole"

@@ -23,7 +23,7 @@ from typing import Any
 import pytest
 from bench.conftest import ROOT
 
-from numatune.bench import guardian, inject, pinning
+from numatune.bench import guardian, inject, pinning, recorder
 from numatune.bench.errors import BenchError
 
 CPU = min(os.sched_getaffinity(0))
@@ -134,6 +134,14 @@ class TestRefusals:
     def test_an_unknown_kind_lists_those_there_are(self) -> None:
         with pytest.raises(BenchError, match=r"take one of hog, fork, sigstop, faults-elsewhere, numa-balancing$"):
             inject.check("hogs", agreed=True)
+
+    def test_an_empty_kind_is_no_way_round_the_flag(self, knob: Path) -> None:
+        """As from a variable that was not set: it must not reach the one injection that changes the host."""
+        with pytest.raises(BenchError, match="there is no such injection"):
+            recorder.check(recorder.Request(inject=""))
+        with pytest.raises(ValueError, match="no injection ''"), inject.injecting("", [CPU], str(knob)):
+            pass
+        assert knob.read_text() == "0\n"
 
     def test_the_host_is_not_changed_without_the_flag(self, knob: Path) -> None:
         with pytest.raises(BenchError, match="add --yes-change-this-host"):

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from numatune.bench import kmsg, surroundings, tasks
+from numatune.bench.host import read_text
 from numatune.bench.kmsg import KernelLog, parse_record
 from numatune.bench.surroundings import Frequencies, Surroundings, growth, parse_diskstats
 from numatune.bench.tasks import Snapshot, foreign_load, snapshot
@@ -63,6 +64,32 @@ def test_what_a_host_does_not_have_is_null() -> None:
 def test_a_cpu_that_comes_back_spoils_nothing() -> None:
     after = counts(cpu_times={0: {"user": 20, "idle": 90, "steal": 0}, 1: {"user": 999, "idle": 0, "steal": 999}})
     assert growth(counts(), after)["steal_share"] == 0.0
+
+
+def test_a_cpu_that_goes_offline_is_no_throttling() -> None:
+    before, after = counts(small={"throttle_events": 900}), counts(small={"throttle_events": 400})
+    assert growth(before, after)["thermal_throttles"] == 0
+
+
+def test_a_kernel_that_sleeps_to_tell_a_frequency_is_not_asked_during_the_run(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    frequency(tmp_path, 0, "2000000\n")
+    around = Surroundings([0], str(tmp_path))
+    monkeypatch.setattr(surroundings, "SLOW_READING_NS", -1)
+    try:
+        around.start()
+        frequency(tmp_path, 0, "3000000\n")
+        around.sample()
+        frequency(tmp_path, 0, "2500000\n")
+        assert around.stop()["frequency_khz"] == {"0": [2000000, 2500000]}
+    finally:
+        around.close()
+
+
+def test_a_mount_point_that_is_no_text_stops_nothing(tmp_path: Path) -> None:
+    (tmp_path / "mountinfo").write_bytes(b"41 31 8:1 / /media/caf\xe9 rw - ext4 /dev/sda1 rw\n")
+    assert "/media/caf" in str(read_text(str(tmp_path / "mountinfo")))
 
 
 DISKSTATS = """   7       0 loop0 9 9 9 9 9 9 9 9 9 9 9

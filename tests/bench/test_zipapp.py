@@ -221,6 +221,7 @@ def test_what_a_pack_refuses(tmp_path: Path, capsys: pytest.CaptureFixture[str])
         ("WARNING: Retrying … NewConnectionError(…): [Errno -3]\nERROR: No matching distribution found", "no network"),
         ("ERROR: No matching distribution found for numpy==2.4.6", "has no wheel of"),
         ("ERROR: something else\n", "something else"),
+        ("ERROR: Could not install packages due to an OSError: [Errno 28] No space left on device", "No space left"),
     ],
 )
 def test_why_pip_fails_is_one_line(

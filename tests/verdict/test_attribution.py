@@ -207,6 +207,13 @@ def test_what_a_fault_can_cost_bounds_what_faults_explain() -> None:
     assert found.unexplained > 0.98, "60 faults of 20 us are 1.2 ms, whatever they come with"
 
 
+def test_the_interval_of_one_spike_is_what_the_bounds_allow() -> None:
+    made = Made()
+    with_faults(made, np.array([500]), cost=1.3e3, number=30_000)
+    (share,) = attribute(made.run()).shares
+    assert share.low < 0.5 < 0.9 < share.high
+
+
 def test_two_causes_share_the_time_between_them() -> None:
     made = Made()
     places = made.pick(60)
@@ -230,6 +237,60 @@ def test_a_counter_that_was_not_read_is_not_ruled_out() -> None:
     found = attribute(made.run())
     assert {"interrupts", "idle_exits", "steal", "quota"} <= names(found.not_read)
     assert "interrupts" not in names(found.ruled_out)
+
+
+def test_a_counter_that_ended_before_the_spikes_rules_nothing_out() -> None:
+    """The file of a thread or a CPU that went away leaves nulls from there on."""
+    made = Made()
+    made.latency[np.arange(600, 1000, 30)] *= 1.5
+    made.counters["cpu_migrations"][500:] = np.nan
+    made.counters["minor_faults"][:] = np.nan
+    made.host["vmstat"] = {"numa_hint_faults": 5}
+    found = attribute(made.run())
+    assert {"migrations", "minor_faults", "numa_hinting_faults"} <= names(found.not_read)
+    assert {"migrations", "minor_faults", "numa_hinting_faults"}.isdisjoint(names(found.ruled_out))
+
+
+def test_few_hinting_faults_among_many_usual_ones_may_be_all_of_the_sudden_ones() -> None:
+    made = Made()
+    made.counters["minor_faults"] += 3000  # an allocator that gives memory back after each inference
+    usual = float(made.counters["minor_faults"].sum())
+    with_faults(made, made.pick(10), number=10_000)
+    made.host["vmstat"]["numa_hint_faults"] = int(made.counters["minor_faults"].sum() - usual)
+    found = attribute(made.run())
+    assert "numa_hinting_faults" in names(found.not_read)
+
+
+def test_a_quota_that_is_read_now_and_then_is_found() -> None:
+    made = Made()
+    places = np.arange(20, 1000, 64)
+    made.counters["run_delay_ns"][places] = 60 * MS
+    made.latency[places] += 60 * MS
+    read = np.full(1000, np.nan)
+    for end in range(7, 1000, 8):
+        read[end] = float(np.isin(np.arange(end - 7, end + 1), places).sum())
+    made.counters["quota_throttled"], made.strides["quota_throttled"] = read, 8
+    made.counters["quota_throttled_ns"], made.strides["quota_throttled_ns"] = 60 * MS * read, 8
+    found = attribute(made.run())
+    assert list(shares(found)) == ["quota"]
+    assert shares(found)["quota"] > 0.9
+
+
+def test_steal_of_cpus_that_were_not_read_is_not_ruled_out() -> None:
+    made = Made()
+    made.latency[made.pick(12)] *= 1.5
+    made.host["cpu_jiffies"] = {"user": 0, "idle": 0, "steal": 0}
+    assert "steal" in names(attribute(made.run()).not_read)
+
+
+def test_a_delay_too_short_to_stand_out_is_not_ruled_out_where_inferences_are_short() -> None:
+    """Spikes of half a millisecond at a median of 4 ms: as long a delay explains them."""
+    made = Made()
+    made.latency = 0.04 * made.latency
+    places = made.pick(20)
+    made.counters["run_delay_ns"][places] = 0.8 * MS
+    made.latency[places] += 0.8 * MS
+    assert "run_delay" in names(attribute(made.run()).not_read)
 
 
 def test_interrupts_that_only_grow_with_time_explain_nothing() -> None:

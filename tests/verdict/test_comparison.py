@@ -38,6 +38,25 @@ def test_eliminated_with_one_launch_a_side() -> None:
     assert any("only one launch a side" in remark for remark in found.remarks)
 
 
+def test_bursts_that_did_not_come_are_bounded_as_bursts() -> None:
+    """One burst of ten in 2,000 inferences is 5 per 1,000, and 3,000 hold none of them one time in five."""
+    bursts = [at + index for at in range(50, 1000, 200) for index in range(10)]
+    found = compare(launches(3, bursts), launches(3, start=10))
+    assert found.after.spikes == 0
+    assert found.after.upper_per_1000 > 5.0
+    assert found.verdict == "reduced"
+    assert found.would_decide is not None
+    assert found.would_decide > 3000
+
+
+def test_nothing_is_eliminated_where_no_spike_was() -> None:
+    """A lower tail in a side that is too short to be clean is no reduction of spikes."""
+    before = [launch(300, range(5, 300, 20), factor=1.09, seed=1)]
+    found = compare(before, [launch(1200, seed=2)])
+    assert found.before.spikes == 0
+    assert found.verdict == "inconclusive"
+
+
 def test_reduced() -> None:
     found = compare(launches(3, range(5, 1000, 20)), launches(3, range(5, 1000, 80), start=10))
     assert found.verdict == "reduced"

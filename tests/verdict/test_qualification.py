@@ -105,6 +105,20 @@ def test_a_counter_that_was_not_read_is_not_zero() -> None:
     assert "was read in 500 of 1000" in found.reasons[0]
 
 
+def test_a_stride_longer_than_the_run_is_not_zero() -> None:
+    """No reading fell into the run: a sum of nothing is no count."""
+    after = [replace(launch(60, counters={"minor_faults": [None] * 60}), strides={"minor_faults": 64})]
+    found = judge(replace(ANY, max_minor_faults_per_iteration=5.0), launches(), after)
+    assert found.incomplete
+
+
+def test_iterations_after_the_last_reading_do_not_thin_a_mean() -> None:
+    counters = {"minor_faults": [None] * 9 + [100] + [None] * 9}
+    after = [replace(launch(19, counters=counters), strides={"minor_faults": 10})]
+    found = judge(replace(ANY, max_minor_faults_per_iteration=6.0), launches(), after)
+    assert any("more than 6" in reason for reason in found.reasons)
+
+
 @pytest.mark.parametrize("status", ["wrong", "masked", "lost_at_reboot", "pending_reboot"])
 def test_a_bad_finding_misses(status: str) -> None:
     found = judge(replace(ANY, audit=AuditCriteria()), launches(), launches(), finding(status))
@@ -131,6 +145,7 @@ def test_only_the_severities_that_are_asked_for_count() -> None:
         ({"findings": []}, "it holds no findings"),
         ({"error": {"message": "timed out"}, "findings": []}, "timed out"),
         (finding("unknown"), "cpu_governor unknown"),
+        ({"findings": [GOOD, {"setting": "cpu_governor", "status": "wrong"}]}, "without a setting, a status or a sev"),
     ],
 )
 def test_an_audit_that_does_not_know_is_not_good(audit: dict[str, Any] | None, words: str) -> None:
@@ -148,6 +163,7 @@ def test_an_audit_that_does_not_know_is_not_good(audit: dict[str, Any] | None, w
         ({"audit": True}, "audit: a mapping"),
         ({"verdicts": "clean"}, "verdicts: a list of eliminated"),
         ({"verdicts": []}, "verdicts: a list of"),
+        ({"launches": 10**400}, "launches: a number without fraction"),
         ({"verdicts": ["good"]}, "'good' is none of"),
         ({"verdicts": ["clean", "invalid"]}, "invalid is never good enough"),
         ({"audit": {"accepted": ["ok", "unknown"]}}, "unknown is never good enough"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,28 @@ def test_an_invalid_run_is_shown_and_says_why(tmp_path: Path, capsys: pytest.Cap
     assert f"{path} does not count for a verdict: the hypervisor took 9 %" in capsys.readouterr().out
     assert main(["show", "--format", "json", path]) == 3
     assert json.loads(capsys.readouterr().out)["all"]["invalid"] == ["the hypervisor took 9 % of the time"]
+
+
+def test_a_file_cannot_steer_the_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    event = {"event": "x", "detail": "evil\x1b[2J\nspoofed: all is well"}
+    one, other = (save(tmp_path, name, events=[event], kernel=f"6\x1b[2J{name}") for name in ("a.json", "b.json"))
+    for command in (["show", one], ["compare", "--before", one, "--after", other]):
+        assert main(command) == 3
+        out = capsys.readouterr().out
+        assert "evil" in out
+        assert "\x1b" not in out
+        assert not any(line.startswith("spoofed") for line in out.splitlines())
+
+
+@pytest.mark.parametrize("command", ["show", "report"])
+def test_without_what_finds_the_warm_up_nothing_is_said(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "ruptures", None)
+    out = tmp_path / "r.html"
+    assert main([command, save(tmp_path, "a.json"), *(["-o", str(out)] if command == "report" else [])]) == 2
+    assert "ruptures is not installed" in capsys.readouterr().err
+    assert not out.exists()
 
 
 def test_what_is_no_result_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -102,8 +102,12 @@ def test_what_needs_root_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     def refuse(path: str, *_rest: int) -> int:
         raise PermissionError(13, "Permission denied")
 
+    roots = Tree(tmp_path).roots
     monkeypatch.setattr(os, "open", refuse)
-    assert "needs root" in Interrupts(Tree(tmp_path).roots).unavailable["interrupts"]
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    assert "needs root" in Interrupts(roots).unavailable["interrupts"]
+    monkeypatch.setattr(os, "geteuid", lambda: 0)  # in a container, say: more of the same does not help
+    assert Interrupts(roots).unavailable["interrupts"].endswith("/interrupts: Permission denied")
 
 
 class Counter(Reader):
@@ -138,3 +142,21 @@ def test_a_sample_above_its_share_asks_for_a_longer_interval() -> None:
     # Single dear samples do not count; most of five do.
     assert [windows.too_dear(cost, 0.1) for cost in (limit, 90 * limit, limit, 90 * limit, limit)] == [None] * 5
     assert [windows.too_dear(4 * limit, 0.1) for _ in range(5)] == [None] * 4 + [pytest.approx(0.5)]
+
+
+def test_cpus_of_one_frequency_policy_count_once(tmp_path: Path) -> None:
+    tree = Tree(tmp_path)
+    base = "sys/devices/system/cpu"
+    for policy, cpus in ((0, (0, 1)), (2, (2,))):
+        tree.put(f"{base}/cpufreq/policy{policy}/stats/total_trans", "40\n")
+        for cpu in cpus:
+            (tree.sys / f"devices/system/cpu/cpu{cpu}").mkdir()
+            (tree.sys / f"devices/system/cpu/cpu{cpu}/cpufreq").symlink_to(f"../cpufreq/policy{policy}")
+    reader = PerCpuFiles({"frequency_changes": "cpufreq/stats/total_trans"}, [0, 1, 2], tree.roots)
+    reader.growth([0, 1, 2])
+    tree.put(f"{base}/cpufreq/policy0/stats/total_trans", "47\n")
+    assert reader.growth([0, 1, 2]) == {"frequency_changes": 7}
+    tree.put(f"{base}/cpufreq/policy0/stats/total_trans", "49\n")
+    assert reader.growth([1]) == {"frequency_changes": 2}
+    assert reader.growth([2]) == {"frequency_changes": 0}
+    reader.close()

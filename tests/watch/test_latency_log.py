@@ -108,9 +108,10 @@ def test_malformed_lines_are_counted_and_the_first_is_named(path: Path) -> None:
 
 def test_a_time_that_is_not_in_seconds_is_malformed(path: Path) -> None:
     log = LatencyLog(str(path))
-    add(path, '{"latency_ms": 3, "end": 1700000000000}\n')
+    add(path, '{"latency_ms": 3, "end": 1700000000000}\n{"latency_ms": 3, "end": 1e300}\n')
     log.read(S, UNIX)
     log.close()
+    assert (log.malformed, len(log.latencies)) == (2, 0)
     assert log.first_malformed is not None
     assert "seconds since 1970" in log.first_malformed["why"]
 
@@ -194,3 +195,14 @@ def test_what_comes_into_the_old_file_at_the_last_moment_is_not_lost(
     log.read(S, UNIX)
     log.close()
     assert list(log.latencies) == [1_000_000, 2_000_000]
+
+
+def test_a_log_that_grew_much_is_read_to_its_end(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else its lines would come in later samples, and be joined with counters of another time."""
+    monkeypatch.setattr(latency_log, "READ_AT_ONCE", 10)
+    log = LatencyLog(str(path))
+    add(path, "".join(f"{number}\n" for number in range(100, 150)))
+    log.read(S, UNIX)
+    log.close()
+    assert [latency // 1_000_000 for latency in log.latencies] == list(range(100, 150))
+    assert set(log.ends) == {S}

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from watch.tree import Process, Thread, Tree
 
+from numatune.bench.errors import BenchError
 from numatune.bench.process import Processes
 
 
@@ -141,6 +142,7 @@ def test_what_needs_root_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         return real(path, flags, *rest)
 
     monkeypatch.setattr(os, "open", refuse)
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
     taken = Processes(str(tree.proc))
     assert taken.read([10]) == 1
     taken.close()
@@ -205,3 +207,62 @@ def test_a_count_that_falls_takes_nothing_away(tmp_path: Path) -> None:
         0,
         500,
     )
+
+
+def test_a_name_may_be_any_bytes(tmp_path: Path) -> None:
+    """The kernel cuts a name after 15 bytes, in the middle of a letter too, and a process may set what it likes."""
+    tree = Tree(tmp_path)
+    tree.show(10, service())
+    (tree.proc / "10/comm").write_bytes("日本語サー".encode()[:14] + b"\x1b\n")
+    taken = Processes(str(tree.proc))
+    taken.read([10])
+    taken.close()
+    assert taken.comms == {10: "日本語サ\ufffd?"}
+
+
+def test_too_few_open_files_are_not_taken_for_a_kernel_that_lacks_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tree = Tree(tmp_path)
+    tree.show(10, service())
+    taken = Processes(str(tree.proc))
+    taken.read([10])
+    tree.show(20, service())
+
+    def refuse(path: str, *_rest: int) -> int:
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr(os, "open", refuse)
+    with pytest.raises(BenchError, match=r"2 threads need more open files .* raise `ulimit -n`"):
+        taken.read([10, 20])
+    assert taken.unavailable == {}
+    taken.close()
+
+
+@pytest.mark.parametrize("ended", ["stat", "schedstat"])
+def test_what_ends_while_it_is_opened_leaves_no_open_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ended: str
+) -> None:
+    """A service that starts a process for each request meets this all day."""
+    tree = Tree(tmp_path)
+    tree.show(10, service())
+    real_open, real_read, last = os.open, os.pread, [""]
+
+    def note(path: str, *rest: int) -> int:
+        last[0] = str(path)
+        return real_open(path, *rest)
+
+    def read(handle: int, length: int, place: int) -> bytes:
+        if last[0].endswith("/" + ended):
+            raise ProcessLookupError(3, "No such process")
+        return real_read(handle, length, place)
+
+    files = len(list(Path("/proc/self/fd").iterdir()))
+    taken = Processes(str(tree.proc))
+    monkeypatch.setattr(os, "open", note)
+    monkeypatch.setattr(os, "pread", read)
+    taken.read([10])
+    taken.close()
+    monkeypatch.undo()
+    assert len(list(Path("/proc/self/fd").iterdir())) == files
+    assert taken.unavailable == {}

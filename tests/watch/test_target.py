@@ -74,3 +74,9 @@ def test_a_thread_is_no_process() -> None:
     finally:
         end.set()
         thread.join()
+
+
+def test_a_name_that_is_no_text_is_no_obstacle(tree: Tree) -> None:
+    (tree.proc / "10/comm").write_bytes(b"caf\xe9\x1b[2J\n")
+    (tree.proc / "10/status").write_bytes(b"Name:\tcaf\xe9\nTgid:\t10\n")
+    assert find_target(10, None, tree.roots).name == "caf\ufffd?[2J"

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,12 @@ import pytest
 from watch.tree import Process, Thread, Tree
 
 from numatune.bench import windows as windows_module
-from numatune.bench.stop import Stop
+from numatune.bench.errors import BenchError
+from numatune.bench.latency_log import LatencyLog
+from numatune.bench.process import Processes
+from numatune.bench.stop import Stop, stopped_by_signals
 from numatune.bench.watch import Request, record
+from numatune.bench.windows import Windows
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = "import sys; from numatune.cli import main; sys.exit(main())"
@@ -106,7 +111,10 @@ def finish(process: subprocess.Popen[str]) -> tuple[int, str, str]:
     return process.returncode, out, err
 
 
-def test_ctrl_c_writes_what_there_is(service: Service, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_ctrl_c_and_a_lost_terminal_write_what_there_is(
+    service: Service, tmp_path: Path, number: signal.Signals
+) -> None:
     file = tmp_path / "w.json"
     words = ("--interval", "0.05", "--latency-log", str(service.log), "-o", str(file))
     watch, line = start("--pid", str(service.pid), *words)
@@ -114,11 +122,11 @@ def test_ctrl_c_writes_what_there_is(service: Service, tmp_path: Path) -> None:
     assert "2 threads) every 0.05 s, until Ctrl-C" in line
     for word in ("x", "x", "nonsense", "fault", "x"):
         service.do(word)
-    watch.send_signal(signal.SIGINT)
+    watch.send_signal(number)
     code, out, err = finish(watch)
     assert (code, err.replace("from now on", "")) == (0, err)
     found = json.loads(file.read_text())
-    assert (found["schema"], found["ended"], found["partial"]) == ("numatune/watch/1", "interrupted", True)
+    assert (found["schema"], found["ended"], found["partial"]) == ("numatune/watch/1", "interrupted", False)
     counters = found["windows"]["counters"]
     # The first sample lies between the line and the first word; what came after it is all there.
     assert PAGES <= sum(counters["minor_faults"]) < PAGES + 1000
@@ -142,7 +150,7 @@ def test_it_ends_with_the_process_and_says_so(service: Service, tmp_path: Path) 
     service.do("fault")
     service.end()
     code, out, _err = finish(watch)
-    assert code == 0
+    assert code == 3  # ten minutes were asked for
     found = json.loads(file.read_text())
     assert (found["ended"], found["partial"], found["requests"], found["latency_log"]) == (
         "process-ended", True, [], None,
@@ -272,3 +280,63 @@ def test_dear_samples_make_the_interval_longer_and_it_is_said(tmp_path: Path, mo
     change = results[0]["watching"]["stretched"][0]
     assert (change["from_s"], change["to_s"]) == (0.02, 60.0)
     assert results[0]["ended"] == "interrupted"
+
+
+def test_a_lost_terminal_ends_nothing_under_nohup() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    stop = Stop()
+    try:
+        with stopped_by_signals(stop):
+            assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+        stop.close()
+
+
+def test_a_watch_that_runs_out_of_open_files_keeps_what_it_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tree = Tree(tmp_path)
+    tree.show(10, Process(threads={10: Thread(cpu_ns=100)}))
+    real, samples = Processes.read, []
+
+    def read(self: Processes, pids: list[int]) -> int:
+        samples.append(1)
+        if len(samples) > 4:
+            raise BenchError("9,999 threads need more open files than this process may have; raise `ulimit -n`")
+        return real(self, pids)
+
+    monkeypatch.setattr(Processes, "read", read)
+    said, stop = Said(), Stop()
+    found = record(Request(pid=10, interval=0.02, roots=tree.roots), stop, said)
+    stop.close()
+    assert (found["ended"], found["partial"], len(found["windows"]["length_ns"])) == ("files", True, 2)
+    assert "raise `ulimit -n`; what was counted until now is kept" in said.lines[-1]
+
+
+def test_a_busy_latency_log_is_no_reason_to_sample_less_often(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a line costs is the same however rarely it is read, so a longer interval would save nothing."""
+    asked: list[int] = []
+    busy = 20_000_000  # ns, ten times what a sample of the tree takes
+    tree = Tree(tmp_path)
+    tree.show(10, Process(threads={10: Thread(cpu_ns=100)}))
+    (tmp_path / "latency.log").touch()
+
+    def work(*_words: object) -> None:
+        end = time.thread_time_ns() + busy
+        while time.thread_time_ns() < end:
+            pass
+
+    real = windows_module.Windows.too_dear
+
+    def note(windows: Windows, cost: int, interval: float) -> float | None:
+        asked.append(cost)
+        return real(windows, cost, interval)
+
+    monkeypatch.setattr(LatencyLog, "read", work)
+    monkeypatch.setattr(windows_module.Windows, "too_dear", note)
+    request = Request(pid=10, interval=0.02, duration=0.2, latency_log=str(tmp_path / "latency.log"), roots=tree.roots)
+    stop = Stop()
+    record(request, stop, Said())
+    stop.close()
+    assert asked
+    assert min(asked) < busy

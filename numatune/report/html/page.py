@@ -63,6 +63,8 @@ def render(report: Report, plotly_js: str) -> str:
         runs=tables.runs(report.sources, names),
         limit=report.limit,
         nouns=words.nouns(report.sources),
+        watched=any(source.watched is not None for source in report.sources),
+        measured_here=words.nouns([source for source in report.sources if source.watched is None]),
         distribution=_distribution(report, names, figure),
         shares=_shares(report, names, figure),
         sections=sections,

@@ -13,6 +13,9 @@ from typing import Any
 LONGEST = 400
 """Signs of one text that a page shows; what is longer is cut, and says so."""
 
+MOST = 1e30
+"""No number of a file that means something is larger, and none is infinite."""
+
 UNKNOWN = "not known"
 
 FIXED = "\u00a0"
@@ -59,7 +62,8 @@ def inside(value: Any, *keys: str) -> Any:
 
 def number(value: Any) -> float | None:
     """A number of a file, None where there is none."""
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    known = isinstance(value, int | float) and not isinstance(value, bool) and -MOST < value < MOST
+    return float(value) if known else None
 
 
 def items(value: Any) -> Sequence[Any]:

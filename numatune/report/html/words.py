@@ -170,9 +170,9 @@ def event_words(event: Mapping[str, Any]) -> str:
 
 
 def nouns(sources: Sequence[Source]) -> str:
-    """What has a latency in several runs, in one word."""
+    """What has a latency in several runs, in one word; empty without any."""
     named = {source.noun for source in sources}
-    return named.pop() if len(named) == 1 else "iteration"
+    return "iteration" if len(named) > 1 else "".join(named)
 
 
 def alt_timeline(source: Source, counters: Sequence[str]) -> str:

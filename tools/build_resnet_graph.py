@@ -34,8 +34,8 @@ GRAPHS = ROOT / "numatune" / "bench" / "graphs"
 sys.path.insert(0, str(ROOT))
 
 from numatune.bench import quantized, roof, weights  # noqa: E402  # after the path is set
-from numatune.bench.architecture import MODELS, Architecture, Convolution, architecture  # noqa: E402
-from numatune.bench.engine import import_engine  # noqa: E402
+from numatune.bench.architecture import MODELS, Architecture, Convolution, architecture  # noqa: E402  # likewise
+from numatune.bench.engine import import_engine  # noqa: E402  # likewise
 
 # The oldest pair that every locked engine reads without a conversion: opset 17 came with IR version 8.
 OPSET, IR_VERSION = 17, 8

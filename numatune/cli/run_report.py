@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from .causes_text import attribution_lines
+from .counter_words import amount_of, name_of
 from .errors import CliError
 
 if TYPE_CHECKING:
@@ -28,26 +29,6 @@ if TYPE_CHECKING:
 SHOWN = 15
 _NARROWEST, _WIDEST, _HEIGHT = 40, 110, 8  # of the sketch, in signs
 _BAR = 30
-
-# Counter -> (its name in a sentence, divisor, unit).
-_WORDS = {
-    "minor_faults": ("minor faults", 1.0, ""),
-    "major_faults": ("major faults", 1.0, ""),
-    "voluntary_switches": ("voluntary switches", 1.0, ""),
-    "involuntary_switches": ("involuntary switches", 1.0, ""),
-    "cpu_migrations": ("migrations", 1.0, ""),
-    "run_delay_ns": ("run delay", 1e6, " ms"),
-    "numa_hint_faults": ("hinting faults on the host", 1.0, ""),
-    "numa_pages_migrated": ("pages migrated on the host", 1.0, ""),
-    "interrupts": ("interrupts", 1.0, ""),
-    "steal_ns": ("stolen time", 1e6, " ms"),
-    "irq_ns": ("time in interrupts", 1e6, " ms"),
-    "softirq_ns": ("time in soft interrupts", 1e6, " ms"),
-    "idle_exits": ("idle-state exits", 1.0, ""),
-    "frequency_changes": ("frequency changes", 1.0, ""),
-    "throttle_events": ("throttle events", 1.0, ""),
-    "quota_throttled": ("periods throttled by quota", 1.0, ""),
-}
 
 
 @dataclass(frozen=True)
@@ -136,7 +117,7 @@ def print_report(report: Report, form: str, wording: Wording) -> None:
     for event in report.result["invalidating_events"]:
         print(f"\nThis run does not count for a verdict: {_one_line(event['detail'])}.")
     for name, why in report.result["counters_unavailable"].items():
-        print(f"Not counted: {_WORDS.get(name, (name,))[0]} ({_one_line(why)}).")
+        print(f"Not counted: {name_of(name)} ({_one_line(why)}).")
     print(f"\nRaw samples: {report.path}")
 
 
@@ -257,7 +238,7 @@ def _table(spikes: Sequence[Spike]) -> list[str]:
     lines = ["  iteration        ms  × median  what stood out (usual value)"]
     for spike in slowest:
         rises = ", ".join(
-            f"{_WORDS[rise.counter][0]} {_amount(rise.counter, rise.value)} ({_amount(rise.counter, rise.usual)})"
+            f"{name_of(rise.counter)} {amount_of(rise.counter, rise.value)} ({amount_of(rise.counter, rise.usual)})"
             for rise in spike.rises
         )
         lines.append(f"  {spike.iteration:>9}{spike.milliseconds:>10.1f}{spike.times_median:>10.2f}  {rises or '-'}")
@@ -281,8 +262,3 @@ def _waiting_all_along(run: Run, threads: int) -> str:
 def _one_line(text: str) -> str:
     """Text of the host, a task's name among it, without signs that steer a terminal."""
     return "".join(sign if sign.isprintable() else " " for sign in text)
-
-
-def _amount(counter: str, value: float) -> str:
-    _word, divisor, unit = _WORDS[counter]
-    return f"{value / divisor:,.1f}{unit}" if unit else f"{value:,.0f}"

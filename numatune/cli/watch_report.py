@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from .causes_text import attribution_lines
+from .counter_words import WORDS, amount_of, name_of
 from .run_report import SHOWN, count, why_not_judged
-from .watch_words import WORDS, amount_of, name_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -17,7 +17,8 @@ from scipy import stats
 
 from . import costs
 from .causes import BY_NAME, Cause
-from .doses import Dose, Marks, Unread, doses, windows
+from .dose import Dose, Marks, Unread, windows
+from .doses import doses
 from .period import spike_period
 from .run import Run, Samples
 from .statistics import threshold_of

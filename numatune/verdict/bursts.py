@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .causes import CAUSES
-from .doses import standing_out
+from .dose import standing_out
 from .period import spike_period
 from .run import Samples
 from .watch_file import Watched

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .doses import Marks
-from .doses import standing_out as _standing_out
+from .dose import Marks
+from .dose import standing_out as _standing_out
 from .run import Run, Samples
 
 # A rise below these is too small to cost what a spike costs (a minor fault takes 0.2 to 20 us, a switch a few).

@@ -10,7 +10,7 @@ from scipy import optimize
 
 from .blocks import SHORTEST_BLOCK, cut
 from .causes import Cause
-from .doses import Dose, Marks
+from .dose import Dose, Marks
 from .run import Run, Samples
 
 FEWEST_BLOCKS = 3

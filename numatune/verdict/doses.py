@@ -7,53 +7,20 @@ that was read only once for the whole run, takes all if the run's total says so.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
 
 from .causes import BY_NAME, CAUSES, Cause
+from .dose import Dose, Marks, Unread, dose_of, intervals, standing_out, summed, total_of, unread, windows
 from .run import Run, Samples
-from .statistics import MAD_FACTOR, deviation
-
-Marks = npt.NDArray[np.bool_]
 
 MOSTLY, HARDLY = 0.5, 0.1
 """A run's hinting faults on the whole host make its process's minor faults hinting ones when they are at least this
 share of them, and not when they are at most this one; between the two, the run does not tell."""
 
-MOST = 1e18
-"""No count of a run is larger."""
-
-FINER = "not read after each iteration (--counters {} does)"
 _NOT_PINNED = "the threads of a service sleep between requests, so what they slept tells nothing"
-
-
-@dataclass(frozen=True)
-class Dose:
-    """What the iterations got of one cause: `values` above the usual, `marks` where that stands out; (iterations,).
-
-    `stride` above 1: read after every so many iterations only, and held by the last of them; NaN elsewhere.
-    """
-
-    values: Samples
-    marks: Marks
-    counter: str
-    stride: int = 1
-
-
-@dataclass(frozen=True)
-class Unread:
-    """A cause of which the run has no counter; `total` is what the whole run had of it, None where not known.
-
-    A total of 0 rules the cause out, for the reason `why` where there is one.
-    """
-
-    counter: str
-    why: str
-    total: float | None = None
 
 
 def doses(run: Run) -> dict[str, Dose | Unread]:
@@ -63,62 +30,16 @@ def doses(run: Run) -> dict[str, Dose | Unread]:
     return {cause.name: _SPECIAL.get(cause.name, _counted)(run, cause) for cause in CAUSES}
 
 
-def intervals(run: Run) -> Samples:
-    """The time from reading to reading, ns, shape (iterations,): each latency and the pause before it."""
-    if run.offsets.size == 0:
-        return run.latency
-    ends = run.offsets + run.latency
-    return np.diff(ends, prepend=ends[0] - run.latency[0])
-
-
-def standing_out(values: Samples, least: float) -> Marks:
-    """Where `values` lie above their median by six deviations and by `least`; one that was not read does not."""
-    known = values[~np.isnan(values)]
-    if known.size == 0:
-        return np.zeros(values.shape, dtype=np.bool_)
-    usual = float(np.median(known))
-    rise = max(MAD_FACTOR * deviation(known), least)
-    return np.asarray(np.nan_to_num(values, nan=usual) >= usual + rise, dtype=np.bool_)
-
-
-def total_of(run: Run, place: tuple[str, ...]) -> float | None:
-    """What the whole run had of a count, from the result's `run`; None where that does not tell."""
-    value: Any = run.host
-    for key in place:
-        if key == "steal" and isinstance(value, Mapping) and len(value) > 1 and not any(value.values()):
-            return None  # CPUs without a single tick of any kind: they were not read
-        value = value.get(key) if isinstance(value, Mapping) else None
-    known = isinstance(value, int | float) and not isinstance(value, bool) and place
-    return float(value) if known and 0 <= value < MOST else None
-
-
 def _counted(run: Run, cause: Cause) -> Dose | Unread:
     """The dose of a cause that one counter shows by itself."""
     name = cause.counters[0]
     values = run.counters.get(name)
     if values is None:
-        return _unread(run, cause, name)
+        return unread(run, cause, name)
     if cause.at_pace:
-        spans = intervals(run) if run.strides.get(name, 1) == 1 else _summed(intervals(run), values)
+        spans = intervals(run) if run.strides.get(name, 1) == 1 else summed(intervals(run), values)
         values = values - float(np.nanmedian(values / spans)) * spans
-    return _dose(values, cause, name, run.strides.get(name, 1))
-
-
-def _dose(values: Samples, cause: Cause, counter: str, stride: int, marks: Marks | None = None) -> Dose:
-    above = np.maximum(values - np.nanmedian(values), 0.0)
-    return Dose(above, standing_out(values, cause.least) if marks is None else marks, counter, stride)
-
-
-def _unread(run: Run, cause: Cause, counter: str) -> Unread:
-    total = total_of(run, cause.total)
-    if total == 0:
-        return Unread(counter, "", total)
-    why = run.unavailable.get(counter)
-    if why is None and cause.total[:1] and cause.total[0] in run.host and total is None:
-        why = "this host does not count it"
-    if why is None:
-        why = FINER.format("C" if counter.startswith("numa_") else "D")
-    return Unread(counter, why, total)
+    return dose_of(values, cause, name, run.strides.get(name, 1))
 
 
 def _hints(run: Run) -> Samples | None:
@@ -129,13 +50,13 @@ def _hints(run: Run) -> Samples | None:
 def _hinting(run: Run, cause: Cause) -> Dose | Unread:
     faults, hints = run.counters.get("minor_faults"), _hints(run)
     if faults is None:
-        return _unread(run, cause, "minor_faults")
+        return unread(run, cause, "minor_faults")
     if hints is not None:
         # Hinting faults are counted for the whole host: of this process's faults no more than that can be such.
-        return _dose(np.minimum(faults, hints), cause, "numa_hint_faults", 1)
+        return dose_of(np.minimum(faults, hints), cause, "numa_hint_faults", 1)
     share = hinting_share(run)
     if share is not None and share >= MOSTLY:
-        return _dose(faults, cause, "minor_faults", 1)
+        return dose_of(faults, cause, "minor_faults", 1)
     # Faults that every iteration has are no spike: few hinting faults among all may still be all of those at spikes.
     above = float(np.nansum(np.maximum(faults - np.nanmedian(faults), 0.0)))
     total = total_of(run, cause.total)
@@ -146,19 +67,19 @@ def _hinting(run: Run, cause: Cause) -> Dose | Unread:
     if total is not None and total <= HARDLY * above:
         why = f"the whole host had few: at most {total / above:.1%} of this process's sudden minor faults were such"
         return Unread("numa_hint_faults", why, 0.0)
-    return _unread(run, cause, "numa_hint_faults")
+    return unread(run, cause, "numa_hint_faults")
 
 
 def _other_faults(run: Run, cause: Cause) -> Dose | Unread:
     faults, hints = run.counters.get("minor_faults"), _hints(run)
     if faults is None:
-        return _unread(run, cause, "minor_faults")
+        return unread(run, cause, "minor_faults")
     if hints is not None:
-        return _dose(faults - np.minimum(faults, hints), cause, "minor_faults", 1)
+        return dose_of(faults - np.minimum(faults, hints), cause, "minor_faults", 1)
     share = hinting_share(run)
     if share is not None and share >= MOSTLY:
         return Unread("numa_hint_faults", "the host had as many hinting faults as this process minor ones", 0.0)
-    return _dose(faults, cause, "minor_faults", 1)
+    return dose_of(faults, cause, "minor_faults", 1)
 
 
 def hinting_share(run: Run) -> float | None:
@@ -209,11 +130,11 @@ def _faulted(run: Run) -> Marks:
 def _major(run: Run, cause: Cause) -> Dose | Unread:
     faults, waiting = run.counters.get("major_faults"), _waiting(run)
     if faults is None:
-        return _unread(run, cause, "major_faults")
+        return unread(run, cause, "major_faults")
     marks = standing_out(faults, cause.least)
     if waiting is None:  # a fault from a disk takes up to some 10 ms
         waiting = 1e7 * faults
-    return _dose(np.where(np.isnan(faults), np.nan, _at(waiting, marks)), cause, "major_faults", 1, marks)
+    return dose_of(np.where(np.isnan(faults), np.nan, _at(waiting, marks)), cause, "major_faults", 1, marks)
 
 
 def _quota(run: Run, cause: Cause) -> Dose | Unread:
@@ -223,25 +144,25 @@ def _quota(run: Run, cause: Cause) -> Dose | Unread:
         if total and delay is not None:
             # Throttled threads wait for a CPU by the scheduler's own account. As many throttled periods as delays
             # mean that no other task is to blame.
-            found = _dose(delay, BY_NAME["run_delay"], "cgroup_throttled", run.strides.get("run_delay_ns", 1))
+            found = dose_of(delay, BY_NAME["run_delay"], "cgroup_throttled", run.strides.get("run_delay_ns", 1))
             if total >= MOSTLY * found.marks.sum():
                 return found
-        return _unread(run, cause, "quota_throttled")
+        return unread(run, cause, "quota_throttled")
     marks = standing_out(throttled, cause.least)
     stride = run.strides.get("quota_throttled", 1)
     spent = run.counters.get("quota_throttled_ns")
     if spent is None and delay is not None:
-        spent = delay if stride == run.strides.get("run_delay_ns", 1) else _summed(np.nan_to_num(delay), throttled)
+        spent = delay if stride == run.strides.get("run_delay_ns", 1) else summed(np.nan_to_num(delay), throttled)
     if spent is None:
-        return _unread(run, cause, "run_delay_ns")
+        return unread(run, cause, "run_delay_ns")
     values = np.where(marks, np.nan_to_num(spent), 0.0 * throttled)  # NaN where it was not read
-    return _dose(values, cause, "quota_throttled", stride, marks)
+    return dose_of(values, cause, "quota_throttled", stride, marks)
 
 
 def _delay(run: Run, cause: Cause) -> Dose | Unread:
     delay = run.counters.get("run_delay_ns")
     if delay is None:
-        return _unread(run, cause, "run_delay_ns")
+        return unread(run, cause, "run_delay_ns")
     quota = _quota(run, BY_NAME["quota"])
     if isinstance(quota, Dose) and quota.marks.any():
         if quota.counter == "cgroup_throttled":
@@ -251,16 +172,16 @@ def _delay(run: Run, cause: Cause) -> Dose | Unread:
             return Unread("run_delay_ns", "the quota was hit too, less often: --counters D tells the two apart")
         marks = np.repeat(windows(quota.marks, quota.stride), quota.stride)[: delay.size]
         delay = np.where(marks & ~np.isnan(delay), np.nanmedian(delay), delay)
-    return _dose(delay, cause, "run_delay_ns", run.strides.get("run_delay_ns", 1))
+    return dose_of(delay, cause, "run_delay_ns", run.strides.get("run_delay_ns", 1))
 
 
 def _voluntary(run: Run, cause: Cause) -> Dose | Unread:
     waiting = _waiting(run)
     if waiting is None:
-        found = _unread(run, cause, "cpu_time_ns")
+        found = unread(run, cause, "cpu_time_ns")
         known = "cpu_time_ns" in run.counters
         return Unread(found.counter, _NOT_PINNED) if known and run.strides.get("cpu_time_ns", 1) == 1 else found
-    return _dose(_at(waiting, _slept(run) & ~_faulted(run)), cause, "time off the CPU", 1)
+    return dose_of(_at(waiting, _slept(run) & ~_faulted(run)), cause, "time off the CPU", 1)
 
 
 def _steal(run: Run, cause: Cause) -> Dose | Unread:
@@ -268,22 +189,7 @@ def _steal(run: Run, cause: Cause) -> Dose | Unread:
     if cause.counters[0] in run.counters or waiting is None or not total_of(run, cause.total):
         return _counted(run, cause)
     # The accounts of the hypervisor come in ticks; what threads lost without going to sleep is finer, and theirs.
-    return _dose(_at(waiting, ~_slept(run) & ~_faulted(run)), cause, "time off the CPU without a switch", 1)
-
-
-def windows(marks: Marks, stride: int) -> Marks:
-    """Which windows of `stride` iterations hold a mark; the last may be shorter."""
-    return np.array([marks[start : start + stride].any() for start in range(0, marks.size, stride)], dtype=np.bool_)
-
-
-def _summed(spans: Samples, values: Samples) -> Samples:
-    """The time that each reading of a strided counter covers, NaN where there was none."""
-    found = np.full(values.shape, np.nan)
-    start = 0
-    for index in np.flatnonzero(~np.isnan(values)):
-        found[index] = spans[start : index + 1].sum()
-        start = int(index) + 1
-    return found
+    return dose_of(_at(waiting, ~_slept(run) & ~_faulted(run)), cause, "time off the CPU without a switch", 1)
 
 
 _SPECIAL: dict[str, Callable[[Run, Cause], Dose | Unread]] = {

@@ -106,3 +106,18 @@ def test_what_cannot_be_an_option_is_refused(controller: Controller, measured: S
     run = controller.play("playbooks/bench.yml", "--limit", "one", "-e", '{"numatune_benchmark": {"modell": "x"}}')
     assert run.code != 0
     assert "modell" in run.failure("one")
+
+
+def test_what_a_target_says_of_itself_names_no_folder_elsewhere(
+    controller: Controller, measured: SimpleNamespace, tmp_path: Path
+) -> None:
+    del measured
+    says = {"python": "3.11", "executable": "/bin/true", "implementation": "CPython", "arch": "x/../../../escaped"}
+    says |= {"glibc": "2.36", "root": False, "cache_home": "/nowhere", "packages": {"numpy": "2", "onnxruntime": "1"}}
+    liar = tmp_path / "python"
+    liar.write_text(f"#!/bin/sh\necho '{json.dumps(says)}'\n")
+    liar.chmod(0o755)
+    run = controller.play("playbooks/bench.yml", "--limit", "one", "-e", json.dumps({"benchmark_python": str(liar)}))
+    assert run.code != 0
+    assert "what cannot be" in run.failure("one")
+    assert list(controller.folder.parent.rglob("escaped*")) == []

@@ -11,7 +11,8 @@ import numpy as np
 
 from ...verdict.attribution import Attribution
 from ...verdict.costs import spread
-from ...verdict.doses import Dose, doses
+from ...verdict.dose import Dose
+from ...verdict.doses import doses
 from ...verdict.run import Run
 from .palette import UNEXPLAINED
 

@@ -1,4 +1,4 @@
-"""The counters of a watch in words."""
+"""The counters of runs and watches in words."""
 
 from __future__ import annotations
 

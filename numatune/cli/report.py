@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .. import __version__
 from ..report.text import clean
@@ -61,8 +60,8 @@ def run(args: argparse.Namespace) -> int:
     except ImportError as error:
         line = f"{error.name} is not installed: a report needs it; pip install 'numatune[bench]'"
         raise CliError(line, BAD_INPUT) from error
-    given = _audit(args.audit) if args.audit else None
     try:
+        given = _audit(args.audit) if args.audit else None
         sources, comparison = _sources(args)
         sources = [with_audit(source, given) for source in sources]
     except VerdictError as error:
@@ -79,13 +78,13 @@ def _sources(args: argparse.Namespace) -> tuple[list[Source], Comparison | None]
     """The runs in the order of the page, those of the comparison first."""
     from ..report.html.source import AFTER, BEFORE, of_run
     from ..verdict.comparison import compare
-    from ..verdict.run import parse_run
+    from ..verdict.run import parse_run, read_json
 
     comparison, sources = None, []
     if args.before:
         sides = []
         for side, paths in ((BEFORE, args.before), (AFTER, args.after)):
-            decoded = [_decoded(path) for path in paths]
+            decoded = [read_json(path, "result") for path in paths]
             runs = [parse_run(one, path) for one, path in zip(decoded, paths, strict=True)]
             sides.append((side, runs, decoded))
         comparison = compare(sides[0][1], sides[1][1], args.max_spikes_per_1000)
@@ -99,10 +98,10 @@ def _sources(args: argparse.Namespace) -> tuple[list[Source], Comparison | None]
 def _source(path: str) -> Source:
     """A run or a watch, whichever the file is."""
     from ..report.html.source import of_run, of_watch
-    from ..verdict.run import parse_run
+    from ..verdict.run import parse_run, read_json
     from ..verdict.watch_file import WATCH_SCHEMA, parse_watch
 
-    decoded = _decoded(path)
+    decoded = read_json(path, "result")
     if isinstance(decoded, dict) and decoded.get("schema") == WATCH_SCHEMA:
         return of_watch(parse_watch(decoded, path))
     run = parse_run(decoded, path)
@@ -117,22 +116,12 @@ def _noun(run: Run) -> str:
     return "walk" if isinstance(model, dict) and model.get("name") == NAME else "inference"
 
 
-def _decoded(path: str) -> Any:
-    """The JSON in a file; CliError, one line, where there is none."""
-    try:
-        return json.loads(Path(path).read_text("utf-8"))
-    except OSError as error:
-        raise CliError(f"cannot read {path}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise CliError(f"{path} is not a result: it is not text") from error
-    except (ValueError, RecursionError) as error:
-        raise CliError(f"{path} is not a result, or is cut short: it is not JSON") from error
-
-
 def _audit(path: str) -> Audit:
     from ..report.html.source import findings_of
+    from ..verdict.run import read_json
 
+    decoded = read_json(path, "result")
     try:
-        return findings_of(_decoded(path))
+        return findings_of(decoded)
     except ValueError as error:
         raise CliError(f"{path}: {error}") from error

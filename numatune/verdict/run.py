@@ -87,17 +87,19 @@ class Run:
 
 def load_run(path: str) -> Run:
     """The run in `path`; VerdictError where it cannot be read, is cut, or is no result of the benchmark."""
+    return parse_run(read_json(path, "benchmark result"), path)
+
+
+def read_json(path: str, what: str) -> Any:
+    """The decoded content of `path`, which should be a `what`; VerdictError where it cannot be read or is no JSON."""
     try:
-        text = Path(path).read_text("utf-8")
+        return json.loads(Path(path).read_text("utf-8"))
     except OSError as error:
         raise VerdictError(f"cannot read {path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise VerdictError(f"{path} is not a benchmark result: it is not text") from error
-    try:
-        data = json.loads(text)
+        raise VerdictError(f"{path} is not a {what}: it is not text") from error
     except (ValueError, RecursionError) as error:
-        raise VerdictError(f"{path} is not a benchmark result, or is cut short: it is not JSON") from error
-    return parse_run(data, path)
+        raise VerdictError(f"{path} is not a {what}, or is cut short: it is not JSON") from error
 
 
 def parse_run(data: Any, path: str) -> Run:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from .errors import VerdictError
-from .run import LONGEST_NS, Samples
+from .run import LONGEST_NS, Samples, read_json
 
 WATCH_SCHEMA = "numatune/watch/1"  # the recorder's own name for it; the verdict does not import the recorder
 
@@ -70,13 +68,7 @@ class Watched:
 
 def load_watch(path: str) -> Watched:
     """The watch in `path`; VerdictError where it cannot be read, is cut, or is no such file."""
-    try:
-        data = json.loads(Path(path).read_text("utf-8"))
-    except OSError as error:
-        raise VerdictError(f"cannot read {path}: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
-        raise VerdictError(f"{path} is not a watch file, or is cut short: it is not JSON") from error
-    return parse_watch(data, path)
+    return parse_watch(read_json(path, "watch file"), path)
 
 
 def parse_watch(data: Any, path: str) -> Watched:

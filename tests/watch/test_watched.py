@@ -219,7 +219,7 @@ def test_a_damaged_file_is_one_line(change: dict[str, Any], words: str) -> None:
 
 def test_files_that_are_no_watch(tmp_path: Path) -> None:
     file = tmp_path / "w.json"
-    for text, words in (("{", "is not JSON"), ("[]", 'has no "schema"'), ("\udcff", "is not JSON")):
+    for text, words in (("{", "is not JSON"), ("[]", 'has no "schema"'), ("\udcff", "is not text")):
         file.write_text(text, "utf-8", "surrogateescape")
         with pytest.raises(VerdictError, match=words):
             load_watch(str(file))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import resource
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -48,6 +49,8 @@ def start(cache: Path) -> Start:
 
     def begin(*words: str, file_bytes: int | None = None, folder: Path | None = None) -> subprocess.Popen[str]:
         def limit() -> None:
+            # A shell's background job has Ctrl-C ignored from birth; the program under test is to hear it all the same.
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
             if file_bytes is not None:
                 resource.setrlimit(resource.RLIMIT_FSIZE, (file_bytes, file_bytes))
 

@@ -48,6 +48,16 @@ def often(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(inject, "PERIOD_SECONDS", 0.05)
 
 
+THERE: set[int] = set()
+"""Children of this process that earlier tests left, such as the tracker that multiprocessing starts once for all."""
+
+
+@pytest.fixture(autouse=True)
+def _there() -> None:
+    THERE.clear()
+    THERE.update(children(os.getpid()))
+
+
 @pytest.fixture(autouse=True)
 def bounded() -> Iterator[None]:
     """A process that stays stopped fails its test; nothing else here takes seconds."""
@@ -97,14 +107,14 @@ def begin(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
 
 
 def children(pid: int) -> list[int]:
-    """Processes whose parent is `pid`."""
+    """Processes whose parent is `pid`, without those that were there before the test."""
     found = []
     for path in Path("/proc").glob("[0-9]*/stat"):
         try:
             fields = path.read_text().rpartition(")")[2].split()
         except OSError:
             continue
-        if int(fields[1]) == pid:
+        if int(fields[1]) == pid and int(path.parent.name) not in THERE:
             found.append(int(path.parent.name))
     return found
 

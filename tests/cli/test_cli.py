@@ -174,7 +174,7 @@ def test_help_names_what_there_is_and_nothing_else() -> None:
         (["audit", "web1.example"], "web1.example"),
         (["audit", "-i", "hosts.yml"], "ansible-playbook"),
         (["audit", "--forks=4"], "--forks"),
-        (["bench", "--inject", "hog", "-o", "x"], "--inject"),
+        (["bench", "--engine", "openvino", "-o", "x"], "--engine"),
         (["watch", "--pid", "1"], "watch"),
         (["nonsense"], "nonsense"),
         ([], "no command"),

@@ -203,6 +203,41 @@ class Schedstat(SmallFiles):
         except OSError as error:
             self.give_up(self.COUNTERS, why_not(path, error))
         self.threads = len(self._files)
+        self._texts: list[bytes] = []
+
+    def room(self, readings: int) -> None:
+        # As with the usage of the process, a reading replaces an object of its own size, and no page is touched first.
+        # For so few bytes `pread` costs less than `preadv` into a buffer: 7 us of 30, right after an inference.
+        samples = [bytearray(self._text(descriptor)) for descriptor in self._files]
+        self._texts = [bytes(sample) for _ in range(readings) for sample in samples]
+
+    def _text(self, descriptor: int) -> bytes:
+        try:
+            return os.pread(descriptor, self.slot, 0)
+        except OSError:
+            return b""
+
+    def reader(self) -> Read:
+        pread, files, slot, texts = os.pread, tuple(self._files), self.slot, self._texts
+
+        def read(index: int) -> None:
+            place = index * len(files)
+            try:
+                for descriptor in files:
+                    texts[place] = pread(descriptor, slot, 0)
+                    place += 1
+            except OSError:
+                texts[place] = b""
+
+        return read
+
+    def totals(self, count: int) -> list[dict[str, int]]:
+        rows = []
+        for place in range(0, count * self.threads, self.threads):
+            texts = self._texts[place : place + self.threads]
+            each = [_schedstat(text) for text in texts] if all(texts) else []
+            rows.append({name: sum(one[name] for one in each) for name in self.names} if each else {})
+        return rows
 
 
 class SchedMigrations(SmallFiles):

@@ -23,7 +23,8 @@ def run(args: argparse.Namespace) -> int:
     """Print all that is known of one setting."""
     item = setting(args.setting)
     reads = sorted(
-        {source.shell if isinstance(source, Command) else source.path for source in item.sources}, key=str.lower
+        {(source.shown or source.shell) if isinstance(source, Command) else source.path for source in item.sources},
+        key=str.lower,
     )
     sys.stdout.write(_json(item, reads) if args.format == "json" else _text(item, reads))
     return OK

@@ -48,16 +48,21 @@ _ETC = "/etc/systemd/system"
 _WANTS = f"{_ETC}/*.wants"
 _LISTED = "/sos_commands/systemd/systemctl_list-unit-files"
 
+SLICES = ("system.slice", "user.slice", "machine.slice", "init.scope")
+_PROCESSES = ("irqbalance", "tuned", "tuned-ppd", "power-profiles-", "tlp", "auto-cpufreq", "thermald", "numad")
+# All questions in one call. The first process id in the answer is irqbalance's: a slice or scope has none.
+_ASKED = "systemctl show -p Id -p LoadState -p ActiveState -p UnitFileState -p MainPID -p AllowedCPUs " + " ".join(
+    (*UNITS, *SLICES)
+)
+_SHOWN = (
+    f"[ -d /run/systemd/system ] && o=$(limit {_ASKED}) && "
+    '{ answered=$o; case $o in *MainPID=*) pid=${o#*MainPID=}; pid=${pid%%"$nl"*};; esac; [ -n "$o" ]; }'
+)
+
 SOURCES: tuple[Source, ...] = (
-    Command(
-        "units",
-        "limit systemctl show -p Id -p LoadState -p ActiveState -p UnitFileState " + " ".join(UNITS),
-        needs="systemctl",
-    ),
-    Command(
-        "daemons",
-        "grep -sxE 'irqbalance|tuned|tuned-ppd|power-profiles-|tlp|auto-cpufreq|thermald|numad' /proc/[0-9]*/comm || :",
-    ),
+    Command("units", _SHOWN, needs="systemctl", early=True, shown=_ASKED),
+    # Where systemd has said all that the process list could, the list says nothing.
+    Command("daemons", '[ -z "$answered" ] || s=absent; o=$daemons', processes=_PROCESSES, shown="/proc/[0-9]*/comm"),
     Directory("/run/systemd/system"),
     *(File(f"{_WANTS}/{unit}", links=True) for unit in UNITS),
     *(File(f"{_ETC}/{unit}", links=True) for unit in _ACTIVATED),

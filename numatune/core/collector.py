@@ -1,76 +1,38 @@
 """The list of what to read, gathered from the settings, and the POSIX sh script made from it.
 
-The script only reads. It needs sh, grep, sed and xargs. Its output is one framed stream (`core.snapshot` reads
-it) that keeps absent, unreadable, failed and empty files apart, and ends with a trailer, so that a cut stream is
-seen as cut. Every line that a file or command contributes is prefixed, so that no content can forge a frame.
+The script only reads. It needs sh, grep and sed. Its output is one framed stream (`core.snapshot` reads it) that
+keeps absent, unreadable, failed and empty files apart, and ends with a trailer, so that a cut stream is seen as cut.
+Every line that a file or command contributes is prefixed, so that no content can forge a frame.
+
+On a server each program that is started costs more than a millisecond, a built-in nothing; so the shell reads short
+files itself, one grep reads all whole files and another one picks lines, and a slow tool (systemd's) is asked only
+where no file gives the same answer.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from functools import cache
 
 from .boot import SOURCES as BOOT
 from .catalogue import SETTINGS
+from .collector_shell import HEAD, LINES, TEXTS
 from .facts import SOURCES as FACTS
 from .runs import SOURCES as RUNS
 from .sources import Command, Directory, Extract, File, Source
 from .topology import SOURCES as TOPOLOGY
 
 _PLAIN = re.compile(r"/[A-Za-z0-9_./*\[\]@-]+")
-
-# `[ -e ]` fails alike for a missing file and for one behind a closed directory; `miss` tells them apart.
-_HEAD = r"""# numatune: read-only host inspection. It writes nothing but its standard output.
-LC_ALL=C; export LC_ALL
-PATH=$PATH:/usr/sbin:/sbin; export PATH
-echo 'numatune-snapshot 1'
-newline='
-'
-miss() {
-  q=$1
-  while :; do
-    q=${q%/*}
-    [ -n "$q" ] || return 0
-    if [ -e "$q" ]; then
-      if [ -d "$q" ] && { [ ! -x "$q" ] || [ ! -r "$q" ]; }; then echo "n $q"; fi
-      return 0
-    fi
-  done
+# Each replaced in turn: no value holds a name, and after each name comes a "/" or a space.
+_FOLDERS = {
+    "S": "/etc/systemd/system",
+    "C": "/sys/devices/system/cpu",
+    "N": "/sys/devices/system/node",
+    "U": "/usr/lib",
 }
-scan() {
-  for p do
-    case $p in *[!A-Za-z0-9_./@+,=~-]*)
-      if [ -e "$p" ]; then echo "e ${p%/*}"; else miss "$p"; fi
-      continue;;
-    esac
-    if [ -d "$p" ]; then
-      echo "d $p"
-    elif [ -f "$p" ]; then
-      if [ -r "$p" ]; then echo "f $p"; else echo "n $p"; fi
-    elif [ ! -e "$p" ] && [ ! -L "$p" ]; then
-      miss "$p"
-    fi
-  done
-}
-link() {
-  for p do
-    if [ -L "$p" ] && t=$(readlink -- "$p"); then
-      case $p$t in *"$newline"*) ;; *) printf '%s\n' "$p $t";; esac
-    fi
-  done
-}
-body() { sed -e 's/^/| /'; }
-limit() { "$@"; }
-if command -v timeout >/dev/null 2>&1; then limit() { timeout 5 "$@"; }; fi
-"""
-
-_TEXTS = r"""echo @states
-printf '%s\n' "$states"
-echo @texts
-{ errors=$(printf '%s\n' "$states" | sed -n 's/^f //p' | xargs grep -aH '' /dev/null 2>&1 >&4); } 4>&1
-echo @errors
-printf '%s\n' "$errors" | body
-"""
+_CGROUP = "/sys/fs/cgroup"
+_OF_ANY_CGROUP = re.compile(rf"{_CGROUP}/(?:\*/)+([a-z.]+)")
 
 
 @cache
@@ -82,50 +44,99 @@ def sources() -> tuple[Source, ...]:
     return tuple(dict.fromkeys(gathered))
 
 
+@cache
 def script() -> str:
     """Return the read-only script for `sh -s`."""
-    files: list[str] = []
-    linked: list[str] = []
-    parts: list[str] = []
     for source in sources():
-        if isinstance(source, Command):
-            parts.append(_command(source))
-            continue
-        if not _PLAIN.fullmatch(source.path):
+        if not isinstance(source, Command) and not _PLAIN.fullmatch(source.path):
             raise ValueError(f"a source path the script cannot carry: {source.path}")
-        if isinstance(source, Extract):
-            parts.append(_extract(source))
-        elif isinstance(source, Directory) or not source.captured_only:
-            files.append(source.path)
-            if isinstance(source, File) and source.links:
-                linked.append(source.path)
-    scan = "states=$(scan /proc /sys \\\n  " + " \\\n  ".join(files) + ")\n"
-    links = "echo @links\nlink " + " ".join(linked) + "\n"
-    return _HEAD + scan + _TEXTS + links + "".join(parts) + "echo @end\n"
+    commands = [source for source in sources() if isinstance(source, Command)]
+    extracts = [source for source in sources() if isinstance(source, Extract)]
+    files = [source for source in sources() if isinstance(source, File) and not source.captured_only]
+    folders = [source.path for source in sources() if isinstance(source, Directory)]
+    early = [command for command in commands if command.early]
+    late = [command for command in commands if not command.early]
+    picked = [extract for extract in extracts if extract.keep and not extract.cut]
+    patterns = dict.fromkeys([*(extract.keep for extract in picked), *_names(commands)])
+    parts = [
+        HEAD,
+        *(_paragraph(extract) for extract in extracts if extract.first_paragraph),
+        *map(_command, early),
+        _states(files, folders),
+        TEXTS,
+        f"scan {' '.join(extract.path for extract in picked)}\n",
+        LINES.replace("PATTERNS", " ".join(f"-e '{pattern}'" for pattern in patterns)),
+        *(_cut(extract) for extract in extracts if extract.cut),
+        *map(_command, late),
+        'flush\necho "@end"\n',
+    ]
+    return re.sub("(?m)^ +", "", "".join(parts))
 
 
-def _extract(source: Extract) -> str:
-    steps = ["-e '/^[[:space:]]*$/q'"] if source.first_paragraph else []
-    if source.cut:
-        steps.append(f"-e 's/{source.cut}/: /'")
-    steps.append(f"-e '/{source.keep}/p'" if source.keep else "-e p")
-    return (
-        f"for p in {source.path}; do\n"
-        '  if [ -r "$p" ] && [ -f "$p" ]; then\n'
-        f'    if t=$(sed -n {" ".join(steps)} "$p" 2>/dev/null); then\n'
-        '      echo "@extract $p"; printf \'%s\\n\' "$t" | body\n'
-        '    else echo "@failed $p"; fi\n'
-        '  elif [ -e "$p" ]; then echo "@denied $p"\n'
-        '  else echo @states; miss "$p"; fi\n'
-        "done\n"
-    )
+def _names(commands: Iterable[Command]) -> list[str]:
+    return [f"^{name}$" for command in commands for name in command.processes]
+
+
+def _states(files: list[File], folders: list[str]) -> str:
+    """Return what lists the files and directories, so grouped that a directory of the kernel's is passed once."""
+    kernel: dict[str, list[str]] = {}
+    plain: list[str] = [path for path in folders if not (_of_kernel(path) and "*" in path)]
+    linked: list[str] = []
+    cgroups: list[str] = []
+    for file in files:
+        folder, _, name = file.path.rpartition("/")
+        if _OF_ANY_CGROUP.fullmatch(file.path):
+            cgroups.append(file.path)
+        elif _of_kernel(file.path) and not (folder.startswith(_CGROUP) and "*" in folder):
+            kernel.setdefault(folder, []).append(name)
+        else:
+            (linked if file.links else plain).append(file.path)
+    lines = [f"{name}={folder}" for name, folder in _FOLDERS.items()]
+    lines += ['out="$out@states$nl"']
+    lines += [f"list {_short(path)}" for path in folders if _of_kernel(path) and "*" in path]
+    lines += [f"whole '{' '.join(names)}' {_short(folder)}" for folder, names in kernel.items()]
+    # Beside each other, what is missing in one directory is looked into once.
+    lines += [f"scan {_by_folder(['/proc', '/sys', *plain])}", f"linked=1; scan {_by_folder(linked)}", "linked="]
+    if cgroups:
+        names = dict.fromkeys(path.rpartition("/")[2] for path in cgroups)
+        tests = " -o ".join(f"-name {name}" for name in names)
+        depth = max(path.count("*") for path in cgroups)
+        lines.append(
+            f"if cpusets; then\n  if command -v find >/dev/null; then lines=$(find {_CGROUP} -mindepth 2 -maxdepth "
+            f"{depth + 1} {tests} 2>/dev/null)\n"
+            '    IFS=$nl; set -f; set -- $lines; set +f; unset IFS; scan "$@"\n'
+            f"  else scan {' '.join(cgroups)}; fi\nfi"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _by_folder(paths: list[str]) -> str:
+    return _short(" ".join(sorted(paths, key=lambda path: path.rpartition("/"))))
+
+
+def _short(words: str) -> str:
+    """Return words with the commonest folders as variables, of which the script is made half as long."""
+    for name, folder in _FOLDERS.items():
+        words = words.replace(folder, f"${name}")
+    return words
+
+
+def _of_kernel(path: str) -> bool:
+    return path.startswith(("/proc/", "/sys/"))
+
+
+def _paragraph(source: Extract) -> str:
+    return f"paragraph {source.path}\n"
+
+
+def _cut(source: Extract) -> str:
+    keep = f"/{source.keep}/" if source.keep else ""
+    call = f"cut {source.path} -e 's/{source.cut}/: /' -e '{keep}s/^/| /p'\n"
+    return f"if {source.when}; then {call.rstrip()}; fi\n" if source.when else call
 
 
 def _command(source: Command) -> str:
-    run = f'o=$({{ {source.shell}; }} 2>/dev/null); echo "@command {source.name} $?"; printf \'%s\\n\' "$o" | body\n'
+    run = f"o= s=; {{ {source.shell}; }} 2>/dev/null; tell {source.name} $?"
     if not source.needs:
-        return run
-    return (
-        f"if command -v {source.needs} >/dev/null 2>&1; then {run.rstrip()}\n"
-        f'else echo "@command {source.name} absent"; fi\n'
-    )
+        return run + "\n"
+    return f"if command -v {source.needs} >/dev/null; then {run}; else o=; tell {source.name} absent; fi\n"

@@ -9,15 +9,23 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
+from itertools import islice
 from typing import Optional, Protocol
 
 from .collector import sources
+from .errors import SnapshotError
 from .model import Reading, Snapshot, State
 from .sources import Command, Directory, Extract, File
 
 _MAX_LINKS = 40
 MAX_FILE = 16 << 20
 """Bytes of one file that are looked at; more is a read error. The largest real one is /proc/interrupts."""
+_MAX_TOTAL = 32 << 20
+_MAX_PATHS = 300_000
+_MAX_LINES = 400_000
+_MAX_LINE = 1 << 20
+# What str.splitlines() splits at: a parser makes an object of 50 bytes of each line.
+_LINE_ENDS = (b"\n", b"\r", b"\v", b"\f", b"\x1c", b"\x1d", b"\x1e", b"\xc2\x85", b"\xe2\x80\xa8", b"\xe2\x80\xa9")
 
 
 class Filesystem(Protocol):
@@ -47,11 +55,20 @@ def collect(fs: Filesystem, complete: bool) -> Snapshot:
     problems: dict[str, Reading] = {}
     links: dict[str, str] = {}
     dirs: set[str] = {top for top in ("/proc", "/sys") if walk.kind(top[1:]) == "dir"}
+    count = 0
     for source in sources():
         if isinstance(source, Command):
             continue
         for path in walk.expand(source.path[1:]):
             name = "/" + path
+            count += 1
+            if count > _MAX_PATHS:
+                raise SnapshotError(f"more than {_MAX_PATHS} files that are looked at, which no host has")
+            if not name.isprintable():
+                # The script on a live host says the same of such names.
+                parent = name.rpartition("/")[0]
+                problems[parent] = Reading(parent, State.ERROR, detail="it holds a file name that cannot be carried")
+                continue
             kind = walk.kind(path)
             if isinstance(source, File) and source.links and walk.is_link(path):
                 links[name] = walk.target(path)
@@ -68,6 +85,15 @@ def collect(fs: Filesystem, complete: bool) -> Snapshot:
     for path in walk.closed:
         problems["/" + path] = Reading("/" + path, State.DENIED)
     return Snapshot(files, problems, links, frozenset(dirs), {}, complete)
+
+
+def oddity(data: bytes) -> str:
+    """Return what no text of a host has (too many lines, or too long a line, which cost memory), "" for nothing."""
+    if sum(data.count(end) for end in _LINE_ENDS) > _MAX_LINES:
+        return f"more than {_MAX_LINES} lines"
+    if len(data) > _MAX_LINE and max(map(len, data.split(b"\n"))) > _MAX_LINE:
+        return f"a line longer than {_MAX_LINE >> 20} MiB"
+    return ""
 
 
 def extract(source: Extract, text: str) -> str:
@@ -92,24 +118,31 @@ class _Walk:
         self._raw_kinds: dict[str, str] = {}
         self._names: dict[str, list[str]] = {}
         self._hops = 0
+        self._total = 0
         self.closed: set[str] = set()
 
     def expand(self, pattern: str) -> Iterator[str]:
         """Yield the existing paths (unresolved, as a shell would print them) that match."""
         found = [""]
         for part in pattern.split("/"):
-            if any(sign in part for sign in "*["):
-                # As in the shell, a pattern matches no hidden file; systemd skips those too.
-                found = [
-                    _join(base, name)
-                    for base in found
-                    for name in self._list(base)
-                    if name[:1] != "." and fnmatchcase(name, part)
-                ]
-            else:
-                found = [_join(base, part) for base in found]
-                found = [path for path in found if self.kind(path) != "absent" or self.is_link(path)]
+            # Links can make many names of few: what they come to is counted while it is made.
+            found = list(islice(self._matching(found, part), _MAX_PATHS + 1))
+            if len(found) > _MAX_PATHS:
+                raise SnapshotError(f"more than {_MAX_PATHS} files that are looked at, which no host has")
         yield from found
+
+    def _matching(self, bases: list[str], part: str) -> Iterator[str]:
+        wild = any(sign in part for sign in "*[")
+        for base in bases:
+            if wild:
+                for name in self._list(base):
+                    # As in the shell, a pattern matches no hidden file; systemd skips those too.
+                    if name[:1] != "." and fnmatchcase(name, part):
+                        yield _join(base, name)
+            else:
+                path = _join(base, part)
+                if self.kind(path) != "absent" or self.is_link(path):
+                    yield path
 
     def kind(self, path: str) -> str:
         """Return the kind of what a path leads to, links followed."""
@@ -135,8 +168,14 @@ class _Walk:
             return Reading(name, State.DENIED)
         except OSError as error:
             return Reading(name, State.ERROR, detail=error.strerror or "read error")
+        self._total += len(data)
+        if self._total > _MAX_TOTAL:
+            raise SnapshotError(f"more than {_MAX_TOTAL >> 20} MiB of files that are looked at, which no host has")
         if len(data) > MAX_FILE:
             return Reading(name, State.ERROR, detail=f"larger than {MAX_FILE >> 20} MiB")
+        odd = oddity(data)
+        if odd:
+            return Reading(name, State.ERROR, detail=odd)
         return Reading(name, State.PRESENT, data.decode("utf-8", "backslashreplace"))
 
     def _raw_kind(self, real: str) -> str:

@@ -8,7 +8,11 @@ from .errors import SnapshotError
 from .model import Reading, Snapshot, State
 
 MAGIC = "numatune-snapshot 1"
-_FRAMES = ("@states", "@texts", "@errors", "@links", "@extract", "@failed", "@denied", "@command", "@end")
+_FRAMES = ("@states", "@texts", "@errors", "@links", "@extract", "@failed", "@denied", "@command", "@missing", "@end")
+# Far more than any host has: a stream cannot make its reader list what it does not hold.
+_MAX_LISTED = 1_000_000
+_MAX_PATHS = 64 << 20
+_MAX_NAMES = 4096
 _GREP_ERROR = re.compile(r"\| grep: (/[^:]+): (.*)")
 
 
@@ -23,6 +27,9 @@ def parse_stream(text: str) -> Snapshot:
         raise SnapshotError("not a numatune snapshot: its first line is not " + repr(MAGIC))
     while lines and not lines[-1]:
         lines.pop()
+    if lines[-1].startswith("@missing "):
+        tool = re.sub("[^a-z]", "?", lines[-1][9:29])
+        raise SnapshotError(f"the collector needs `{tool}`, which this host lacks: install it there")
     if lines[-1] != "@end":
         raise SnapshotError("the snapshot is cut short: its last line is not '@end'; collect it again")
     reader = _Reader()
@@ -43,6 +50,8 @@ class _Reader:
         self.commands: dict[str, tuple[str, list[str]]] = {}
         self.mode = ""
         self.sink: list[str] = []
+        self.names: list[str] = []
+        self.listed = 0
 
     def frame(self, line: str, number: int) -> None:
         word, _, rest = line.partition(" ")
@@ -71,23 +80,39 @@ class _Reader:
         elif mode in ("@extract", "@command") and line.startswith("| "):
             self.sink.append(line[2:])
         elif mode == "@states" and (line == "" or line[1:3] == " /"):
-            self._state(line)
+            self._state(line, number)
+        elif mode == "@states" and line[:2] == "w ":
+            if len(line) > _MAX_NAMES:
+                raise SnapshotError(f"line {number} of the snapshot names more files than any directory has")
+            self.names = line[2:].split()
         elif mode == "@links" and " " in line:
             path, _, target = line.partition(" ")
             self.links[path] = target
         elif mode == "@errors" and line.startswith("| "):
             match = _GREP_ERROR.match(line)
-            if match:
+            if match and match[2] == "No such file or directory":
+                self.readable.pop(match[1], None)
+            elif match:
                 denied = match[2] in ("Permission denied", "Operation not permitted")
                 state = State.DENIED if denied else State.ERROR
                 self.problems[match[1]] = Reading(match[1], state, detail=match[2])
         else:
             raise SnapshotError(f"line {number} of the snapshot belongs to no frame: {line[:60]!r}")
 
-    def _state(self, line: str) -> None:
+    def _listed(self, folder: str, number: int) -> None:
+        """Take the names that were said last as files of a directory; what is not there is told by grep's errors."""
+        self.listed += len(self.names) * (len(folder) + 1)
+        if self.listed > _MAX_PATHS or len(self.readable) > _MAX_LISTED:
+            raise SnapshotError(f"line {number} of the snapshot lists more files than any host has")
+        for name in self.names:
+            self.readable[f"{folder}/{name}"] = []
+
+    def _state(self, line: str, number: int) -> None:
         kind, path = line[:1], line[2:]
         if kind == "f":
             self.readable[path] = []
+        elif kind == "t":
+            self._listed(path, number)
         elif kind == "d":
             self.dirs.add(path)
         elif kind == "n":

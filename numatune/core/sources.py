@@ -32,25 +32,34 @@ class Extract:
     """Some lines of a file that is too large to carry whole.
 
     `cut` is replaced by ": " in each line, then lines that match `keep` stay; both are expressions that mean
-    the same to sed (basic) and to Python. `first_paragraph` stops at the first blank line.
+    the same to grep and sed (basic) and to Python. `first_paragraph` alone keeps what is before the first blank
+    line. `when` is a shell test that must hold, else no setting needs the file on that host and it counts as absent.
     """
 
     path: str
     keep: str = ""
     cut: str = ""
     first_paragraph: bool = False
+    when: str = ""
 
 
 @dataclass(frozen=True)
 class Command:
-    """The output of one read-only shell command that needs nothing but what a base system has.
+    """What one read-only piece of shell finds out, with nothing but what a base system has.
 
-    `needs` is the program that must exist, else the command counts as absent.
+    It runs in the collector's own shell, leaves its output in `o`, and its last exit status counts; `s=absent` says
+    that there was nothing to ask. `$info` holds the first paragraph of /proc/cpuinfo, and what grep picks is in
+    `$config` (the running kernel's build options) and `$daemons` (/proc/PID/comm:NAME for each of `processes`, where
+    systemd did not say). `needs` is the program that must exist, else the command counts as absent. `early` ones run
+    before files are read. `shown` says for people what it asks.
     """
 
     name: str
     shell: str
     needs: str = ""
+    processes: tuple[str, ...] = ()
+    early: bool = False
+    shown: str = ""
 
 
 Source = Union[File, Directory, Extract, Command]

@@ -263,13 +263,13 @@ def test_the_mask_of_a_large_host_has_groups() -> None:
 
 def test_what_the_program_says_is_asked_of_the_program(tmp_path: Path) -> None:
     (command,) = (item for item in SOURCES if isinstance(item, Command))
-    for text, counted in ((f"\0{LIST}\0", "1\n"), ("\0x\0", "0\n"), (None, "")):
+    for text, counted in ((f"\0{LIST}\0", "1\n"), ("\0x\0", "0\n"), (None, "\n")):
         program = tmp_path / "irqbalance"
         program.unlink(missing_ok=True)
         if text is not None:
             program.write_text(text)
             program.chmod(0o755)
-        shell_text = command.shell.replace("/usr/sbin/irqbalance", str(tmp_path / "none"))
+        shell_text = command.shell.replace("/usr/sbin/irqbalance", str(tmp_path / "none")) + '; echo "$o"'
         path = f"{tmp_path}:{os.environ['PATH']}"
         done = subprocess.run(["sh", "-c", shell_text], env={"PATH": path}, capture_output=True, text=True, check=True)
         assert done.stdout == counted

@@ -696,8 +696,11 @@ def test_core_isolation(case: Case) -> None:
     check("core_isolation", case)
 
 
-def test_slices_that_are_kept_on_some_cpus_are_named() -> None:
-    shown = "Id=system.slice\nAllowedCPUs=0 2\n\nId=user.slice\nAllowedCPUs=\n"
-    finding = judged("core_isolation", Case("", commands={"slices": shown}))
+@pytest.mark.parametrize("command", ["units", "slices"])
+def test_slices_that_are_kept_on_some_cpus_are_named(command: str) -> None:
+    """The newer collector asks for them with the units; a service's own CPUs are no matter."""
+    shown = "AllowedCPUs=1\nId=tuned.service\n\nId=system.slice\nAllowedCPUs=0 2\n\nId=user.slice\nAllowedCPUs=\n"
+    finding = judged("core_isolation", Case("", commands={command: shown}))
     assert "system.slice is kept on CPUs 0,2" in finding.reason
+    assert "tuned" not in finding.reason
     assert "user.slice" not in finding.reason

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -23,6 +26,9 @@ f /etc/empty
 f /etc/blank
 f /etc/lost
 f /etc/closed
+w online topology/core_id gone
+t /sys/cpu0
+t /sys/cpu1
 n /root
 n /etc/secret
 e /etc/odd
@@ -30,7 +36,12 @@ e /etc/odd
 /etc/two:a:b
 /etc/two:@end
 /etc/blank:
+/sys/cpu0/online:1
+/sys/cpu1/topology/core_id:7
 @errors
+| grep: /sys/cpu0/gone: No such file or directory
+| grep: /sys/cpu1/gone: No such file or directory
+| grep: /sys/cpu1/online: Permission denied
 | grep: /etc/lost: Input/output error
 | grep: /etc/closed: Permission denied
 | xargs: something else
@@ -58,6 +69,9 @@ def test_stream_is_read() -> None:
         "/etc/two": "a:b\n@end\n",
         "/etc/empty": "",
         "/etc/blank": "\n",
+        "/sys/cpu0/online": "1\n",
+        "/sys/cpu0/topology/core_id": "",
+        "/sys/cpu1/topology/core_id": "7\n",
         "/proc/cpuinfo": "model name: x\n@failed /etc/two\n",
     }
     assert snapshot.links == {"/etc/sysctl.d/a.conf": "/dev/null"}
@@ -67,6 +81,8 @@ def test_stream_is_read() -> None:
 STATES = [
     ("/etc/two", State.PRESENT, ""),
     ("/etc/empty", State.PRESENT, ""),
+    ("/sys/cpu0/gone", State.ABSENT, "/sys/cpu0/gone does not exist"),
+    ("/sys/cpu1/online", State.DENIED, "needs root to read /sys/cpu1/online"),
     ("/etc/none", State.ABSENT, "/etc/none does not exist"),
     ("/etc/secret", State.DENIED, "needs root to read /etc/secret"),
     ("/etc/closed", State.DENIED, "needs root to read /etc/closed"),
@@ -113,6 +129,13 @@ BROKEN = {
     "bare line in a command": (f"{MAGIC}\n@command a 0\nb\n@end\n", "line 3 of the snapshot belongs to no frame"),
     "bare line in errors": (f"{MAGIC}\n@errors\nb\n@end\n", "line 3 of the snapshot belongs to no frame"),
     "bare state": (f"{MAGIC}\n@states\nf etc\n@end\n", "line 3 of the snapshot belongs to no frame"),
+    "a tool is missing": (f"{MAGIC}\n@missing grep\n", "needs `grep`, which this host lacks"),
+    "a tool with escapes": (f"{MAGIC}\n@missing \x1b[2J\n", r"needs `\?\?\?\?`, which"),
+    "too many names": (f"{MAGIC}\n@states\nw {'n ' * 3000}\n@end\n", "line 3 of the snapshot names more files"),
+    "too many files": (
+        f"{MAGIC}\n@states\nw {'n ' * 2000}\nt /{'x' * 40_000}\n@end\n",
+        "line 4 of the snapshot lists more files",
+    ),
     "line after a failure": (f"{MAGIC}\n@failed /x\n| b\n@end\n", "line 3 of the snapshot belongs to no frame"),
 }
 
@@ -158,34 +181,126 @@ def test_script_prints_a_whole_stream_of_this_machine() -> None:
     assert {source.name for source in sources() if isinstance(source, Command)} == set(snapshot.commands)
 
 
-def functions() -> str:
-    """Return the script's helpers, without what it reads."""
-    return script().partition("states=$(scan")[0].partition("echo 'numatune-snapshot 1'\n")[2]
+def test_script_says_which_tool_is_missing(tmp_path: Path) -> None:
+    shell, grep = shutil.which("sh"), shutil.which("grep")
+    assert shell
+    assert grep
+    (tmp_path / "grep").symlink_to(grep)
+    script_ = script().replace("PATH=$PATH:/usr/sbin:/sbin", "PATH=$PATH")
+    done = subprocess.run([shell, "-s"], input=script_, capture_output=True, text=True, env={"PATH": str(tmp_path)})
+    assert done.returncode == 127
+    assert "needs sed" in done.stderr
+    with pytest.raises(SnapshotError, match="needs `sed`"):
+        parse_stream(done.stdout)
 
 
-def helper(call: str, folder: Path) -> str:
+SHELLS = [words for words in (["sh"], ["bash", "--posix"], ["busybox", "sh"]) if shutil.which(words[0])]
+
+
+def helper(call: str, folder: Path, shell: Sequence[str] = ("sh",), tools: Path | None = None) -> str:
+    """Run the script's functions, without what it reads, and a call of them."""
+    functions = script().partition("paragraph /proc/cpuinfo\n")[0]
+    # bash takes the whole of its input at the first line.
     done = subprocess.run(
-        ["sh", "-s"], input=functions() + call, capture_output=True, text=True, check=True, cwd=folder
+        [*shell, "-s"],
+        input=functions + call + "\nflush\n",
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=folder,
+        timeout=30,
+        env={**os.environ, "PATH": f"{tools}:{os.environ['PATH']}"} if tools else None,
     )
-    return done.stdout
+    return done.stdout.partition(f"{MAGIC}\n")[2]
 
 
-def test_script_tells_states_apart(tmp_path: Path) -> None:
+def links() -> str:
+    """Return the part of the script that follows links."""
+    return 'if [ -n "$links" ]' + script().partition('if [ -n "$links" ]')[2].partition("\nfi\n")[0] + "\nfi\n"
+
+
+@pytest.mark.parametrize("shell", SHELLS, ids=" ".join)
+def test_script_tells_states_apart(tmp_path: Path, shell: list[str]) -> None:
     (tmp_path / "file").write_text("x")
     (tmp_path / "folder").mkdir()
     (tmp_path / "odd").mkdir()
     (tmp_path / "odd" / "a b").write_text("x")
     (tmp_path / "dangling").symlink_to("nowhere")
-    names = ("file", "folder", "none", "dangling", "odd/*")
-    shown = helper("scan " + " ".join(f"{tmp_path}/{name}" for name in names), tmp_path)
+    os.mkfifo(tmp_path / "pipe")
+    names = ("file", "folder", "none", "dangling", "pipe", "odd/*")
+    shown = helper("scan " + " ".join(f"{tmp_path}/{name}" for name in names), tmp_path, shell)
     assert shown.splitlines() == [f"f {tmp_path}/file", f"d {tmp_path}/folder", f"e {tmp_path}/odd"]
 
 
-def test_link_cannot_forge_a_frame(tmp_path: Path) -> None:
+@pytest.mark.parametrize("shell", SHELLS, ids=" ".join)
+def test_names_cannot_forge_a_line(tmp_path: Path, shell: list[str]) -> None:
+    """A directory's name with a line of its own would have the collector read a file that nobody listed."""
+    forged = tmp_path / "x\nf " / "etc" / "shadow"
+    forged.mkdir(parents=True)
+    (forged / "tuned.conf").write_text("x")
+    folder = f"{tmp_path}/*/etc/shadow"
+    shown = helper(f"scan {folder}/tuned.conf\nlist {folder}\nwhole tuned.conf {folder}", tmp_path, shell)
+    assert [line for line in shown.splitlines() if line != "w tuned.conf"] == [f"e {tmp_path}"] * 3
+
+
+@pytest.mark.parametrize("shell", SHELLS, ids=" ".join)
+def test_whole_files_are_read_and_the_others_told_apart(tmp_path: Path, shell: list[str]) -> None:
+    for number in range(3):
+        (tmp_path / f"cpu{number}" / "topology").mkdir(parents=True)
+        (tmp_path / f"cpu{number}" / "topology" / "id").write_text(f"{number}\n@end\n")
+        (tmp_path / f"cpu{number}" / "online").write_text("")
+    (tmp_path / "cpu1" / "online").unlink()
+    (tmp_path / "cpu2" / "online").unlink()
+    (tmp_path / "cpu2" / "online").mkdir()
+    call = f'out="@states$nl"\nwhole "online topology/id" {tmp_path}/cpu[0-9]*\nwhole x {tmp_path}/none*\ntexts'
+    snapshot = parse_stream(f"{MAGIC}\n{helper(call, tmp_path, shell)}@end\n")
+    assert {path.removeprefix(f"{tmp_path}/"): text for path, text in snapshot.files.items()} == {
+        "cpu0/online": "",
+        **{f"cpu{number}/topology/id": f"{number}\n@end\n" for number in range(3)},
+    }
+    assert snapshot.read(f"{tmp_path}/cpu2/online").state is State.ERROR
+
+
+@pytest.mark.parametrize("shell", SHELLS, ids=" ".join)
+def test_every_file_of_a_large_host_is_read(tmp_path: Path, shell: list[str]) -> None:
+    """More paths than one call of grep gets."""
+    for number in range(1500):
+        (tmp_path / f"cpu{number}").mkdir()
+        (tmp_path / f"cpu{number}" / "online").write_text(f"{number}\n")
+    shown = helper(f'out="@states$nl"\nwhole online {tmp_path}/cpu[0-9]*\ntexts', tmp_path, shell)
+    assert shown.count("@texts\n") > 1
+    snapshot = parse_stream(f"{MAGIC}\n{shown}@end\n")
+    assert snapshot.files == {f"{tmp_path}/cpu{number}/online": f"{number}\n" for number in range(1500)}
+
+
+@pytest.mark.parametrize("shell", SHELLS, ids=" ".join)
+def test_link_cannot_forge_a_frame(tmp_path: Path, shell: list[str]) -> None:
     (tmp_path / "plain.conf").symlink_to("/dev/null")
     (tmp_path / "target.conf").symlink_to("/x\n@end")
     (tmp_path / "name\n@end.conf").symlink_to("/dev/null")
-    assert helper(f"link {tmp_path}/*.conf", tmp_path) == f"{tmp_path}/plain.conf /dev/null\n"
+    (tmp_path / "zero.conf").symlink_to("/dev/zero")
+    shown = helper(f"linked=1\nscan {tmp_path}/*.conf\nout=\n{links()}", tmp_path, shell)
+    wanted = [f"{tmp_path}/plain.conf /dev/null", f"{tmp_path}/zero.conf /dev/zero"]
+    assert shown.splitlines() == ["@links", *wanted, "@states"]
+    (tmp_path / "target.conf").unlink()
+    shown = helper(f"linked=1\nscan {tmp_path}/*.conf\nout=\n{links()}", tmp_path, shell)
+    assert shown.splitlines() == ["@links", *wanted, "@states"]
+
+
+def test_a_tool_that_hangs_is_given_up(tmp_path: Path) -> None:
+    tool = tmp_path / "slow"
+    tool.write_text("#!/bin/sh\nexec sleep 60\n")
+    tool.chmod(0o755)
+    # The script's five seconds, shortened.
+    (tmp_path / "timeout").write_text('#!/bin/sh\nshift\nexec /usr/bin/env PATH=/usr/bin:/bin timeout 0.2 "$@"\n')
+    (tmp_path / "timeout").chmod(0o755)
+    shown = helper(f"o=$(limit {tool}); tell slow $?", tmp_path, tools=tmp_path)
+    assert parse_stream(f"{MAGIC}\n{shown}@end\n").command("slow").detail == "exit status 124"
+
+
+def test_blank_lines_of_a_command_are_kept(tmp_path: Path) -> None:
+    shown = helper("o='Id=a\n\n@end\n| b'\ntell units 0", tmp_path)
+    assert parse_stream(f"{MAGIC}\n{shown}@end\n").command("units").text == "Id=a\n\n@end\n| b\n"
 
 
 def test_source_paths_can_be_carried() -> None:

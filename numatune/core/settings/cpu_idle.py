@@ -28,6 +28,12 @@ from .cpu_idle_states import (
     request,
 )
 
+# Root alone may read it: four bytes, of which a shell drops what is zero. 2,000,000,000 (00 94 35 77: nobody asks) is
+# told by the rest, which no request below 7 s has; od reads any other.
+_LATENCY = (
+    "f=/dev/cpu_dma_latency; if [ -r $f ]; then o=; read -r o <$f; "
+    "case $o in ?5w) o=2000000000;; *) o=$(od -A n -t d4 -N 4 $f);; esac; else s=1; fi"
+)
 DROP_IN = "/etc/tmpfiles.d/zz-numatune-idle.conf"
 
 
@@ -272,7 +278,7 @@ CPU_IDLE = Setting(
         File(f"{CPU}/cpuidle/current_driver"),
         *(File(f"{CPU}/cpu[0-9]*/cpuidle/state[0-9]*/{part}") for part in STATE_FILES),
         File(f"{CPU}/cpu[0-9]*/{QOS}"),
-        Command("cpu_dma_latency", "od -A n -t d4 -N 4 /dev/cpu_dma_latency", needs="od"),
+        Command("cpu_dma_latency", _LATENCY, needs="od", shown="/dev/cpu_dma_latency"),
         *TMPFILES,
         *agents.SOURCES,
     ),

@@ -175,10 +175,12 @@ def _ban(host: Host, unit: agents.Unit) -> Planned:
     return tuple(made), ()
 
 
-# `read` of a NUL-separated file needs tr; the pid file is not everywhere, the process list is.
+# `read` of a NUL-separated file needs tr; the pid file is not everywhere, systemd or else the process list is.
 _ENVIRONMENT = (
-    "p=$(grep -lxs irqbalance /proc/[0-9]*/comm | sed -n 's|/comm$||p' | sed q); "
-    "[ -n \"$p\" ] && [ -r \"$p/environ\" ] && tr '\\0' '\\n' <\"$p/environ\" | sed -n '/^IRQBALANCE_/p'"
+    'p=$pid; case $daemons in *:irqbalance"$nl"*) '
+    'p=${daemons%%:irqbalance"$nl"*}; p=${p##*/proc/}; p=${p%%/*};; esac; '
+    '[ "${p:-0}" != 0 ] && [ -r "/proc/$p/environ" ] && '
+    "o=$(tr '\\0' '\\n' <\"/proc/$p/environ\" | sed -n '/^IRQBALANCE_/p')"
 )
 
 IRQBALANCE = Setting(
@@ -189,7 +191,11 @@ IRQBALANCE = Setting(
     "interrupt stalls its thread, and every other thread of the same inference waits for it at the next barrier.",
     remedy="Ban the serving CPUs in irqbalance's own file, or stop it and place each interrupt.",
     references=("https://github.com/Irqbalance/irqbalance/blob/master/irqbalance.1",),
-    sources=(*SOURCES, Command("irqbalance_environment", _ENVIRONMENT, needs="tr"), *agents.SOURCES),
+    sources=(
+        *SOURCES,
+        Command("irqbalance_environment", _ENVIRONMENT, needs="tr", shown="IRQBALANCE_* in /proc/PID/environ"),
+        *agents.SOURCES,
+    ),
     judge=judge,
     options={},
     changes=changes,

@@ -34,7 +34,9 @@ SOURCES: tuple[Source, ...] = (
     File(f"{CPU}/nohz_full"),
     Command(
         "irqbalance_knows_list",
-        f'f=$(command -v irqbalance || echo /usr/sbin/irqbalance); [ ! -r "$f" ] || grep -c {LIST} "$f" || :',
+        "f=/usr/sbin/irqbalance; [ -e $f ] || ! command -v irqbalance >/dev/null || f=$(command -v irqbalance); "
+        f'[ ! -r "$f" ] || o=$(grep -c {LIST} "$f") || :',
+        shown=f"grep -c {LIST} /usr/sbin/irqbalance",
     ),
 )
 

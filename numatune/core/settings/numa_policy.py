@@ -23,14 +23,14 @@ _MEMORY_TEXT = (
 )
 # What each unit with such a drop-in runs with: the policies of its main process's mappings.
 _POLICIES = (
-    f'for f in /etc/systemd/system/*.service.d/{_MEMORY}; do [ -e "$f" ] || continue; u=${{f%.d/*}}; u=${{u##*/}}; '
+    f'set -- /etc/systemd/system/*.service.d/{_MEMORY}; [ ! -e "$1" ] || o=$(for f do u=${{f%.d/*}}; u=${{u##*/}}; '
     'p=$(limit systemctl show --value -p MainPID -- "$u"); echo "Id=$u pid=$p"; '
-    '[ "${p:-0}" = 0 ] || sed -n "s/^[0-9a-f]* \\([a-z]*\\).*/Id=$u policy=\\1/p" "/proc/$p/numa_maps" | sort -u; done'
+    '[ "${p:-0}" = 0 ] || sed -n "s/^[0-9a-f]* \\([a-z]*\\).*/Id=$u policy=\\1/p" "/proc/$p/numa_maps" | sort -u; done)'
 )
 
 SOURCES: tuple[Source, ...] = (
     File(f"/etc/systemd/system/*.service.d/{_MEMORY}"),
-    Command("memory_policies", _POLICIES, needs="systemctl"),
+    Command("memory_policies", _POLICIES, needs="systemctl", shown="/proc/PID/numa_maps"),
 )
 
 

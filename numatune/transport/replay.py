@@ -1,82 +1,122 @@
 """Captured hosts: a folder, a tar archive, or a stream that `numatune collect` wrote.
 
-An archive is never unpacked: its members stay in memory, within limits, and are looked up by name.
+An archive is never unpacked: what is wanted of its members stays in memory, within limits. Any of the three may come
+from somebody hostile: time and memory are bounded, nothing outside is reached, and no special file is opened.
 """
 
 from __future__ import annotations
 
 import gzip
+import lzma
 import os
 import stat
 import tarfile
 import zlib
+from itertools import islice
 from pathlib import Path
+from typing import BinaryIO
 
 from ..core.errors import InputError, SnapshotError
 from ..core.model import Snapshot
-from ..core.replay import MAX_FILE, collect
+from ..core.replay import MAX_FILE, collect, oddity
 from ..core.snapshot import MAGIC, parse_stream
+from .archive import ArchiveTree, unpacked
+from .failure import clean
 
-_MAX_MEMBERS = 1_000_000
-_MAX_TOTAL = 1 << 30
-_MAX_STREAM = 256 << 20
+_MAX_STREAM = 16 << 20
+_MAX_NAMES = 100_000
 _TOPS = ("proc", "sys", "etc", "boot")
 
 
 def from_root(root: Path) -> Snapshot:
-    """Read a captured tree; raises InputError when the folder is missing or holds no proc, sys, etc or boot."""
-    if not root.is_dir():
-        raise InputError(f"{root}: no such folder; give the root of a captured tree (it holds proc/ or sys/)")
-    if not any((root / top).is_dir() for top in _TOPS):
-        raise InputError(f"{root}: not a captured tree: it holds none of {', '.join(top + '/' for top in _TOPS)}")
-    return collect(FolderTree(root), complete=False)
+    """Read a captured tree; raises InputError when the folder is missing or holds no proc, sys, etc or boot.
+
+    Raises SnapshotError for a tree that holds more than any host has.
+    """
+    shown = _shown(root)
+    try:
+        if not root.is_dir():
+            raise InputError(f"{shown}: no such folder; give the root of a captured tree (it holds proc/ or sys/)")
+        if not any((root / top).is_dir() for top in _TOPS):
+            tops = ", ".join(top + "/" for top in _TOPS)
+            raise InputError(f"{shown}: not a captured tree: it holds none of {tops}")
+        return collect(FolderTree(root), complete=False)
+    except SnapshotError as error:
+        raise SnapshotError(f"{shown}: {error}") from None
+    except OSError as error:
+        raise InputError(f"{shown}: {error.strerror or 'it cannot be read'}") from None
 
 
 def from_file(path: Path) -> Snapshot:
     """Read a snapshot file: a collector's stream (plain or gzip) or a tar archive of a captured tree.
 
-    Raises InputError when the file cannot be read, SnapshotError when it is cut, broken or holds no host.
+    Raises InputError when the file cannot be read, SnapshotError when it is cut, broken, larger than any host's or
+    holds no host.
     """
+    shown = _shown(path)
     try:
         if not path.is_file():
-            raise InputError(f"{path}: no such file; give a tarball, or what `numatune collect` wrote")
-        with path.open("rb") as raw:
+            raise InputError(f"{shown}: no such file; give a tarball, or what `numatune collect` wrote")
+        with _opened(path) as raw:
             magic = raw.read(len(MAGIC))
         if not magic:
-            raise SnapshotError(f"{path}: empty file, not a snapshot")
+            raise SnapshotError("empty file, not a snapshot")
         head = magic
-        if magic[:2] == b"\x1f\x8b":
-            with gzip.open(path) as unpacked:
-                head = unpacked.read(len(MAGIC))
+        packed = magic[:2] == b"\x1f\x8b"
+        if packed:
+            with _opened(path) as raw, gzip.open(raw) as source:
+                head = source.read(len(MAGIC))
         if head == MAGIC.encode():
-            return parse_stream(_stream(path, packed=magic[:2] == b"\x1f\x8b"))
+            return parse_stream(_stream(path, packed))
         return _from_archive(path)
     except SnapshotError as error:
-        raise error if str(path) in str(error) else SnapshotError(f"{path}: {error}") from None
-    except (EOFError, zlib.error, gzip.BadGzipFile):
-        raise SnapshotError(f"{path}: cut short or damaged (its compressed data ends early); copy it again") from None
+        raise error if str(error).startswith(f"{shown}: ") else SnapshotError(f"{shown}: {error}") from None
+    except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile):
+        raise SnapshotError(f"{shown}: cut short or damaged (its compressed data ends early); copy it again") from None
     except OSError as error:
-        raise InputError(f"{path}: {error.strerror or error}") from None
+        raise InputError(f"{shown}: {clean(error.strerror or error)}") from None
+
+
+def _shown(path: Path) -> str:
+    """Return a path as it may be printed: its name may be somebody else's choice."""
+    return clean(os.fspath(path), 300)
+
+
+def _opened(path: Path) -> BinaryIO:
+    # A FIFO that took the file's place since it was looked at must not be waited for.
+    return os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
 
 
 def _stream(path: Path, packed: bool) -> str:
-    with gzip.open(path) if packed else path.open("rb") as source:
+    with _opened(path) as raw, gzip.open(raw) if packed else raw as source:
         data = source.read(_MAX_STREAM + 1)
     if len(data) > _MAX_STREAM:
-        raise SnapshotError(f"{path}: larger than {_MAX_STREAM >> 20} MiB, which no host's snapshot is")
+        raise SnapshotError(f"larger than {_MAX_STREAM >> 20} MiB, which no host's snapshot is")
+    odd = oddity(data)
+    if odd:
+        raise SnapshotError(f"{odd}, which no host's snapshot has")
     return data.decode("utf-8", "backslashreplace")
+
+
+# What tarfile raises besides its own errors for numbers, names and chains of headers that make no sense.
+_NONSENSE = (ValueError, OverflowError, RecursionError, IndexError, KeyError, MemoryError)
 
 
 def _from_archive(path: Path) -> Snapshot:
     try:
-        with tarfile.open(path) as archive:
-            tree = ArchiveTree(archive)
+        with _opened(path) as raw, unpacked(raw) as source:
+            tree = ArchiveTree(source, _TOPS)
             if not any(tree.kind(top) == "dir" for top in _TOPS):
-                raise SnapshotError(f"{path}: this archive holds no proc/, sys/, etc/ or boot/ at its top")
+                raise SnapshotError("this archive holds no proc/, sys/, etc/ or boot/ at its top")
+            # Once to learn which members are read, once with them: a packed archive is slow to go back in.
+            collect(tree, complete=False)
+            tree.load()
             return collect(tree, complete=False)
-    except tarfile.ReadError as error:
+    except tarfile.TarError as error:
         reason = "cut short or damaged" if "unexpected end" in str(error) else "neither a tar archive nor a snapshot"
-        raise SnapshotError(f"{path}: {reason}; make it again with `numatune collect`") from None
+        raise SnapshotError(f"{reason}; make it again with `numatune collect`") from None
+    except _NONSENSE:
+        raise SnapshotError("a damaged or forged archive; make it again with `numatune collect`") from None
 
 
 class FolderTree:
@@ -94,7 +134,7 @@ class FolderTree:
             mode = os.lstat(self._path(path)).st_mode
         except PermissionError:
             return "denied"
-        except OSError:
+        except (OSError, ValueError):
             return "absent"
         return _KINDS.get(stat.S_IFMT(mode), "other")
 
@@ -103,76 +143,21 @@ class FolderTree:
         return os.readlink(self._path(path))
 
     def listdir(self, path: str) -> list[str]:
-        """Return the names in a directory."""
-        return os.listdir(self._path(path))
+        """Return the names in a directory; raises SnapshotError for more than any host has."""
+        with os.scandir(self._path(path)) as entries:
+            names = [entry.name for entry in islice(entries, _MAX_NAMES + 1)]
+        if len(names) > _MAX_NAMES:
+            raise SnapshotError(f"{clean(path)} holds more than {_MAX_NAMES} names, which no host's does")
+        return names
 
     def read(self, path: str) -> bytes:
         """Return a file's bytes, one more than the limit at most."""
-        with open(self._path(path), "rb") as source:
+        # Whatever has taken the file's place since: no FIFO is waited for, no link followed, no device read.
+        descriptor = os.open(self._path(path), os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb") as source:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise OSError("not a regular file")
             return source.read(MAX_FILE + 1)
 
 
 _KINDS = {stat.S_IFREG: "file", stat.S_IFDIR: "dir", stat.S_IFLNK: "link"}
-
-
-class ArchiveTree:
-    """The members of a tar archive as a `core.replay.Filesystem`.
-
-    A leading "./" or one common top folder (an sosreport has its name there) is taken off. Raises SnapshotError
-    for more members or bytes than any host has, tarfile.ReadError for a cut archive.
-    """
-
-    def __init__(self, archive: tarfile.TarFile) -> None:
-        self._archive = archive
-        self._members: dict[str, tarfile.TarInfo] = {}
-        self._names: dict[str, set[str]] = {"": set()}
-        members: list[tuple[list[str], tarfile.TarInfo]] = []
-        total = 0
-        for member in archive:
-            total += member.size
-            if len(members) >= _MAX_MEMBERS or total > _MAX_TOTAL:
-                raise SnapshotError("the archive holds more than any host has; it is not read further")
-            parts = [part for part in member.name.split("/") if part not in ("", ".")]
-            if ".." not in parts:
-                members.append((parts, member))
-        skip = self._common(members)
-        for parts, member in members:
-            self._add(parts[skip:], member)
-
-    @staticmethod
-    def _common(members: list[tuple[list[str], tarfile.TarInfo]]) -> int:
-        tops = {parts[0] for parts, _ in members if parts}
-        return 1 if len(tops) == 1 and not tops & set(_TOPS) else 0
-
-    def _add(self, parts: list[str], member: tarfile.TarInfo) -> None:
-        for depth, name in enumerate(parts):
-            self._names.setdefault("/".join(parts[:depth]), set()).add(name)
-        path = "/".join(parts)
-        self._members[path] = member
-        if member.isdir():
-            self._names.setdefault(path, set())
-
-    def kind(self, path: str) -> str:
-        """Return the kind of a path, links not followed; a hard link counts as a file."""
-        member = self._members.get(path)
-        if member is None or member.isdir():
-            return "dir" if path in self._names else "absent"
-        if member.issym():
-            return "link"
-        return "file" if member.isreg() or member.islnk() else "other"
-
-    def readlink(self, path: str) -> str:
-        """Return where a link points."""
-        return self._members[path].linkname
-
-    def listdir(self, path: str) -> list[str]:
-        """Return the names in a directory."""
-        return list(self._names[path])
-
-    def read(self, path: str) -> bytes:
-        """Return a member's bytes, one more than the limit at most."""
-        try:
-            source = self._archive.extractfile(self._members[path])
-        except KeyError:
-            raise OSError("a hard link out of the archive") from None
-        return source.read(MAX_FILE + 1) if source else b""

@@ -1,0 +1,97 @@
+"""What a host prints, kept within a number of bytes and a deadline, and made text that never fails to decode."""
+
+from __future__ import annotations
+
+import zlib
+
+from .failure import Failure
+from .limits import MIB, Deadline
+
+_GZIP = b"\x1f\x8b"
+
+
+class Capture:
+    """The bytes of one stream of one host, gzip'ed or plain; memory is bounded by `limit_bytes`.
+
+    A gzip'ed stream is unpacked as it comes, and its limit counts what it unpacks to, so that a bomb stops there.
+    """
+
+    def __init__(self, limit_bytes: int, deadline: Deadline | None = None) -> None:
+        self.limit = limit_bytes
+        self.deadline = deadline
+        self.size = 0
+        self.received = 0
+        self._parts: list[bytes] = []
+        self._unpack: zlib._Decompress | None = None
+        self._head = b""
+
+    def feed(self, data: bytes) -> None:
+        """Add what was read.
+
+        Raises Failure("output") beyond the limit or for a damaged gzip stream, Failure("timeout") past the deadline.
+        """
+        if self.deadline is not None and self.deadline.passed():
+            raise self.late()
+        self.received += len(data)
+        if self.received > self.limit:
+            raise self._too_much()
+        if self._unpack is not None:
+            self._add(self._unpacked(data))
+        elif self.size:
+            self._add(data)
+        else:
+            self._begin(data)
+
+    def _begin(self, data: bytes) -> None:
+        head = self._head + data
+        if len(head) < len(_GZIP) and _GZIP.startswith(head):
+            self._head = head
+            return
+        self._head = b""
+        if head.startswith(_GZIP):
+            self._unpack = zlib.decompressobj(31)
+            head = self._unpacked(head)
+        self._add(head)
+
+    def _unpacked(self, data: bytes) -> bytes:
+        assert self._unpack is not None
+        if self._unpack.eof:
+            # What a login script prints behind the stream is no part of it.
+            return b""
+        try:
+            return self._unpack.decompress(data, self.limit - self.size + 1)
+        except zlib.error:
+            raise Failure("output", "what came is no gzip stream past its first bytes; collect it again") from None
+
+    def _add(self, data: bytes) -> None:
+        self.size += len(data)
+        if self.size > self.limit:
+            raise self._too_much()
+        self._parts.append(data)
+
+    def _too_much(self) -> Failure:
+        self._parts.clear()
+        cap = f"{self.limit / MIB:g} MiB" if self.limit >= MIB else f"{self.limit} bytes"
+        return Failure("output", f"the host sent more than {cap}, which no snapshot is; look at what its login prints")
+
+    def late(self) -> Failure:
+        """Return the failure of a stream that did not end in time."""
+        seconds = self.deadline.seconds if self.deadline is not None else 0.0
+        return Failure(
+            "timeout",
+            f"the collector did not end within {seconds:.1f} s ({'it had begun' if self.received else 'nothing came'});"
+            " look whether the host is overloaded or a file system of it hangs",
+        )
+
+    @property
+    def whole(self) -> bool:
+        """Whether a gzip'ed stream has reached its end; True for a plain one."""
+        return self._unpack is None or self._unpack.eof
+
+    def data(self) -> bytes:
+        """Return the bytes so far, unpacked."""
+        return b"".join(self._parts) or self._head
+
+    def text(self) -> str:
+        r"""Return the text so far; a byte that is no UTF-8 stays visible as \xNN. Never raises."""
+        return self.data().decode("utf-8", "backslashreplace")

@@ -1,0 +1,143 @@
+"""Where a host is reached and how: what inventory and ssh_config come to, as plain data that travels between processes.
+
+Nothing here reads a file or opens a connection; `ssh_config.resolve` makes an `Endpoint`, the transports take it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
+from typing import Literal
+
+HostKeys = Literal["strict", "accept-new"]
+
+
+@dataclass(frozen=True)
+class Become:
+    """How commands are run as another user on the host once it is reached."""
+
+    method: str = "sudo"
+    user: str = "root"
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """One host as a transport needs it; every path is absolute, every token of ssh_config expanded.
+
+    alias            the inventory's name or the word that was given: the key of everything about this host
+    hostname         the name or address to connect to, in lower case
+    identity_files   private keys in the order to offer; they need not exist
+    identities_only  offer no agent key but those of `identity_files`
+    use_agent        False where ssh_config says `IdentityAgent none`
+    identity_agent   the agent's socket where ssh_config names one; None: the one of SSH_AUTH_SOCK
+    jumps            the jump hosts in the order in which they are passed; () is a direct connection
+    known_hosts      the user's files, then the global ones. New keys go to the first, which is /dev/null where the user
+                     has none
+    host_key_alias   the name to look host keys up by (without a port), where ssh_config sets one
+    strict           what an unknown key means: "strict" refuses it, "accept-new" records it. A changed or revoked key
+                     is refused by both. `StrictHostKeyChecking no` and `off` are read as "strict", which `notes` says; `ask` is
+                     too, since nobody is there to answer
+    hash_known_hosts names that are added are hashed
+    connect_timeout_s  seconds, None where ssh_config sets none
+    alive_interval_s, alive_count  ServerAliveInterval in seconds (0: never) and ServerAliveCountMax
+    ciphers, kex, hostkeyalgorithms, macs  the words of ssh_config, None where it does not set them. The first may begin
+                     with `+`, `-` or `^`: `chosen` says what that makes of a default list
+    address_family   "any", "inet" or "inet6"
+    ssh_args         further words for the OpenSSH transport, verbatim
+    ssh_config       the file given by `-F`; None: the user's and the system's own
+    unsupported      what only `--transport openssh` can honour, one phrase each; where there is one, do not connect
+    notes            what was read differently from OpenSSH, one phrase each, for the user to see
+    connection       "ssh", or "local" for the machine that this runs on
+    """
+
+    alias: str
+    hostname: str
+    port: int = 22
+    user: str = ""
+    identity_files: tuple[str, ...] = ()
+    identities_only: bool = False
+    use_agent: bool = True
+    jumps: tuple[Endpoint, ...] = ()
+    known_hosts: tuple[str, ...] = ()
+    host_key_alias: str | None = None
+    strict: HostKeys = "strict"
+    connect_timeout_s: float | None = None
+    alive_interval_s: int = 0
+    alive_count: int = 3
+    ciphers: tuple[str, ...] | None = None
+    kex: tuple[str, ...] | None = None
+    hostkeyalgorithms: tuple[str, ...] | None = None
+    compression: bool = False
+    ssh_args: tuple[str, ...] = ()
+    unsupported: tuple[str, ...] = ()
+    become: Become | None = None
+    macs: tuple[str, ...] | None = None
+    address_family: str = "any"
+    hash_known_hosts: bool = False
+    identity_agent: str | None = None
+    ssh_config: str | None = None
+    notes: tuple[str, ...] = ()
+    connection: str = "ssh"
+    ssh_word: str = ""
+
+    @property
+    def key_name(self) -> str:
+        """Return the name under which this host's keys are looked up, HostKeyAlias before hostname."""
+        return self.host_key_alias or self.hostname
+
+    @property
+    def key_port(self) -> int:
+        """Return the port of that name: an alias stands for itself whatever the port, so it counts as 22."""
+        return 22 if self.host_key_alias else self.port
+
+    def __hash__(self) -> int:
+        """Hash what tells hosts apart: the other fields are many, and a hash is asked for at every look-up."""
+        return hash((self.alias, self.hostname, self.port, self.user))
+
+    def with_become(self, become: Become | None) -> Endpoint:
+        """Return the same host with another way of becoming root."""
+        return replace(self, become=become)
+
+
+def chosen(words: tuple[str, ...] | None, usual: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the algorithms to offer, given ssh_config's words and the default list.
+
+    `+a,b` appends, `^a,b` puts first, `-a*` removes by pattern, anything else replaces (ssh_config(5), Ciphers).
+    """
+    if not words:
+        return usual
+    sign, named = words[0][:1], (words[0][1:], *words[1:])
+    if sign == "-":
+        return tuple(name for name in usual if not any(fnmatchcase(name, pattern) for pattern in named))
+    if sign == "+":
+        return tuple(dict.fromkeys((*usual, *named)))
+    if sign == "^":
+        return tuple(dict.fromkeys((*named, *usual)))
+    return words
+
+
+@dataclass(frozen=True, repr=False)
+class Secrets:
+    """What must be in no log, traceback, process list or result; None where there is none."""
+
+    password: str | None = field(default=None)
+    become_password: str | None = field(default=None)
+    key_passphrase: str | None = field(default=None)
+
+    def __repr__(self) -> str:
+        """Show nothing, not even which of them are set."""
+        return "Secrets(…)"
+
+
+@dataclass(frozen=True)
+class Target:
+    """One host of a run; `refused` says in one line why no transport can serve it, None where one can."""
+
+    endpoint: Endpoint
+    secrets: Secrets = Secrets()
+    refused: str | None = None
+
+    @property
+    def alias(self) -> str:
+        """Return the key of everything about this host."""
+        return self.endpoint.alias

@@ -1,0 +1,54 @@
+"""Why a host could not be read: one class, told apart by the phase in which it happened."""
+
+from __future__ import annotations
+
+PHASES = (
+    "resolve",
+    "tcp",
+    "banner",
+    "kex",
+    "hostkey",
+    "auth",
+    "become",
+    "exec",
+    "timeout",
+    "output",
+    "parse",
+)
+MOST_CHARACTERS = 600
+
+
+class Failure(Exception):  # noqa: N818 - it is the word of the reports
+    """One host's failure: `phase` (one of PHASES), `message` (one printable line that says what to do), `retry`.
+
+    `retry` is True only where another try may help: a server that dropped the connection before authentication,
+    as sshd's MaxStartups does. Raises ValueError for a phase that is none. It pickles across processes.
+    """
+
+    def __init__(self, phase: str, message: str, retry: bool = False) -> None:
+        if phase not in PHASES:
+            raise ValueError(f"not a phase: {phase!r}")
+        self.phase = phase
+        self.message = clean(message, MOST_CHARACTERS)
+        self.retry = retry
+        super().__init__(phase, self.message, retry)
+
+    def __str__(self) -> str:
+        return f"{self.phase}: {self.message}"
+
+    def as_dict(self) -> dict[str, str]:
+        """Return {"phase": …, "message": …}, the form of the reports."""
+        return {"phase": self.phase, "message": self.message}
+
+
+def clean(text: object, most: int = 200) -> str:
+    """Return what a target said as one line of printable characters, cut to `most`.
+
+    Terminal escapes, control characters, undecodable bytes and the signs that turn the direction of writing become
+    spaces; runs of spaces become one.
+    """
+    raw = text.decode("utf-8", "replace") if isinstance(text, bytes) else str(text)
+    # Cut before the work as well: a message may be as long as a packet.
+    signs = "".join(sign if sign.isprintable() else " " for sign in raw[: 4 * most])
+    line = " ".join(signs.split())
+    return line if len(line) <= most else line[: most - 1] + "…"

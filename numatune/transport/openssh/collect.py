@@ -1,0 +1,125 @@
+"""The collector's script run on one host by the `ssh` program: its framed stream, or why there is none."""
+
+from __future__ import annotations
+
+import os
+
+from ...core.snapshot import MAGIC
+from .. import become
+from ..capture import Capture
+from ..endpoint import Target
+from ..failure import Failure, clean
+from ..limits import Limits
+from . import arguments, askpass, messages
+from .process import Ssh
+
+_END = "@end"
+_HEAD = 64 << 10
+_FAILED = 255
+
+
+def collect(target: Target, script: str, limits: Limits) -> str:
+    """Run `script` by `sh -s` on the target and return what it printed, from the stream's first line on.
+
+    One ssh process, which is gone with its children when this returns or raises, whatever raises. Raises Failure, and
+    takes no longer than `limits.total_s`.
+
+    Host keys: "strict" or "accept-new" for the host itself. A jump host of ssh_config is another ssh process, that
+    ssh starts itself: it follows what ssh_config says for the jump host (nothing it asks is ever answered with yes).
+    """
+    endpoint = target.endpoint
+    total = limits.start()
+    line = become.command(endpoint.become, endpoint.user)
+    sudo = None
+    if line != become.PLAIN and endpoint.become is not None and target.secrets.become_password is not None:
+        sudo = become.Escalation(endpoint.become.user)
+        line = sudo.command
+    with askpass.opened(endpoint, target.secrets) as asked:
+        words = arguments.words(endpoint, limits, asked is not None, line)
+        output = Capture(limits.output_bytes, total)
+        environment = _environment() | (asked.environment if asked is not None else {})
+        with Ssh(words, environment, limits, total, output, asked) as ssh:
+            if sudo is not None:
+                _escalate(ssh, sudo, target.secrets.become_password or "", limits)
+            ssh.send(script.encode())
+            ssh.end_input()
+            status = ssh.finish()
+            try:
+                return _stream(ssh, status, script, line != become.PLAIN)
+            except Failure as error:
+                if error.phase != "auth" or asked is None:
+                    raise
+                raise Failure("auth", error.message + asked.answers.hint) from None
+
+
+def _environment() -> dict[str, str]:
+    # ssh is never to ask at a terminal: where there is no secret to give, every question is refused.
+    refusing = {"SSH_ASKPASS": "/bin/false", "SSH_ASKPASS_REQUIRE": "force"}
+    return {**os.environ, **refusing, "LC_ALL": "C"}
+
+
+def _escalate(ssh: Ssh, sudo: become.Escalation, password: str, limits: Limits) -> None:
+    """Wait for sudo, give it the password if it asks, and return when it has started `sh`; raises Failure("become")."""
+    if "\n" in password or "\0" in password:
+        raise Failure("become", "the become password holds a line break, which sudo would take for its end")
+    output = ssh.output
+    ssh.output = head = Capture(_HEAD)
+    marker = f"{sudo.marker}\n".encode()
+
+    def running() -> bool:
+        if ssh.phase == "output":
+            ssh.begin("become", limits.auth_s)
+        return marker in head.data()
+
+    ssh.until(lambda: running() or sudo.asked(ssh.error_text()) > 0)
+    if not ssh.over and not running():
+        before = len(ssh.error_text())
+        ssh.send(f"{password}\n".encode())
+        ssh.until(lambda: running() or sudo.asked(ssh.error_text()[before:]) > 0)
+        if not running() and not ssh.over:
+            raise Failure("become", become.WRONG)
+    printed, found, rest = head.data().partition(marker)
+    if not found:
+        status = ssh.finish()
+        raise _failure(ssh, status, by_sudo=True, printed=printed)
+    ssh.output = output
+    ssh.rest()
+    if rest:
+        output.feed(rest)
+
+
+def _stream(ssh: Ssh, status: int, script: str, by_sudo: bool) -> str:
+    """Return the output if it is what the script prints; otherwise raise what it shows."""
+    text = ssh.output.text()
+    if MAGIC not in script:
+        if status == 0:
+            return text
+    else:
+        at = 0 if text.startswith(MAGIC) else text.find(f"\n{MAGIC}\n", 0, _HEAD) + 1
+        # A stream that is whole counts, whatever the login shell made of the status.
+        if (at > 0 or text.startswith(MAGIC)) and (status == 0 or text.rstrip().endswith(_END)):
+            return text[at:]
+    raise _failure(ssh, status, by_sudo, ssh.output.data())
+
+
+def _failure(ssh: Ssh, status: int, by_sudo: bool, printed: bytes) -> Failure:
+    began = ssh.phase in ("output", "become")
+    refusal = become.refusal(ssh.error_text(), status, by_sudo) if began else None
+    if refusal is not None:
+        return refusal
+    if status == _FAILED:
+        return messages.failure("output" if began else ssh.phase, [line for line in ssh.lines if line.strip()])
+    said = _last_line(ssh.error_text()) or _last_line(printed[-4096:].decode("utf-8", "replace"))
+    quoted = f"; it said: {said}" if said else ""
+    if status < 0:
+        return Failure("exec", f"ssh was ended here by signal {-status}{quoted}")
+    if status == 127:
+        return Failure("exec", f"`sh` or a command it needs was not found there{quoted}; check the user's PATH")
+    if status == 0:
+        return Failure("exec", f"something else than the script ran (a forced command, or a restricted shell){quoted}")
+    return Failure("exec", f"the script ended with status {status}{quoted}; try `ssh HOST sh -c true`")
+
+
+def _last_line(text: str) -> str:
+    lines = [line for line in text[-4096:].splitlines() if line.strip()]
+    return clean(lines[-1], 160) if lines else ""

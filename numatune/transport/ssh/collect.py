@@ -1,0 +1,151 @@
+"""The collector's script run on one host over one connection with one exec: its framed stream, or why not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...core.snapshot import MAGIC
+from .. import become
+from ..capture import Capture
+from ..endpoint import Target
+from ..failure import Failure, clean
+from ..limits import Limits
+from .channel import Command
+from .classify import failure_of
+from .connect import connect
+from .gateways import Gateways
+from .hostkeys import Known
+from .link import Link
+from .packets import LateError
+from .session import Session
+
+_END = "@end"
+_HEAD = 64 << 10
+
+
+def collect(
+    target: Target,
+    script: str,
+    limits: Limits,
+    known: Known,
+    gateways: Gateways | None = None,
+) -> str:
+    """Run `script` by `sh -s` on the target and return what it printed, from the stream's first line on.
+
+    `known` gives the index of some known_hosts files; `gateways` are those of the process (made for this one host
+    when None). Raises Failure, and nothing else, whatever the host does; it takes no longer than `limits.total_s`.
+    """
+    total = limits.start()
+    endpoint = target.endpoint
+    if endpoint.unsupported:
+        what = clean("; ".join(endpoint.unsupported), 200)
+        raise Failure(
+            "resolve", f"not connected, since only the ssh program can honour {what}: use --transport openssh"
+        )
+    own = Gateways() if gateways is None and endpoint.jumps else None
+    link: Link | None = None
+    sock: Any = None
+    try:
+        shared = gateways or own
+        if endpoint.jumps and shared is not None:
+            sock = shared.channel(endpoint, target.secrets, limits, total, known)
+        else:
+            sock = connect(endpoint, limits, total)
+        link = Link(endpoint, target.secrets, limits, total, known)
+        session = link.open(sock)
+        return _run(session, target, script, limits)
+    except Failure:
+        raise
+    except Exception as error:  # the target's bytes cause it, wherever it comes from: it is this host's failure
+        raise failure_of(error, link.session if link else None, link.login if link else None) from None
+    finally:
+        if link is not None:
+            link.close()
+        if sock is not None:
+            sock.close()
+        if own is not None:
+            own.close()
+
+
+def _run(session: Session, target: Target, script: str, limits: Limits) -> str:
+    endpoint = target.endpoint
+    line = become.command(endpoint.become, endpoint.user)
+    by_sudo = line != become.PLAIN
+    capture = Capture(limits.output_bytes, session.total)
+    session.begin("exec", limits.channel_s)
+    command = Command(session, capture)
+    command.open()
+    if by_sudo and endpoint.become is not None and target.secrets.become_password is not None:
+        _escalate(command, become.Escalation(endpoint.become.user), target.secrets.become_password, limits)
+    else:
+        command.execute(line)
+    session.phase, session.packetizer.deadline = "output", session.total
+    try:
+        command.send(script.encode())
+        command.end_input()
+        command.finish()
+    except LateError:
+        raise capture.late() from None
+    return _stream(command, script, by_sudo)
+
+
+def _escalate(command: Command, sudo: become.Escalation, password: str, limits: Limits) -> None:
+    """Start sudo, give it the password if it asks, and return when it has started `sh`; raises Failure("become")."""
+    if "\n" in password or "\0" in password:
+        raise Failure("become", "the become password holds a line break, which sudo would take for its end")
+    session, output = command.session, command.output
+    session.begin("become", limits.auth_s)
+    # What a login prints comes before the marker and is dropped with it.
+    command.output = head = Capture(_HEAD, session.packetizer.deadline)
+    marker = f"{sudo.marker}\n".encode()
+    command.execute(sudo.command)
+    command.until(lambda: marker in head.data() or sudo.asked(command.error_text()) > 0)
+    if not command.over and marker not in head.data():
+        told = len(command.errors)
+        command.send(f"{password}\n".encode())
+        command.until(lambda: marker in head.data() or sudo.asked(command.errors[told:].decode("utf-8", "replace")) > 0)
+        if marker not in head.data() and not command.over:
+            raise Failure("become", become.WRONG)
+    before, found, rest = head.data().partition(marker)
+    if not found:
+        raise become.refusal(command.error_text(), command.status, by_sudo=True) or _ended(command, before)
+    command.output = output
+    if rest:
+        output.feed(rest)
+
+
+def _stream(command: Command, script: str, by_sudo: bool) -> str:
+    """Return the output if it is what the script prints; otherwise raise what it shows."""
+    text = command.output.text()
+    if MAGIC not in script:
+        if command.status == 0:
+            return text
+    else:
+        at = 0 if text.startswith(MAGIC) else text.find(f"\n{MAGIC}\n", 0, _HEAD) + 1
+        begun = at > 0 or text.startswith(MAGIC)
+        # A stream that is whole counts, whatever the login shell made of the status.
+        if begun and (command.status == 0 or text.rstrip().endswith(_END)):
+            return text[at:]
+    raise become.refusal(command.error_text(), command.status, by_sudo) or _ended(command, command.output.data())
+
+
+def _ended(command: Command, printed: bytes) -> Failure:
+    """The failure of a command that ended without the stream."""
+    said = _last_line(command.error_text()) or _last_line(printed[-4096:].decode("utf-8", "replace"))
+    quoted = f"; it said: {said}" if said else ""
+    if command.refused:
+        return Failure("exec", "the server runs no commands for this user (a forced command, or SFTP only)")
+    if command.signal:
+        return Failure("exec", f"the script was ended by SIG{command.signal}{quoted}; is the host short of memory?")
+    if command.status is None:
+        return Failure("exec", f"the server ended the session without a status{quoted}; read its log")
+    if command.status == 127:
+        return Failure("exec", f"`sh` or a command it needs was not found there{quoted}; check the user's PATH")
+    if command.status == 0:
+        return Failure("exec", f"something else than the script ran (a forced command, or a restricted shell){quoted}")
+    return Failure("exec", f"the script ended with status {command.status}{quoted}; try `ssh HOST sh -c true`")
+
+
+def _last_line(text: str) -> str:
+    lines = [line for line in text[-4096:].splitlines() if line.strip()]
+    return clean(lines[-1], 160) if lines else ""

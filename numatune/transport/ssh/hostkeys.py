@@ -1,0 +1,75 @@
+"""The check of a server's key, before any authentication: the policy that replaces fabric's, which trusts any key."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Callable
+from typing import Any
+
+import paramiko
+
+from ..endpoint import Endpoint, chosen
+from ..failure import Failure
+from ..known_hosts import KnownHosts
+
+Known = Callable[[tuple[str, ...]], KnownHosts]
+
+_RSA = ("rsa-sha2-512", "rsa-sha2-256")
+
+
+def algorithms(endpoint: Endpoint, known: KnownHosts, usual: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the host key algorithms to ask for: those of keys on file first, so that a known key is what comes."""
+    allowed = chosen(endpoint.hostkeyalgorithms, usual)
+    filed: list[str] = []
+    for kind in known.key_types(endpoint.key_name, endpoint.key_port):
+        filed.extend(_RSA if kind == "ssh-rsa" else (kind,))
+    return tuple(dict.fromkeys([*(kind for kind in filed if kind in allowed), *allowed]))
+
+
+class StrictKeys(paramiko.MissingHostKeyPolicy):
+    """paramiko asks this for every key, since its own lists of known hosts are left empty.
+
+    Raises Failure("hostkey") for a key that is unknown (unless the endpoint takes new ones), changed or revoked.
+    """
+
+    def __init__(self, endpoint: Endpoint, known: KnownHosts) -> None:
+        self.endpoint = endpoint
+        self.known = known
+
+    def missing_host_key(self, client: paramiko.SSHClient, hostname: str, key: Any) -> None:
+        """Return if the key is the host's; raise otherwise."""
+        name, port = self.endpoint.key_name, self.endpoint.key_port
+        blob = key.asbytes()
+        state = self.known.check(name, port, key.get_name(), blob)
+        if state == "unknown" and self.endpoint.strict == "accept-new":
+            self.known.add(name, port, key.get_name(), blob, hashed=self.endpoint.hash_known_hosts)
+            return
+        if state != "ok":
+            raise _refusal(self.endpoint, state, key.get_name(), blob)
+
+
+def fingerprint(blob: bytes) -> str:
+    """Return a key's SHA256 fingerprint as `ssh-keygen -l` prints it."""
+    return "SHA256:" + base64.b64encode(hashlib.sha256(blob).digest()).decode().rstrip("=")
+
+
+def _refusal(endpoint: Endpoint, state: str, kind: str, blob: bytes) -> Failure:
+    name, port = endpoint.key_name, endpoint.key_port
+    entry = name if port == 22 else f"[{name}]:{port}"
+    files = ", ".join(endpoint.known_hosts[:2]) or "known_hosts"
+    told = f"(it showed {kind} {fingerprint(blob)})"
+    if state == "revoked":
+        return Failure("hostkey", f"its key is marked @revoked in {files}: do not trust this host {told}")
+    if state == "changed":
+        return Failure(
+            "hostkey",
+            "its key is not the one on file: someone may be in between, or it was installed anew;"
+            f" check it there, then `ssh-keygen -R '{entry}'` and add the new key {told}",
+        )
+    return Failure(
+        "hostkey",
+        "no key of it is on file: check it there, then"
+        f" `ssh-keyscan -p {endpoint.port} {endpoint.hostname} >> ~/.ssh/known_hosts`,"
+        f" or run with --host-keys accept-new {told}",
+    )

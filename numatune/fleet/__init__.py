@@ -1,0 +1,1 @@
+"""Many hosts at once: which they are, and what became of each, as it comes."""

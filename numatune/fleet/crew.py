@@ -1,0 +1,114 @@
+"""The parent's side of the workers: starting them, what each has in hand, and how they end."""
+
+from __future__ import annotations
+
+import gc
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import Any
+
+from . import channel, worker
+from .stop import SIGNALS
+
+# How long a worker may take to close its gateways at the end of a run.
+_ENDS_WITHIN_S = 0.5
+# A killed process outlives this only in the kernel, which nobody can hurry.
+_DIES_WITHIN_S = 5.0
+
+# A worker is worth its start (10 ms, 15 MB) from some dozens of hosts on; four keep one parent less than half busy.
+_MOST_WORKERS, _HOSTS_PER_WORKER, _THREADS_PER_WORKER = 4, 32, 4
+
+
+def processes(hosts: int, forks: int) -> int:
+    """Return how many worker processes serve so many hosts: never more than the usable CPUs."""
+    enough = min(-(-hosts // _HOSTS_PER_WORKER), -(-forks // _THREADS_PER_WORKER))
+    return max(1, min(len(os.sched_getaffinity(0)), _MOST_WORKERS, enough))
+
+
+class Member:
+    """One worker process: the hosts that it has, by number, and since when (on the run's clock)."""
+
+    def __init__(self, slot: int, process: Any, end: channel.ParentEnd) -> None:
+        self.slot = slot
+        self.channel = end
+        self.in_flight: dict[int, float] = {}
+        self._process = process
+
+    def give(self, number: int, now: float) -> None:
+        """Hand out one host."""
+        self.in_flight[number] = now
+        self.channel.send(number)
+
+    def kill(self) -> None:
+        """End the worker and the programs that it started, now."""
+        with suppress(ProcessLookupError, PermissionError):
+            # It makes its process group by itself, first thing: a very young worker has none yet.
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.kill()
+        self.channel.close()
+        self._process.join(_DIES_WITHIN_S)
+
+    def wait(self, seconds: float) -> None:
+        """Wait for it to end by itself."""
+        self._process.join(seconds)
+
+    def cause(self) -> str:
+        """Say how a worker ended that closed its socket by itself."""
+        self.wait(1.0)
+        code = self._process.exitcode
+        if code is None:
+            return "went silent"
+        if code >= 0:
+            return f"ended with status {code}"
+        with suppress(ValueError):
+            return f"was ended by {signal.Signals(-code).name}"
+        return f"was ended by signal {-code}"
+
+
+def start(slot: int, job: worker.Job, others: Iterable[Member]) -> Member:
+    """Start a worker for a slot; raises OSError when the machine has no room for another process.
+
+    Forked while this process has one thread, which costs milliseconds and shares the memory that is there already
+    (targets, libraries, host keys). With other threads a fork could copy a lock that one of them holds, so that a fresh
+    process is forked off by multiprocessing's server instead, and the job goes to it through a pipe.
+    """
+    end, own = channel.pair()
+    alone = len(os.listdir("/proc/self/task")) == 1  # noqa: PTH208 - names only
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        context: Any
+        if alone:
+            context = multiprocessing.get_context("fork")
+            copies = [end.socket, *(member.channel.socket for member in others)]
+        else:
+            context = multiprocessing.get_context("forkserver")
+            context.set_forkserver_preload(["numatune.fleet.worker"])
+            copies = []
+        process = context.Process(target=worker.main, args=(own, copies, job), daemon=True)
+        # A collection in the worker would otherwise write to, and so copy, every page that holds an object of the
+        # parent.
+        gc.freeze()
+        process.start()
+    except BaseException:
+        end.close()
+        raise
+    finally:
+        gc.unfreeze()
+        own.close()
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+    return Member(slot, process, end)
+
+
+def dismiss(members: Iterable[Member]) -> None:
+    """Let workers without hosts end by themselves, and end those that do not."""
+    leaving = list(members)
+    for member in leaving:
+        member.channel.close()
+    until = time.monotonic() + _ENDS_WITHIN_S
+    for member in leaving:
+        member.wait(max(0.0, until - time.monotonic()))
+        member.kill()

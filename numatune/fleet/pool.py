@@ -1,0 +1,246 @@
+"""Many hosts at once: processes with threads, a watch over both, and every host's result as it comes.
+
+Each worker process has its own threads, connections and judge; this process hands out hosts one by one as threads
+become free and takes in results. It starts no thread of its own. A caller that does not take the next event holds up
+the run: workers wait with what they have, and nothing piles up.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from ..core.collector import script
+from ..transport.endpoint import Target
+from ..transport.failure import Failure
+from ..transport.limits import Limits
+from . import crew, transports
+from .crew import Member
+from .events import UNREACHABLE, Event, NotDone
+from .jumps import Schedule
+from .stop import Stop
+from .tally import Tally
+from .work import Work
+from .worker import Job, hung
+
+PER_JUMP = 8
+_STOP_S = 1.0
+_PROGRESS_S = 0.5
+
+
+def run(
+    targets: Sequence[Target],
+    work: Work,
+    *,
+    forks: int,
+    limits: Limits,
+    transport: str | transports.Opener = "paramiko",
+    per_jump: int = PER_JUMP,
+    stop: Stop | None = None,
+    seed: int | None = None,
+) -> Iterator[Event]:
+    """Yield one Done or NotDone per target as they come, and Progress about twice a second (first and last as well).
+
+    `forks` hosts are in flight at once, at most `per_jump` of them through one jump host. A host has `limits.total_s`
+    from its start, retries and the work included; one that outlasts it by a tenth is given up, whatever holds it, and
+    so the run ends within 1.1 × total_s × ceil(hosts / tightest limit) (for total_s of 7 s or more; below, fixed
+    allowances of up to 0.5 s count). When a worker process dies, the hosts that it had fail in phase "exec" and the run
+    goes on.
+
+    Setting `stop` ends the run within about a second: what finishes by then is yielded, then NotDone for every other
+    host. `transport` is a name (`transports.find`) or an opener. `seed` makes the pauses before retries repeatable.
+    Raises ValueError for limits below 1 or an unknown transport, OSError when no process can be started. Closing the
+    iterator ends the workers.
+    """
+    if forks < 1 or per_jump < 1:
+        raise ValueError("forks and the limit per jump host are at least 1")
+    opener = transports.find(transport, targets) if isinstance(transport, str) else transport
+    slots = crew.processes(len(targets), forks)
+    threads = -(-forks // slots)
+    born = int.from_bytes(os.urandom(4)) if seed is None else seed
+    job = Job(targets, work, script(), limits, opener, threads, born)
+    pool = _Pool(job, forks, Schedule([target.endpoint for target in targets], per_jump, slots), slots, stop or Stop())
+    try:
+        yield from pool.events()
+    finally:
+        pool.end()
+
+
+class _Pool:
+    def __init__(self, job: Job, forks: int, schedule: Schedule, slots: int, stop: Stop) -> None:
+        self._job = job
+        self._forks = forks
+        self._schedule = schedule
+        self._stop = stop
+        self._slots: list[Member | None] = [None] * slots
+        self._leaving: list[Member] = []
+        self._tally = Tally(job.targets)
+        self._lost = 0.0
+        self._reported = 0.0
+        self._give_up: float | None = None
+        self._clean = False
+
+    def events(self) -> Iterator[Event]:
+        yield from self._told([self._progress()])
+        while self._schedule.left or self._in_flight():
+            if self._stopped():
+                break
+            yield from self._told(self._round())
+        yield from self._told([NotDone(alias) for alias in self._tally.open()])
+        self._clean = self._give_up is None
+        yield self._progress()
+
+    def end(self) -> None:
+        """End every worker: politely after a whole run, at once otherwise."""
+        members = self._members()
+        if self._clean:
+            crew.dismiss(members)
+        else:
+            for member in members:
+                member.kill()
+
+    def _told(self, events: list[Event]) -> Iterator[Event]:
+        # What the caller does with an event (store it, or wait at a prompt) is no host's time.
+        for event in events:
+            before = time.monotonic()
+            yield event
+            self._lost += time.monotonic() - before
+
+    def _clock(self) -> float:
+        """Seconds in which this process was listening."""
+        return time.monotonic() - self._lost
+
+    def _stopped(self) -> bool:
+        """Return whether a stopped run is to be left now; tells the workers the first time."""
+        if self._give_up is None and self._stop.is_set():
+            self._give_up = time.monotonic() + _STOP_S
+            for member in self._members():
+                member.channel.send(None)
+        return self._give_up is not None and (time.monotonic() >= self._give_up or not self._in_flight())
+
+    def _round(self) -> list[Event]:
+        """Hand out what may start, wait for what comes, look after the workers; return what is to be told."""
+        self._hand_out()
+        told: list[Event] = []
+        for member in self._listen():
+            for message, payload in member.channel.receive():
+                told.extend(self._take(member, message, payload))
+        for member in self._members():
+            told.extend(self._look_after(member))
+        # Before the caller has its turn, so that no thread waits for what the caller does with these.
+        self._hand_out()
+        if self._clock() - self._reported >= _PROGRESS_S:
+            told.append(self._progress())
+        return told
+
+    def _hand_out(self) -> None:
+        while self._schedule.left and not self._stop.is_set():
+            room = self._forks - self._in_flight()
+            busy = [len(member.in_flight) if member else 0 for member in self._slots]
+            free = [max(0, min(room, self._job.threads - had)) for had in busy]
+            taken = self._schedule.take(free)
+            if taken is None:
+                return
+            number, slot = taken
+            member = self._slots[slot]
+            if member is None:
+                try:
+                    member = self._slots[slot] = crew.start(slot, self._job, self._members())
+                except OSError:
+                    self._schedule.give_back(number)
+                    if not self._in_flight():
+                        raise
+                    return  # those that run may make room
+            member.give(number, self._clock())
+
+    def _listen(self) -> list[Member]:
+        """Wait until there is something to do; return the workers that have sent something or closed."""
+        poll = select.poll()
+        members = {member.channel.socket.fileno(): member for member in self._members()}
+        for descriptor in members:
+            poll.register(descriptor, select.POLLIN)
+        if self._give_up is None:
+            poll.register(self._stop.fileno(), select.POLLIN)
+        seconds = self._until()
+        before = time.monotonic()
+        ready = poll.poll(seconds * 1000)
+        # Suspended (Ctrl-Z, a laptop's lid): the workers may have been as well.
+        late = time.monotonic() - before - seconds
+        if late > 1.0:
+            self._lost += late
+        return [members[descriptor] for descriptor, _ in ready if descriptor in members]
+
+    def _until(self) -> float:
+        """Return the seconds until there is something to do unasked."""
+        waits = [self._reported + _PROGRESS_S - self._clock()]
+        if self._give_up is not None:
+            waits.append(self._give_up - time.monotonic())
+        begun = [since for member in self._members() for since in member.in_flight.values()]
+        if begun:
+            waits.append(min(begun) + self._patience() - self._clock())
+        return max(0.001, min(waits))
+
+    def _patience(self) -> float:
+        # Later than the worker's own watch: what is late here is a worker that does not run.
+        total = self._job.limits.total_s
+        return total + max(0.5, 0.08 * total)
+
+    def _take(self, member: Member, message: dict[str, Any], payload: bytes) -> list[Event]:
+        if message.get("worn"):
+            # As many of its threads hang as may work: a fresh worker takes its place, and it ends with its last host.
+            if self._slots[member.slot] is member:
+                self._slots[member.slot] = None
+                self._leaving.append(member)
+            return []
+        number = message.pop("host")
+        if number not in member.in_flight:
+            return []
+        self._release(member, number)
+        return [] if message.get("undone") else [self._tally.done(number, payload, **message)]
+
+    def _look_after(self, member: Member) -> list[Event]:
+        """Bury a worker that died, that hangs as a whole, or that is leaving and has ended its last host."""
+        if member.channel.lost:
+            return self._bury(member, f"its worker process {member.cause()}")
+        if any(self._since(since) > self._patience() for since in member.in_flight.values()):
+            return self._bury(member, "its worker process hung and was ended")
+        if member in self._leaving and not member.in_flight:
+            return self._bury(member, "")
+        return []
+
+    def _since(self, then: float) -> float:
+        return self._clock() - then
+
+    def _bury(self, member: Member, cause: str) -> list[Event]:
+        member.kill()
+        if self._slots[member.slot] is member:
+            self._slots[member.slot] = None
+        else:
+            self._leaving.remove(member)
+        told: list[Event] = []
+        for number, since in list(member.in_flight.items()):
+            self._release(member, number)
+            # Whoever stops a run may stop its workers as well: then their hosts are not done.
+            if not self._stop.is_set():
+                seconds, total = round(self._since(since), 3), self._job.limits.total_s
+                late = seconds > total
+                failure = hung(total) if late else Failure("exec", f"{cause}: try this host again (--retry-failed)")
+                told.append(self._tally.done(number, b"", UNREACHABLE, seconds, 1, failure.as_dict()))
+        return told
+
+    def _release(self, member: Member, number: int) -> None:
+        del member.in_flight[number]
+        self._schedule.finish(number)
+
+    def _members(self) -> list[Member]:
+        return [*(member for member in self._slots if member), *self._leaving]
+
+    def _in_flight(self) -> int:
+        return sum(len(member.in_flight) for member in self._members())
+
+    def _progress(self) -> Event:
+        self._reported = self._clock()
+        return self._tally.progress(self._in_flight())

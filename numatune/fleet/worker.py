@@ -1,0 +1,223 @@
+"""A worker process: a thread for each host that it is handed, and a watch over those that outlast their time."""
+
+from __future__ import annotations
+
+import os
+import random
+import select
+import signal
+import socket
+import threading
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from ..transport.endpoint import Target
+from ..transport.failure import Failure
+from ..transport.limits import Deadline, Limits
+from .channel import LostError, WorkerEnd
+from .events import UNREACHABLE
+from .retry import StoppedError, attempts
+from .stop import SIGNALS
+from .transports import Opener, Transport
+from .work import Work, internal
+
+
+@dataclass(frozen=True, repr=False)
+class Job:
+    """What every worker of a run knows from its birth; inherited by fork, or pickled over a pipe."""
+
+    targets: Sequence[Target]
+    work: Work
+    script: str
+    limits: Limits
+    opener: Opener
+    threads: int
+    seed: int
+
+
+def grace(total_s: float) -> float:
+    """Return how long after its deadline a host's thread is waited for: transports keep the deadline themselves."""
+    return max(0.05, 0.03 * total_s)
+
+
+def main(own: socket.socket, others: Sequence[socket.socket], job: Job) -> None:
+    """Serve until the parent closes its end or dies; `others` are the parent's sockets, which a fork copies."""
+    _enter(others)
+    transport = _opened(job.opener)
+    served = _Worker(WorkerEnd(own), job, transport)
+    with suppress(LostError):
+        served.serve()
+    if served.busy():
+        # The parent died, or waits no longer: programs that threads have started (ssh) are not to outlive this.
+        os.killpg(0, signal.SIGKILL)
+    # Every host is answered for: an error here concerns nobody, and a gateway that hangs is ended by the parent.
+    with suppress(Exception):
+        transport.close()
+
+
+def _opened(opener: Opener) -> Transport:
+    try:
+        return opener()
+    except Exception as error:
+        return _Broken(Failure("exec", internal(error, "report it")))
+
+
+class _Broken:
+    """Stands for a transport that cannot be opened: every host of the worker says why."""
+
+    def __init__(self, failure: Failure) -> None:
+        self._failure = failure
+
+    def collect(self, target: Target, script: str, limits: Limits) -> str:
+        raise self._failure
+
+    def close(self) -> None:
+        pass
+
+
+def _enter(others: Sequence[socket.socket]) -> None:
+    # Ctrl-C goes to every process of the terminal's foreground group, but it is for the parent to decide what ends
+    # when: a group of its own also lets the parent end a worker together with the programs that it started.
+    os.setpgid(0, 0)
+    for number in SIGNALS:
+        # Not SIG_IGN, which a program started from here (ssh) would inherit.
+        signal.signal(number, lambda number, frame: None)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+    for other in others:
+        other.close()
+    # What a library's own thread dies of is told by its host's failure; the terminal is the parent's.
+    threading.excepthook = lambda args: None
+
+
+class _Host:
+    """One host in flight."""
+
+    def __init__(self, number: int, target: Target, limits: Limits) -> None:
+        self.number = number
+        self.target = target
+        self.deadline: Deadline = limits.start()
+        self.attempts = 0
+        self.settled = False
+
+    def begun(self, attempt: int) -> None:
+        self.attempts = attempt
+
+
+class _Worker:
+    def __init__(self, channel: WorkerEnd, job: Job, transport: Transport) -> None:
+        self._channel = channel
+        self._job = job
+        self._transport = transport
+        self._stop = threading.Event()
+        self._lock = threading.Lock()
+        self._hosts: set[_Host] = set()
+        self._stuck = 0
+        self._worn = False
+
+    def serve(self) -> None:
+        """Take hosts and watch them; raises LostError at the end."""
+        poll = select.poll()
+        poll.register(self._channel.socket, select.POLLIN)
+        while True:
+            if poll.poll(self._until_watch()):
+                for number in self._channel.receive():
+                    if number is None:
+                        self._stop.set()
+                    else:
+                        self._start(number)
+            self._watch()
+
+    def busy(self) -> bool:
+        """Return whether a thread still runs that serves, or served, a host."""
+        with self._lock:
+            return bool(self._hosts) or self._stuck > 0
+
+    def _start(self, number: int) -> None:
+        host = _Host(number, self._job.targets[number], self._job.limits)
+        with self._lock:
+            self._hosts.add(host)
+        try:
+            threading.Thread(target=self._serve_host, args=(host,), daemon=True).start()
+        except RuntimeError:
+            failure = Failure("exec", "no more threads can be started on this machine: use fewer forks")
+            self._settle(host, _failed(failure))
+
+    def _serve_host(self, host: _Host) -> None:
+        payload = b""
+        try:
+            made = attempts(
+                lambda limits: self._once(host, limits),
+                self._job.limits,
+                host.deadline,
+                random.Random(f"{self._job.seed} {host.target.endpoint.alias}"),
+                self._stop.wait,
+                host.begun,
+            )
+            message, payload = {"status": made.status}, made.payload
+        except StoppedError:
+            message = {"undone": True}
+        except Failure as failure:
+            message = _failed(failure)
+        except BaseException as error:
+            # Whatever it is, it is this host's: no library may end the run by what one target made it raise.
+            message = _failed(Failure("exec", internal(error, "try --transport openssh, and report it")))
+        try:
+            self._settle(host, message, payload)
+        except LostError:
+            return  # the main thread ends the process
+
+    def _once(self, host: _Host, limits: Limits) -> Any:
+        if host.target.refused is not None:
+            raise Failure("resolve", host.target.refused)
+        stream = self._transport.collect(host.target, self._job.script, limits)
+        return self._job.work.make(host.target.endpoint.alias, stream)
+
+    def _settle(self, host: _Host, message: dict[str, Any], payload: bytes = b"") -> None:
+        with self._lock:
+            if host.settled:
+                self._stuck -= 1  # the watch has answered for it: the thread came back after all
+                return
+            host.settled = True
+            self._hosts.discard(host)
+        seconds = round(time.monotonic() - host.deadline.started, 3)
+        self._channel.send({"host": host.number, "seconds": seconds, "attempts": host.attempts, **message}, payload)
+
+    def _until_watch(self) -> float | None:
+        """Return the milliseconds until a host is overdue; None while there is none."""
+        with self._lock:
+            ends = [host.deadline.end for host in self._hosts]
+        if not ends:
+            return None
+        return max(0.0, min(ends) + grace(self._job.limits.total_s) - time.monotonic()) * 1000 + 1
+
+    def _watch(self) -> None:
+        late = time.monotonic() - grace(self._job.limits.total_s)
+        with self._lock:
+            overdue = [host for host in self._hosts if host.deadline.end <= late]
+            for host in overdue:
+                host.settled = True
+                self._hosts.discard(host)
+            self._stuck += len(overdue)
+            worn = not self._worn and self._stuck >= self._job.threads
+            self._worn |= worn
+        for host in overdue:
+            seconds = round(time.monotonic() - host.deadline.started, 3)
+            about = {"host": host.number, "seconds": seconds, "attempts": host.attempts}
+            self._channel.send({**about, **_failed(hung(self._job.limits.total_s))})
+        if worn:
+            # Threads cannot be ended; a process can.
+            self._channel.send({"worn": True})
+
+
+def hung(total_s: float) -> Failure:
+    """Return the failure of a host whose thread does not come back."""
+    return Failure(
+        "timeout", f"not finished after {total_s:g} s: it hung where no deadline reaches; try --transport openssh"
+    )
+
+
+def _failed(failure: Failure) -> dict[str, Any]:
+    return {"status": UNREACHABLE, "failure": failure.as_dict()}

@@ -32,24 +32,7 @@ COMMANDS = {
 
 # What later releases bring is refused by name, so that nobody takes a missing check for a passed one.
 _LATER_COMMANDS = ("qualify", "history", "diff")
-_LATER_FLAGS = {
-    "audit": (
-        "-i",
-        "-l",
-        "--inventory",
-        "--limit",
-        "--forks",
-        "--transport",
-        "--host-keys",
-        "--retry-failed",
-        "--become",
-        "--ask-become-pass",
-        "--unit",
-        "--pid",
-    ),
-    "bench": ("--engine",),
-}
-_LATER_FLAGS["collect"] = _LATER_FLAGS["plan"] = _LATER_FLAGS["audit"]
+_LATER_FLAGS = {"bench": ("--engine",), **dict.fromkeys(("audit", "collect", "plan"), ("--unit", "--pid"))}
 
 
 class _Parser(argparse.ArgumentParser):
@@ -111,10 +94,7 @@ def _refuse_later(command: str, words: list[str]) -> None:
     for word in words:
         flag = word.split("=")[0]
         if flag in _LATER_FLAGS.get(command, ()):
-            hint = ""
-            if flag in ("-i", "--inventory"):
-                hint = ": for an inventory run `ansible-playbook -i … playbooks/audit.yml`"
-            raise CliError(f"{command} {flag} is not in version {__version__}{hint}")
+            raise CliError(f"{command} {flag} is not in version {__version__}")
 
 
 def _help() -> str:

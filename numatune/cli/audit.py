@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,32 +12,49 @@ from .. import __version__
 from ..core.audit import judge
 from ..core.catalogue import setting
 from ..core.model import Severity
-from ..report.hosts import Judged, Run
-from . import output, targets
+from ..report import fleet, json_format, reading, text
+from ..report.hosts import Judged, of_hosts
+from . import fleet_options, output, targets
 from .errors import FINDINGS, INCOMPLETE, OK, CliError
+from .fleet_run import Outcome
+from .fleet_run import run as ask
 
 _FORMATS = ("text", "json")
+_FEW = 10
+_BAD = ("wrong", "masked", "lost_at_reboot", "pending_reboot", "unknown")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     targets.add_arguments(parser)
-    targets.add_profile(parser)
-    parser.add_argument("--format", choices=_FORMATS, default="text", help="of what goes to stdout (default: text)")
-    parser.add_argument(
-        "--report", action="append", default=[], metavar="FMT=PATH", help="also write a report to a file (repeatable)"
-    )
-    parser.add_argument(
+    judging = parser.add_argument_group("by what they are judged")
+    targets.add_profile(judging)
+    judging.add_argument(
         "--fail-on",
         choices=[item.value for item in Severity],
         default="warning",
         help="exit with 1 for findings of this severity or worse (default: warning)",
     )
-    parser.add_argument(
+    judging.add_argument(
         "--require",
         action="append",
         metavar="SETTING",
         help="exit with 3 when this setting is unknown (repeatable; default: the critical ones)",
+    )
+    reports = parser.add_argument_group("reports")
+    reports.add_argument("--format", choices=_FORMATS, default="text", help="of what goes to stdout (default: text)")
+    reports.add_argument(
+        "--report", action="append", default=[], metavar="FMT=PATH", help="also write a report to a file (repeatable)"
+    )
+    reports.add_argument(
+        "--details",
+        action="store_true",
+        help=f"show every host on stdout, also of more than {_FEW} over SSH (a file has them always)",
+    )
+    fleet_options.add_connection(parser)
+    parser.epilog = (
+        "exit codes: 0 all ok; 1 findings; 2 bad usage or input; 3 incomplete: a host was not reached, a required "
+        "setting is unknown, or the run was stopped; 4 internal error"
     )
 
 
@@ -45,28 +63,83 @@ def run(args: argparse.Namespace) -> int:
     reports = [_report(word) for word in args.report]
     for name in args.require or ():
         setting(name)
+    if fleet_options.asked(args):
+        return _fleet(args, reports)
     profile, started = targets.profile(args.profile), targets.now()
     today = datetime.now(UTC).date()
     judged = tuple(
         Judged(name, judge(snapshot, profile, today, Severity(args.fail_on), args.require))
         for name, snapshot in targets.hosts(args)
     )
-    done = Run(__version__, profile.name, started, targets.now(), judged)
+    done = of_hosts(__version__, profile.name, started, targets.now(), judged, plan=False)
+
+    def pieces(kind: str, colour: bool) -> Iterator[str]:
+        if kind == "json":
+            return json_format.pieces(done, "audit")
+        return text.audit(judged, colour, text.totals(done.summary) + "\n" if len(judged) > 1 else "")
+
     for kind, path in reports:
-        output.write_whole(path, _render(kind, done, colour=False).encode())
-    sys.stdout.write(_render(args.format, done, output.colour()))
-    statuses = {host.report.status for host in judged if host.report}
+        output.write_whole(path, _encoded(pieces(kind, colour=False)))
+    sys.stdout.writelines(pieces(args.format, output.colour()))
+    statuses = {host.status for host in judged}
     return INCOMPLETE if "incomplete" in statuses else FINDINGS if "findings" in statuses else OK
 
 
-def _render(kind: str, done: Run, colour: bool) -> str:
+def _fleet(args: argparse.Namespace, reports: list[tuple[str, Path]]) -> int:
+    from ..fleet.work import Work
+
+    # Not after ten minutes.
+    for _, path in reports:
+        output.check(path)
+    work = Work(
+        "judge",
+        targets.profile(args.profile),
+        datetime.now(UTC).date(),
+        Severity(args.fail_on),
+        tuple(args.require) if args.require else None,
+    )
+    with ask(args, "audit", work) as outcome:
+        failed: CliError | None = None
+        for kind, path in reports:
+            try:
+                output.write_whole(path, _encoded(_pieces(outcome, kind, colour=False, details=True)))
+            except CliError as error:
+                # What took minutes is still shown, and written where it can be.
+                failed = failed or error
+        details = args.details or outcome.facts.hosts <= _FEW
+        sys.stdout.writelines(_pieces(outcome, args.format, output.colour(), details))
+        if failed:
+            raise failed
+        return outcome.code
+
+
+def _pieces(outcome: Outcome, kind: str, colour: bool, details: bool) -> Iterator[str]:
     if kind == "json":
-        from ..report import json_format
+        yield from json_format.pieces(outcome.report(), "audit")
+        return
+    hosts = (reading.host(text) for text in outcome.texts()) if details else iter(())
+    if outcome.facts.hosts > 1 or outcome.partial:
+        yield _overview(outcome, details) + ("\n" if details and outcome.summary["hosts"] else "")
+    yield from text.audit(hosts, colour)
 
-        return json_format.audit(done)
-    from ..report import text
 
-    return text.audit(done, colour)
+def _overview(outcome: Outcome, details: bool) -> str:
+    store, run = outcome.store, outcome.run
+    earlier = outcome.earlier
+    view = fleet.Overview(
+        outcome.summary,
+        outcome.facts.hosts,
+        store.failures(run),
+        store.findings(run, _BAD),
+        outcome.carried,
+        f"{earlier.source} ({earlier.started})" if earlier else "",
+    )
+    more = "(--details shows every host; --report FMT=PATH writes them to a file)"
+    return fleet.overview(view, "" if details else more)
+
+
+def _encoded(pieces: Iterable[str]) -> Iterator[bytes]:
+    return (piece.encode() for piece in pieces)
 
 
 def _report(word: str) -> tuple[str, Path]:

@@ -1,29 +1,43 @@
-"""`numatune collect`: save a snapshot of a host, to be judged later."""
+"""`numatune collect`: save a snapshot of each host, to be judged later."""
 
 from __future__ import annotations
 
 import argparse
 import gzip
+import hashlib
 import re
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..core.collector import script
-from . import output, targets
-from .errors import OK, CliError
+from ..report import fleet
+from ..store.rows import plain
+from . import fleet_options, output, targets
+from .errors import INCOMPLETE, OK, CliError
+from .fleet_run import run as ask
+
+if TYPE_CHECKING:
+    from ..fleet.events import Done
+
+_MOST = 180
+"""Bytes of a file's name, of the 255 that a filesystem takes, leaving room for what is written beside it."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
-    parser.add_argument("target", nargs="*", metavar="TARGET", help=argparse.SUPPRESS)
-    parser.add_argument("-o", type=Path, dest="folder", metavar="DIR", help="write HOST.numatune.gz into this folder")
+    fleet_options.add_hosts(parser.add_argument_group("which hosts"))
+    parser.add_argument(
+        "-o", type=Path, dest="folder", metavar="DIR", help="write HOST.numatune.gz of each host into this folder"
+    )
     parser.add_argument("--print-script", action="store_true", help="print the read-only script, for reviewers")
+    fleet_options.add_connection(parser)
     parser.set_defaults(root=None, snapshot=[])
 
 
 def run(args: argparse.Namespace) -> int:
     """Write one compressed stream per host, whole or not at all."""
-    targets.check(args)
+    remote = fleet_options.asked(args)
     if args.print_script:
         sys.stdout.write(script())
         return OK
@@ -33,6 +47,8 @@ def run(args: argparse.Namespace) -> int:
         args.folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise CliError(f"{args.folder}: cannot be made: {error.strerror}") from None
+    if remote:
+        return _fleet(args)
     for name, stream, _ in targets.streams(args):
         path = args.folder / f"{_file_name(name)}.numatune.gz"
         # The time in the header would make two equal snapshots differ.
@@ -41,6 +57,38 @@ def run(args: argparse.Namespace) -> int:
     return OK
 
 
+def _fleet(args: argparse.Namespace) -> int:
+    from ..fleet.work import Work
+
+    output.check(args.folder / "host.numatune.gz")
+
+    def keep(event: Done) -> dict[str, str] | None:
+        path = args.folder / f"{_file_name(plain(event.alias))}.numatune.gz"
+        try:
+            output.write_whole(path, event.payload or b"")
+        except CliError as error:
+            # One host's file: the others may still be written, and this one is asked again.
+            return {"phase": "output", "message": str(error)}
+        return None
+
+    with ask(args, "collect", Work("collect"), keep) as outcome:
+        for row in outcome.rows():
+            if row.status != "unreachable":
+                sys.stdout.write(f"{args.folder / _file_name(row.name)}.numatune.gz\n")
+        failures = outcome.store.failures(outcome.run)
+        if failures or outcome.partial:
+            # stdout is the list of files.
+            sys.stderr.write(fleet.collected(outcome.summary, outcome.facts.hosts, failures))
+        return INCOMPLETE if failures or outcome.partial else OK
+
+
 def _file_name(name: str) -> str:
-    # A host's name is its own word: nothing of it may steer a path.
-    return re.sub(r"[^A-Za-z0-9._-]", "_", name).lstrip(".") or "host"
+    """Return a file name for a host: its own word, of which nothing may steer a path.
+
+    A name that had to be changed gets a digest of the whole, so that no two hosts share a file.
+    """
+    plain = re.sub(r"[^A-Za-z0-9._-]", "_", name).lstrip(".")[:_MOST]
+    if plain == name:
+        return plain
+    digest = hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:10]
+    return f"{plain or 'host'}-{digest}"

@@ -6,6 +6,7 @@ import os
 import stat
 import sys
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 from .errors import CliError
@@ -16,7 +17,16 @@ def colour() -> bool:
     return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
 
 
-def write_whole(path: Path, data: bytes) -> None:
+def check(path: Path) -> None:
+    """Refuse a path where `write_whole` would fail, before there is anything to write; CliError in its words."""
+    parent = _target(path).parent
+    if not parent.is_dir():
+        raise CliError(f"{path}: cannot be written: No such file or directory")
+    if not os.access(parent, os.W_OK | os.X_OK):
+        raise CliError(f"{path}: cannot be written: Permission denied")
+
+
+def write_whole(path: Path, data: bytes | Iterable[bytes]) -> None:
     """Write a file under a temporary name beside it and rename it; on failure nothing is left behind.
 
     A symbolic link stays one: what it points to is replaced. What exists and is no regular file is refused.
@@ -29,7 +39,8 @@ def write_whole(path: Path, data: bytes) -> None:
     temporary = Path(name)
     try:
         with os.fdopen(handle, "wb") as sink:
-            sink.write(data)
+            for piece in (data,) if isinstance(data, bytes) else data:
+                sink.write(piece)
             sink.flush()
             os.fsync(sink.fileno())
         umask = os.umask(0)

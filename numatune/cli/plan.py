@@ -8,10 +8,11 @@ from datetime import UTC, datetime
 
 from .. import __version__
 from ..core.plan import make_plan
-from ..report import json_format, text
-from ..report.hosts import Judged, Run
-from . import targets
-from .errors import FINDINGS, OK
+from ..report import fleet, json_format, reading, text
+from ..report.hosts import Judged, of_hosts
+from . import fleet_options, targets
+from .errors import FINDINGS, INCOMPLETE, OK
+from .fleet_run import run as ask
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -20,14 +21,35 @@ def configure(parser: argparse.ArgumentParser) -> None:
     targets.add_profile(parser)
     parser.add_argument("--format", choices=("text", "json"), default="text", help="(default: text)")
     parser.add_argument("--detailed-exitcode", action="store_true", help="exit with 1 when there are changes")
+    fleet_options.add_connection(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Plan every host; 0 when done, 1 with changes or conflicts where the exit code was asked to say so."""
+    if fleet_options.asked(args):
+        return _fleet(args)
     profile, started = targets.profile(args.profile), targets.now()
     today = datetime.now(UTC).date()
     planned = tuple(Judged(name, plan=make_plan(snapshot, profile, today)) for name, snapshot in targets.hosts(args))
-    done = Run(__version__, profile.name, started, targets.now(), planned)
-    sys.stdout.write(json_format.plan(done) if args.format == "json" else text.plan(done))
-    pending = any(host.plan and (host.plan.changes or host.plan.conflicts) for host in planned)
-    return FINDINGS if args.detailed_exitcode and pending else OK
+    done = of_hosts(__version__, profile.name, started, targets.now(), planned, plan=True)
+    sys.stdout.writelines(json_format.pieces(done, "plan") if args.format == "json" else text.plan(planned))
+    return FINDINGS if args.detailed_exitcode and done.summary["findings"] else OK
+
+
+def _fleet(args: argparse.Namespace) -> int:
+    from ..fleet.work import Work
+
+    work = Work("plan", targets.profile(args.profile), datetime.now(UTC).date())
+    with ask(args, "plan", work) as outcome:
+        summary = outcome.summary
+        if args.format == "json":
+            sys.stdout.writelines(json_format.pieces(outcome.report(), "plan"))
+        else:
+            sys.stdout.writelines(text.plan(reading.host(document) for document in outcome.texts()))
+            if outcome.facts.hosts > 1:
+                sys.stdout.write(
+                    "\n" + fleet.planned(summary, outcome.facts.hosts, outcome.store.failures(outcome.run))
+                )
+        if outcome.partial or summary["unreachable"]:
+            return INCOMPLETE
+        return FINDINGS if args.detailed_exitcode and summary["findings"] else OK

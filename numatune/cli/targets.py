@@ -1,4 +1,4 @@
-"""The hosts of a command: this machine, a captured tree, or snapshot files; and the profile to judge them by."""
+"""The hosts that need no SSH (this machine, a captured tree, snapshot files), and the profile to judge by."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 from ..core.model import Snapshot
 from ..core.profile import Profile, builtin, from_mapping
 from ..core.snapshot import parse_stream
+from . import fleet_options
 from .errors import CliError
 
 _SUFFIXES = (".numatune.gz", ".tar.gz", ".tar.bz2", ".tar.xz", ".tgz", ".tar", ".gz")
@@ -18,8 +19,9 @@ _SUFFIXES = (".numatune.gz", ".tar.gz", ".tar.bz2", ".tar.xz", ".tgz", ".tar", "
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments that choose hosts."""
-    parser.add_argument("target", nargs="*", metavar="TARGET", help=argparse.SUPPRESS)
-    where = parser.add_mutually_exclusive_group()
+    group = parser.add_argument_group("which hosts")
+    fleet_options.add_hosts(group)
+    where = group.add_mutually_exclusive_group()
     where.add_argument("--root", type=Path, metavar="DIR", help="judge a captured tree (it holds proc/, sys/, etc/)")
     where.add_argument(
         "--snapshot",
@@ -31,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_profile(parser: argparse.ArgumentParser) -> None:
+def add_profile(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
     """Add the argument that chooses the profile."""
     parser.add_argument(
         "--profile",
@@ -41,20 +43,10 @@ def add_profile(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def check(args: argparse.Namespace) -> None:
-    """Refuse what this version does not reach: hosts over SSH."""
-    if args.target:
-        raise CliError(
-            f"{args.target[0]}: hosts over SSH are not in this version: "
-            "run `ansible-playbook -i … playbooks/audit.yml`, or judge a file with --snapshot"
-        )
-
-
 def streams(args: argparse.Namespace) -> Iterator[tuple[str, str | None, Snapshot | None]]:
     """Yield name, framed stream and snapshot of each host; the stream is None for a captured tree."""
     from ..transport import local, replay
 
-    check(args)
     if args.root is not None:
         yield args.root.resolve().name or "/", None, replay.from_root(args.root)
     elif args.snapshot:

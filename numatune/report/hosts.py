@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
 from ..core.model import HostReport, Plan
@@ -23,20 +25,46 @@ class Judged:
             return {"name": self.name, "status": "unreachable", "error": self.error, "facts": {}, "findings": []}
         return {"name": self.name, "error": self.error, **self.report.as_dict()}
 
+    def plan_as_dict(self) -> dict[str, Any]:
+        """Return the host as the plan's JSON has it; "error" is there only where there is no plan."""
+        return {"name": self.name, **(self.plan.as_dict() if self.plan else {"error": self.error})}
+
+    @property
+    def status(self) -> str:
+        """One word: ok, findings (of a plan: changes or conflicts), incomplete, unreachable."""
+        if self.report is not None:
+            return self.report.status
+        if self.plan is not None:
+            return "findings" if self.plan.changes or self.plan.conflicts else "ok"
+        return "unreachable"
+
 
 @dataclass(frozen=True)
 class Run:
-    """What one audit was: when, by which version and profile, over which hosts."""
+    """What one audit or plan was: when, by which version and profile, over which hosts.
+
+    `texts` gives the hosts' JSON, each an object on one line or an indented one, and may be asked for more than once;
+    `summary` counts them by status. `more` are further fields of the JSON, which a fleet's run has.
+    """
 
     version: str
     profile: str
     started: str
     finished: str
-    hosts: tuple[Judged, ...]
+    summary: dict[str, int]
+    texts: Callable[[], Iterator[str]]
     partial: bool = False
+    more: dict[str, Any] = field(default_factory=dict)
 
-    def summary(self) -> dict[str, int]:
-        """Count the hosts by status."""
-        statuses = [host.report.status if host.report else "unreachable" for host in self.hosts]
-        counted = {status: statuses.count(status) for status in ("ok", "findings", "incomplete", "unreachable")}
-        return {"hosts": len(statuses), **counted}
+
+def of_hosts(version: str, profile: str, started: str, finished: str, hosts: tuple[Judged, ...], plan: bool) -> Run:
+    """Return the run over a few hosts that are all at hand."""
+    statuses = [host.status for host in hosts]
+    counted = {status: statuses.count(status) for status in ("ok", "findings", "incomplete", "unreachable")}
+
+    def texts() -> Iterator[str]:
+        for host in hosts:
+            value = host.plan_as_dict() if plan else host.as_dict()
+            yield json.dumps(value, indent=1).replace("\n", "\n  ")
+
+    return Run(version, profile, started, finished, {"hosts": len(hosts), **counted}, texts)

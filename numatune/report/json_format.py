@@ -1,33 +1,31 @@
-"""The JSON of `numatune audit` and `numatune plan`: the contract that other programs read."""
+"""The JSON of `numatune audit` and `numatune plan`: the contract that other programs read.
+
+It comes in pieces, host by host: a report of 10,000 hosts never lies in memory.
+"""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 
 from .hosts import Run
 
 
-def audit(run: Run) -> str:
-    """Return the audit (schema numatune/audit/1)."""
-    return _dump({"schema": "numatune/audit/1", **_head(run), "hosts": [host.as_dict() for host in run.hosts]})
-
-
-def plan(run: Run) -> str:
-    """Return the plans (schema numatune/plan/1)."""
-    hosts = [{"name": host.name, **(host.plan.as_dict() if host.plan else {})} for host in run.hosts]
-    return _dump({"schema": "numatune/plan/1", **_head(run), "hosts": hosts})
-
-
-def _head(run: Run) -> dict[str, object]:
-    return {
+def pieces(run: Run, command: str) -> Iterator[str]:
+    """Yield the report of an audit (schema numatune/audit/1) or a plan (numatune/plan/1)."""
+    head = {
+        "schema": f"numatune/{command}/1",
         "version": run.version,
         "profile": run.profile,
         "started": run.started,
         "finished": run.finished,
         "partial": run.partial,
-        "summary": run.summary(),
+        "summary": run.summary,
+        **run.more,
     }
-
-
-def _dump(value: object) -> str:
-    return json.dumps(value, indent=1, ensure_ascii=True) + "\n"
+    yield json.dumps(head, indent=1).removesuffix("\n}") + ',\n "hosts": ['
+    before = "\n  "
+    for text in run.texts():
+        yield before + text
+        before = ",\n  "
+    yield "\n ]\n}\n" if run.summary["hosts"] else "]\n}\n"

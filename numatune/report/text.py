@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Iterable, Iterator
 
 from ..core.model import Change, Conflict, Finding, HostReport, Left, Status, phrase
-from .hosts import Judged, Run
+from .hosts import Judged
 
 _ORDER = (
     Status.WRONG,
@@ -23,15 +24,29 @@ _WIDTH = 100
 _INDENT = " " * 6
 
 
-def audit(run: Run, colour: bool = False) -> str:
-    """Return the audit of every host, then one line that counts them."""
-    parts = [_host(host, colour) for host in run.hosts]
-    return "\n".join([*parts, _totals(run) if len(run.hosts) > 1 else ""]).rstrip("\n") + "\n"
+def audit(hosts: Iterable[Judged], colour: bool = False, more: str = "") -> Iterator[str]:
+    """Yield the audit of every host; `more` comes last, after an empty line, as one line that counts them does."""
+    between = ""
+    for host in hosts:
+        yield between + _host(host, colour)
+        between = "\n"
+    if more:
+        yield between + more
 
 
-def plan(run: Run) -> str:
-    """Return, for each host, the changes in order, the conflicts, and what is left to a person."""
-    return "\n".join(_plan(host) for host in run.hosts)
+def plan(hosts: Iterable[Judged]) -> Iterator[str]:
+    """Yield, for each host, the changes in order, the conflicts, and what is left to a person."""
+    between = ""
+    for host in hosts:
+        yield between + _plan(host)
+        between = "\n"
+
+
+def totals(counted: dict[str, int]) -> str:
+    """Return the hosts by status: "3 hosts: 1 ok, 1 findings, 0 incomplete, 1 unreachable"."""
+    return f"{counted['hosts']:,} hosts: " + ", ".join(
+        f"{counted[name]:,} {name}" for name in counted if name != "hosts"
+    )
 
 
 def clean(text: str) -> str:
@@ -93,11 +108,6 @@ def _finding(finding: Finding, colour: bool) -> str:
 
 def _wrapped(text: str, indent: str) -> str:
     return textwrap.fill(clean(text), _WIDTH, initial_indent=indent, subsequent_indent=indent, break_long_words=False)
-
-
-def _totals(run: Run) -> str:
-    counted = run.summary()
-    return f"{counted['hosts']} hosts: " + ", ".join(f"{counted[name]} {name}" for name in counted if name != "hosts")
 
 
 def _plan(host: Judged) -> str:

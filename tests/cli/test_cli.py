@@ -165,15 +165,17 @@ def test_help_names_what_there_is_and_nothing_else() -> None:
     for later in ("qualify", "history"):
         assert later not in text
     assert "--engine" not in run("bench", "--help").stdout
-    assert "--forks" not in run("audit", "--help").stdout
+    for command in ("audit", "collect", "plan"):
+        text = run(command, "--help").stdout
+        assert "--forks" in text
+        assert "--unit" not in text
 
 
 @pytest.mark.parametrize(
     ("words", "named"),
     [
-        (["audit", "web1.example"], "web1.example"),
-        (["audit", "-i", "hosts.yml"], "ansible-playbook"),
-        (["audit", "--forks=4"], "--forks"),
+        (["audit", "--unit", "x.service"], "--unit"),
+        (["plan", "--pid=1"], "--pid"),
         (["bench", "--engine", "openvino", "-o", "x"], "--engine"),
         (["watch", "--pid", "1"], "watch"),
         (["nonsense"], "nonsense"),

@@ -1,0 +1,1 @@
+"""The history of fleet runs on the controller: one SQLite file, one writer at a time, short transactions."""

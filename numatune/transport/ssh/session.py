@@ -53,6 +53,10 @@ class ForeignError(Exception):
     """What answers is no SSH 2 server; its text says what it sent, cleaned."""
 
 
+# One key exchange under its standard name (RFC 8731) and the one that it had before, which paramiko alone knows.
+_OTHER_NAMES = {"curve25519-sha256": "curve25519-sha256@libssh.org"}
+
+
 class Session(Transport):
     """A client's connection: `start_client` exchanges keys, `pump` reads packets until something is so.
 
@@ -90,7 +94,8 @@ class Session(Transport):
             "digests": self._mac_info,
             "key_types": self._key_info,
         }[attribute]
-        usable = tuple(dict.fromkeys(name for name in wanted if name in known))
+        named = (name if name in known else _OTHER_NAMES.get(name, name) for name in wanted)
+        usable = tuple(dict.fromkeys(name for name in named if name in known))
         if not usable:
             raise IncompatiblePeer(f"none of {', '.join(wanted)[:100]} is known to paramiko")
         setattr(self.get_security_options(), attribute, usable)

@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import statistics
 import subprocess
 import sys
@@ -238,13 +239,14 @@ def compare(fleet: Fleet, names: list[str], repeats: int) -> None:
                 print(f"NOT WHOLE: {NAMES[name]}: {one.answers} of {count} answers; {one.note}")
                 break
     print()
+    whole = {name for name, measured in runs.items() if all(one.answers == count for one in measured)}
     for mine, theirs, bound, word in WANTED:
         if runs.get(mine) and runs.get(theirs):
             ratios = [one.cpu_s / other.cpu_s for one, other in zip(runs[mine], runs[theirs], strict=True)]
             middle = statistics.median(ratios)
             print(
                 f"{mine} / {theirs}: {middle:.3f} ({min(ratios):.3f}–{max(ratios):.3f}), wanted: at most {word}"
-                f"{'' if middle <= bound else '   MISSED'}"
+                f"{'' if middle <= bound else '   MISSED'}{'' if {mine, theirs} <= whole else '   NOT OF WHOLE RUNS'}"
             )
     if runs.get("audit"):
         peak = max(one.peak_mb or one.rss_mb for one in runs["audit"])
@@ -263,6 +265,8 @@ def prepare_others() -> None:
 
 def main() -> None:
     """Do what was asked."""
+    # `timeout` ends with SIGTERM: the servers and folders go then as well.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--hosts", type=int, default=1000)
     parser.add_argument("--repeats", type=int, default=3)

@@ -28,11 +28,11 @@ class Answers:
         self._file = Path(path).open("w")  # noqa: SIM115  # `close` closes it
         self._lock = threading.Lock()
 
-    def add(self, alias: str, text: str) -> None:
-        """Keep one answer's length and end."""
+    def add(self, alias: str, text: str, size: int | None = None) -> None:
+        """Keep one answer's length (`size` where `text` is only its end) and its last line."""
         end = text[-200:].rstrip().rpartition("\n")[2]
         with self._lock:
-            self._file.write(f"{alias}\t{len(text)}\t{end}\n")
+            self._file.write(f"{alias}\t{len(text) if size is None else size}\t{end}\n")
 
     def close(self) -> None:
         """Write what is left."""
@@ -92,6 +92,11 @@ def asyncssh(job: dict[str, Any], answers: Answers) -> None:
 
 def pyinfra(job: dict[str, Any], answers: Answers) -> None:
     """pyinfra's API without its command line: connect to all, then one fact that runs the script."""
+    # As its command line does first of all: without it one thread after the other waits.
+    from gevent import monkey
+
+    monkey.patch_all()
+
     from pyinfra.api import Config, Inventory, State
     from pyinfra.api.connect import connect_all
     from pyinfra.api.facts import get_facts
@@ -118,19 +123,25 @@ def pyinfra(job: dict[str, Any], answers: Answers) -> None:
 
 
 def transport(job: dict[str, Any], answers: Answers) -> None:
-    """numatune's pool and transport alone: no inventory, no judging, no store."""
-    import gzip
-
+    """numatune's pool and transport alone: no inventory, no judging, no compression, no store."""
     sys.path.insert(0, str(ROOT))
     from numatune.fleet import pool
     from numatune.fleet.events import Done
-    from numatune.fleet.work import Work
+    from numatune.fleet.work import Made, Work
     from numatune.transport.limits import Limits
 
-    for event in pool.run(targets(job), Work("collect"), forks=job["forks"], limits=Limits()):
-        if isinstance(event, Done):
-            text = gzip.decompress(event.payload).decode() if event.payload else f"failed: {event.failure}"
-            answers.add(event.alias, text)
+    class Bare(Work):
+        """Keeps of a stream what `Answers` does."""
+
+        def make(self, alias: str, stream: str) -> Made:
+            return Made("ok", f"{len(stream)}\t{stream[-200:]}".encode())
+
+    for event in pool.run(targets(job), Bare("collect"), forks=job["forks"], limits=Limits()):
+        if isinstance(event, Done) and event.payload:
+            size, _, end = event.payload.decode().partition("\t")
+            answers.add(event.alias, end, int(size))
+        elif isinstance(event, Done):
+            answers.add(event.alias, f"failed: {event.failure}")
 
 
 def targets(job: dict[str, Any]) -> list[Any]:

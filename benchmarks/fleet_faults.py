@@ -14,6 +14,7 @@ import json
 import math
 import os
 import resource
+import signal
 import subprocess
 import sys
 import tempfile
@@ -28,6 +29,8 @@ from tests.fleet.faults import EXPECTED, GOOD, Faults  # noqa: E402  # it needs 
 
 def main() -> int:
     """Run the audit and print what came of it."""
+    # `timeout` ends with SIGTERM: the servers and folders go then as well.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--hosts", type=int, default=1000)
     parser.add_argument("--share", type=float, default=5, help="percent of the hosts that go wrong in each way")

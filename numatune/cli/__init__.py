@@ -45,6 +45,7 @@ class _Parser(argparse.ArgumentParser):
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; return the documented exit code, never a traceback for what a user can mend."""
     words = sys.argv[1:] if argv is None else argv
+    _open_streams()
     try:
         return _run(words)
     except (CliError, NumatuneError) as error:
@@ -66,6 +67,18 @@ def main(argv: list[str] | None = None) -> int:
             raise
         _say(f"internal error: {type(error).__name__}: {error} (NUMATUNE_TRACEBACK=1 shows where; please report it)")
         return INTERNAL
+
+
+def _open_streams() -> None:
+    """Put /dev/null where who started this closed a standard stream: no file or socket is to get its number."""
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        if getattr(sys, name) is None:
+            descriptor = os.open(os.devnull, os.O_RDWR)
+            if descriptor != number:
+                os.dup2(descriptor, number)
+                os.close(descriptor)
+            os.set_inheritable(number, True)
+            setattr(sys, name, os.fdopen(number, mode))
 
 
 def _run(words: list[str]) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -136,7 +137,9 @@ def options(args: argparse.Namespace) -> Options:
 
 def say(message: str) -> None:
     """Write one line to stderr, whatever the message holds."""
-    sys.stderr.write(f"numatune: {clean(message)}\n")
+    # Who reads it may have gone away; the run is for who reads the report.
+    with suppress(OSError):
+        sys.stderr.write(f"numatune: {clean(message)}\n")
 
 
 def _count(word: str) -> int:

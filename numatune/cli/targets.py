@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import socket
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -48,7 +49,7 @@ def streams(args: argparse.Namespace) -> Iterator[tuple[str, str | None, Snapsho
     from ..transport import local, replay
 
     if args.root is not None:
-        yield args.root.resolve().name or "/", None, replay.from_root(args.root)
+        yield Path(os.path.realpath(args.root)).name or "/", None, replay.from_root(args.root)
     elif args.snapshot:
         for path in args.snapshot:
             yield _name(path), None, replay.from_file(path)

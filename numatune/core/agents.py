@@ -62,7 +62,12 @@ _SHOWN = (
 SOURCES: tuple[Source, ...] = (
     Command("units", _SHOWN, needs="systemctl", early=True, shown=_ASKED),
     # Where systemd has said all that the process list could, the list says nothing.
-    Command("daemons", '[ -z "$answered" ] || s=absent; o=$daemons', processes=_PROCESSES, shown="/proc/[0-9]*/comm"),
+    Command(
+        "daemons",
+        '[ -z "$answered$many" ] || s=absent; o=$daemons',
+        processes=_PROCESSES,
+        shown="/proc/[0-9]*/comm",
+    ),
     Directory("/run/systemd/system"),
     *(File(f"{_WANTS}/{unit}", links=True) for unit in UNITS),
     *(File(f"{_ETC}/{unit}", links=True) for unit in _ACTIVATED),

@@ -102,9 +102,9 @@ def _states(files: list[File], folders: list[str]) -> str:
         tests = " -o ".join(f"-name {name}" for name in names)
         depth = max(path.count("*") for path in cgroups)
         lines.append(
-            f"if cpusets; then\n  if command -v find >/dev/null; then lines=$(find {_CGROUP} -mindepth 2 -maxdepth "
-            f"{depth + 1} {tests} 2>/dev/null)\n"
-            '    IFS=$nl; set -f; set -- $lines; set +f; unset IFS; scan "$@"\n'
+            # A find that knows no depths (or none at all) leaves it to the shell, which takes longer.
+            f"if cpusets; then\n  if lines=$(find {_CGROUP} -mindepth 2 -maxdepth {depth + 1} {tests} 2>/dev/null) ||\n"
+            '    [ -n "$lines" ]; then IFS=$nl; set -f; set -- $lines; set +f; unset IFS; scan "$@"\n'
             f"  else scan {' '.join(cgroups)}; fi\nfi"
         )
     return "\n".join(lines) + "\n"

@@ -21,7 +21,7 @@ for t in grep sed; do
 done
 nl='
 '
-out= one= all= seen= linked= links= config= daemons= info= machine= answered= pid=
+out= one= all= seen= linked= links= config= daemons= info= machine= answered= many= pid=
 flush() { printf %s "$out"; out=; }
 miss() {
   q=${1%/*}
@@ -144,13 +144,14 @@ limit() { "$@"; }
 if command -v timeout >/dev/null 2>&1; then limit() { timeout 5 "$@"; }; fi
 """
 
-# One readlink for all links, and one for each where that tells their number wrong (a target of several lines) or the
-# program takes one alone (busybox).
+# One readlink for all links, and one for each where that tells their number wrong (a target of several lines, which
+# an empty one would hide) or the program takes one alone (busybox).
 TEXTS = r"""texts
 if [ -n "$links" ]; then
   out="$out@links$nl"
   set -- $links
   if [ $# -gt 1 ] && t=$(readlink -- "$@" 2>/dev/null); then
+    case $nl$t in *"$nl$nl"*) t=;; esac
     set -f; IFS=$nl; set -- $t; set +f; unset IFS
     n=$#
     set -- $links
@@ -166,13 +167,22 @@ fi
 
 # What grep picks from the files that are too large to carry whole, from the kernel's build options (which it gets as
 # its input where /boot does not hold those of the running kernel) and, where systemd does not answer, from the names
-# of the processes.
+# of the processes (of more than one call can take, none are known). One node has no NUMA balancing by default, and
+# without cpufreq there is no governor: then no setting asks for the options.
 LINES = r"""all=$all$one
-set -- /dev/null $all
-[ -n "$answered" ] || set -- "$@" /proc/[0-9]*/comm
 r=
 { read -r r </proc/sys/kernel/osrelease; } 2>/dev/null
-if [ ! -r "/boot/config-$r" ] && [ -r /proc/config.gz ] && command -v gzip >/dev/null; then
+options() {
+  [ ! -r "/boot/config-$r" ] && [ -r /proc/config.gz ] && command -v gzip >/dev/null || return 1
+  set -- $N/node[0-9]* $C/cpu[0-9]*/cpufreq
+  [ $# != 2 ] || [ ! -d "$1" ] || [ -e "$2" ]
+}
+set -- /dev/null $all
+if [ -z "$answered" ]; then
+  set -- "$@" /proc/[0-9]*/comm
+  [ $# -lt 30000 ] || { many=1; set -- /dev/null $all; }
+fi
+if options; then
   t=$(gzip -dc /proc/config.gz 2>/dev/null | grep -aH PATTERNS - "$@" 2>&1)
 else t=$(grep -aH PATTERNS "$@" 2>&1); fi
 out="$out@texts$nl"

@@ -17,16 +17,15 @@ _MACHINE = "read -r o </proc/sys/kernel/arch || o=$(uname -m); machine=$o"  # ke
 _USER = (
     'while read -r k a b c; do [ "$k" != Uid: ] || { o=$b; break; }; done </proc/self/status; [ -n "$o" ] || o=$(id -u)'
 )
-# As systemd's own detect_vm() would answer, where that is certain: an x86 CPU that shows no hypervisor, in a server
-# that its maker's name marks as one, is none; the kernel's clock for guests of KVM is there by CPUID's signature of KVM
-# alone, and counts where DMI does not name a cloud that systemd tells apart.
+# As systemd's own detect_vm() would answer, where that is certain: the kernel's clock for guests of KVM is there by
+# CPUID's signature of KVM alone, and counts where DMI does not name a cloud that systemd tells apart. That there is no
+# hypervisor is never certain from what a shell can read: a guest may hide CPUID's flag and show its host's maker, and
+# then a bit of SMBIOS alone gives it away.
 _VIRTUAL = r"""v= c=
 if [ -d /sys/class/dmi/id ]; then v=?; read -r v </sys/class/dmi/id/sys_vendor || v=?; fi
 read -r c </sys/devices/system/clocksource/clocksource0/available_clocksource
 case $info,$v,$c in
   *' hypervisor'*,QEMU,*kvm-clock*|*' hypervisor'*,,*kvm-clock*) o=kvm;;
-  *' hypervisor'*) o=$(systemd-detect-virt --vm);;
-  *'| flags'*,Dell*|*'| flags'*,HP*|*'| flags'*,L[eE][nN][oO]*|*'| flags'*,Supermicro*|*'| flags'*,Intel*) o=none;;
   *) o=$(systemd-detect-virt --vm);;
 esac
 [ -n "$o" ] || s=absent"""

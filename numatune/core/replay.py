@@ -22,6 +22,8 @@ MAX_FILE = 16 << 20
 """Bytes of one file that are looked at; more is a read error. The largest real one is /proc/interrupts."""
 _MAX_TOTAL = 32 << 20
 _MAX_PATHS = 300_000
+# Names gone through on the way to what links lead to: 40 links of 2000 names each can stand in every path.
+_MAX_STEPS = 5_000_000
 _MAX_LINES = 400_000
 _MAX_LINE = 1 << 20
 # What str.splitlines() splits at: a parser makes an object of 50 bytes of each line.
@@ -118,6 +120,7 @@ class _Walk:
         self._raw_kinds: dict[str, str] = {}
         self._names: dict[str, list[str]] = {}
         self._hops = 0
+        self._steps = 0
         self._total = 0
         self.closed: set[str] = set()
 
@@ -210,6 +213,9 @@ class _Walk:
 
     def _step(self, base: str, name: str) -> Optional[str]:
         """Go from a resolved directory to one name in it."""
+        self._steps += 1
+        if self._steps > _MAX_STEPS:
+            raise SnapshotError(f"links of more than {_MAX_STEPS} names, which no host has")
         if name in ("", "."):
             return base
         if name == "..":

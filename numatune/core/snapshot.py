@@ -10,8 +10,8 @@ from .model import Reading, Snapshot, State
 MAGIC = "numatune-snapshot 1"
 _FRAMES = ("@states", "@texts", "@errors", "@links", "@extract", "@failed", "@denied", "@command", "@missing", "@end")
 # Far more than any host has: a stream cannot make its reader list what it does not hold.
-_MAX_LISTED = 1_000_000
-_MAX_PATHS = 64 << 20
+_MAX_LISTED = 250_000
+_MAX_PATHS = 16 << 20
 _MAX_NAMES = 4096
 _GREP_ERROR = re.compile(r"\| grep: (/[^:]+): (.*)")
 
@@ -33,9 +33,19 @@ def parse_stream(text: str) -> Snapshot:
     if lines[-1] != "@end":
         raise SnapshotError("the snapshot is cut short: its last line is not '@end'; collect it again")
     reader = _Reader()
+    readable = reader.readable
+    texts = False
     for number, line in enumerate(lines[1:-1], 2):
-        if line.startswith("@"):
+        if line[:1] == "@":
             reader.frame(line, number)
+            texts = reader.mode == "@texts"
+        elif texts:
+            # Nearly every line is one of these: a call for each would cost more than all else here.
+            path, _, content = line.partition(":")
+            try:
+                readable[path].append(content)
+            except KeyError:
+                raise SnapshotError(f"line {number} of the snapshot names no listed file") from None
         else:
             reader.line(line, number)
     return reader.snapshot()
@@ -71,13 +81,7 @@ class _Reader:
 
     def line(self, line: str, number: int) -> None:
         mode = self.mode
-        if mode == "@texts":
-            path, _, content = line.partition(":")
-            try:
-                self.readable[path].append(content)
-            except KeyError:
-                raise SnapshotError(f"line {number} of the snapshot names no listed file") from None
-        elif mode in ("@extract", "@command") and line.startswith("| "):
+        if mode in ("@extract", "@command") and line.startswith("| "):
             self.sink.append(line[2:])
         elif mode == "@states" and (line == "" or line[1:3] == " /"):
             self._state(line, number)

@@ -24,6 +24,8 @@ from typing import Any, TextIO
 from .ansible_options import ConnectionOptions
 
 _MOST = 500
+_OLDEST = (2, 19)
+_INSTALL = "pip install 'ansible-core>=2.19', beside numatune"
 
 
 class _StopError(Exception):
@@ -41,9 +43,15 @@ def main(request_fd: int, answer_fd: int) -> None:
             _answer(request, out)
         except _StopError as stop:
             _say(out, {"error": str(stop)})
+        except BrokenPipeError:
+            raise
+        except Exception as error:
+            # A plugin's own failure, an ansible.cfg that makes no sense: a traceback would quote the files' text.
+            _say(out, {"error": f"Ansible could not read the inventory: {type(error).__name__}: {_explain(error)}"})
 
 
 def _answer(request: Mapping[str, Any], out: TextIO) -> None:
+    _check_version()
     from ansible.errors import AnsibleError
 
     notes: list[str] = []
@@ -58,6 +66,16 @@ def _answer(request: Mapping[str, Any], out: TextIO) -> None:
     except AnsibleError as error:
         raise _StopError("; ".join([_explain(error), *_causes(notes)])) from None
     _say(out, {"end": count})
+
+
+def _check_version() -> None:
+    try:
+        from ansible.release import __version__ as version
+    except ImportError:
+        raise _StopError(f"ansible-core is not installed, and only it reads an inventory: {_INSTALL}") from None
+    numbers = tuple(int(number) for number in re.findall(r"\d+", version)[:2])
+    if numbers < _OLDEST:
+        raise _StopError(f"ansible-core {_one_line(version)} is too old to read an inventory with: {_INSTALL}")
 
 
 def _say(out: TextIO, row: Mapping[str, Any]) -> None:

@@ -78,8 +78,9 @@ def answers(request: Request) -> Iterator[Row]:
                 lines.close()
                 _end(child)
         if not complete:
-            errors.seek(0)
-            said = clean(errors.read()[-2000:].strip() or b"it said nothing", 400)
+            errors.seek(max(0, errors.seek(0, os.SEEK_END) - 4000))
+            # The last line says what happened; those before it are a traceback's, which quotes what it was reading.
+            said = clean((errors.read().strip().splitlines() or [b"it said nothing"])[-1], 400)
             raise InventoryError(f"Ansible could not read the inventory (exit {child.wait()}): {said}")
 
 

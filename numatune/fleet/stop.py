@@ -44,7 +44,7 @@ class Stop:
 
 @contextmanager
 def on_signals(stop: Stop) -> Iterator[None]:
-    """Let SIGINT, SIGTERM and SIGHUP set `stop`; one that comes a second or more later raises KeyboardInterrupt at once.
+    """Let SIGINT, SIGTERM and SIGHUP set `stop`; one that comes a second or more later raises KeyboardInterrupt.
 
     For the main thread only.
     """

@@ -73,7 +73,7 @@ class Builder:
         try:
             end = ssh_config.resolve(address, overrides, config=self._config, host_keys=self._host_keys)
         except ssh_config.SshConfigError as error:
-            if "options" in overrides:  # a host's own arguments; without them it is the file of all hosts
+            if "options" in overrides or "config" in overrides:  # the host's own; else it is the file of all hosts
                 raise UnusableError(str(error)) from None
             raise
         if end.user and not words.usable_user(end.user):

@@ -11,18 +11,19 @@ import threading
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..transport.endpoint import Target
 from ..transport.failure import Failure
 from ..transport.limits import Deadline, Limits
+from ..transport.room import Room
 from .channel import LostError, WorkerEnd
 from .events import UNREACHABLE
 from .retry import StoppedError, attempts
 from .stop import SIGNALS
 from .transports import Opener, Transport
-from .work import Work, internal
+from .work import Work, internal, weight
 
 
 @dataclass(frozen=True, repr=False)
@@ -112,6 +113,7 @@ class _Worker:
         self._job = job
         self._transport = transport
         self._stop = threading.Event()
+        self._room = Room(job.threads)
         self._lock = threading.Lock()
         self._hosts: set[_Host] = set()
         self._stuck = 0
@@ -172,8 +174,10 @@ class _Worker:
     def _once(self, host: _Host, limits: Limits) -> Any:
         if host.target.refused is not None:
             raise Failure("resolve", host.target.refused)
-        stream = self._transport.collect(host.target, self._job.script, limits)
-        return self._job.work.make(host.target.endpoint.alias, stream)
+        with self._room.place() as place:
+            stream = self._transport.collect(host.target, self._job.script, replace(limits, place=place))
+            place.settle(weight(stream), host.deadline)
+            return self._job.work.make(host.target.endpoint.alias, stream)
 
     def _settle(self, host: _Host, message: dict[str, Any], payload: bytes = b"") -> None:
         with self._lock:

@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import zlib
 
+from . import room
 from .failure import Failure
 from .limits import MIB, Deadline
 
 _GZIP = b"\x1f\x8b"
+_MOST_FOREIGN, _MOST_ODD = 2 * MIB, MIB // 16
+_TO_ASCII = bytes(sign if sign < 128 else ord("?") for sign in range(256))
 
 
 class Capture:
-    """The bytes of one stream of one host, gzip'ed or plain; memory is bounded by `limit_bytes`.
+    """The bytes of one stream of one host, gzip'ed or plain; memory is bounded by `limit_bytes`, and by `place`.
 
     A gzip'ed stream is unpacked as it comes, and its limit counts what it unpacks to, so that a bomb stops there.
     """
 
-    def __init__(self, limit_bytes: int, deadline: Deadline | None = None) -> None:
+    def __init__(self, limit_bytes: int, deadline: Deadline | None = None, place: room.Place | None = None) -> None:
         self.limit = limit_bytes
+        self.place = place
         self.deadline = deadline
         self.size = 0
         self.received = 0
-        self._parts: list[bytes] = []
+        self._kept = bytearray()
         self._unpack: zlib._Decompress | None = None
         self._head = b""
 
@@ -67,10 +71,13 @@ class Capture:
         self.size += len(data)
         if self.size > self.limit:
             raise self._too_much()
-        self._parts.append(data)
+        if self.place is None:
+            self._kept += data
+        else:
+            self.place.keep(self._kept, data)
 
     def _too_much(self) -> Failure:
-        self._parts.clear()
+        self._kept.clear()
         cap = f"{self.limit / MIB:g} MiB" if self.limit >= MIB else f"{self.limit} bytes"
         return Failure("output", f"the host sent more than {cap}, which no snapshot is; look at what its login prints")
 
@@ -90,8 +97,25 @@ class Capture:
 
     def data(self) -> bytes:
         """Return the bytes so far, unpacked."""
-        return b"".join(self._parts) or self._head
+        return bytes(self._kept) or self._head
 
     def text(self) -> str:
-        r"""Return the text so far; a byte that is no UTF-8 stays visible as \xNN. Never raises."""
-        return self.data().decode("utf-8", "backslashreplace")
+        r"""Return the text so far; a byte that is no UTF-8 stays visible as \xNN. Never fails to decode.
+
+        Of an output that is larger than any host's with words of people in it, or mostly no text at all, what is not
+        ASCII becomes `?`: Python's text would take 4 to 16 times its bytes. Raises Failure("output") where the place
+        was lost.
+        """
+        if self.place is not None:
+            self.place.settle(room.TEXT * self.size, self.deadline)
+        kept = self._kept or bytearray(self._head)
+        if kept.isascii():
+            return kept.decode("ascii")
+        if len(kept) <= _MOST_FOREIGN:
+            try:
+                return kept.decode()
+            except UnicodeDecodeError:
+                odd = len(kept) - len(kept.decode("utf-8", "ignore").encode())
+                if odd <= _MOST_ODD:
+                    return kept.decode("utf-8", "backslashreplace")
+        return kept.translate(_TO_ASCII).decode("ascii")

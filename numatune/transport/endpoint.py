@@ -35,8 +35,8 @@ class Endpoint:
                      has none
     host_key_alias   the name to look host keys up by (without a port), where ssh_config sets one
     strict           what an unknown key means: "strict" refuses it, "accept-new" records it. A changed or revoked key
-                     is refused by both. `StrictHostKeyChecking no` and `off` are read as "strict", which `notes` says; `ask` is
-                     too, since nobody is there to answer
+                     is refused by both. `StrictHostKeyChecking no` and `off` are read as "strict", which `notes`
+                     says; `ask` is too, since nobody is there to answer
     hash_known_hosts names that are added are hashed
     connect_timeout_s  seconds, None where ssh_config sets none
     alive_interval_s, alive_count  ServerAliveInterval in seconds (0: never) and ServerAliveCountMax
@@ -90,6 +90,11 @@ class Endpoint:
         """Return the port of that name: an alias stands for itself whatever the port, so it counts as 22."""
         return 22 if self.host_key_alias else self.port
 
+    @property
+    def key_entry(self) -> str:
+        """Return that name as known_hosts spells it: `[name]:port` for another port than 22."""
+        return self.key_name if self.key_port == 22 else f"[{self.key_name}]:{self.key_port}"
+
     def __hash__(self) -> int:
         """Hash what tells hosts apart: the other fields are many, and a hash is asked for at every look-up."""
         return hash((self.alias, self.hostname, self.port, self.user))
@@ -123,6 +128,12 @@ class Secrets:
     password: str | None = field(default=None)
     become_password: str | None = field(default=None)
     key_passphrase: str | None = field(default=None)
+
+    def hide(self, text: str) -> str:
+        """Return what a host said without them, before it is cut or quoted: it may repeat what it was told."""
+        for secret in (self.password, self.become_password, self.key_passphrase):
+            text = text.replace(secret, "***") if secret else text
+        return text
 
     def __repr__(self) -> str:
         """Show nothing, not even which of them are set."""

@@ -14,12 +14,14 @@ _SHA1_BLOCK = 64
 
 
 class Line(NamedTuple):
-    """One key: marker ("", "revoked" or "cert-authority"), the field of host names, type and public blob."""
+    """One key: marker ("", "revoked" or "cert-authority"), the field of host names, type, public blob, and where."""
 
     marker: str
     hosts: bytes
     kind: str
     blob: bytes
+    path: str = ""
+    number: int = 0
 
 
 class Salted(NamedTuple):
@@ -40,24 +42,29 @@ class BadLineError(ValueError):
     """A line that holds no key; the text says why."""
 
 
-def lines(data: bytes) -> Iterator[tuple[int, Line | BadLineError]]:
-    """Yield (number, line or why it is none) of every line that is neither blank nor a comment."""
-    for number, raw in enumerate(data.split(b"\n"), 1):
+def lines(data: bytes, path: str = "", after: int = 0) -> Iterator[tuple[int, Line | BadLineError]]:
+    """Yield (number, line or why it is none) of every line that is neither blank nor a comment.
+
+    `path` is the file of the data, `after` the number of its lines before it.
+    """
+    for number, raw in enumerate(data.split(b"\n"), after + 1):
         text = raw.strip(b" \t\r")
         if not text or text.startswith(b"#"):
             continue
         try:
-            yield number, parse(text)
+            yield number, parse(text, path, number)
         except BadLineError as error:
             yield number, error
 
 
-def parse(text: bytes) -> Line:
+def parse(text: bytes, path: str = "", number: int = 0) -> Line:
     """Return one line, stripped already; raises BadLineError."""
     marker = ""
     if text.startswith(b"@"):
-        first, _, text = text.partition(b" ") if b" " in text else text.partition(b"\t")
-        marker = first[1:].decode("ascii", "replace").strip()
+        # OpenSSH wants a blank here where the line has any; behind a tab a revoked key is as revoked.
+        first, *rest = text.split(None, 1)
+        text = rest[0] if rest else b""
+        marker = first[1:].decode("ascii", "replace")
         if marker not in ("revoked", "cert-authority"):
             raise BadLineError("an unknown marker")
     words = text.split(None, 3)
@@ -76,7 +83,7 @@ def parse(text: bytes) -> Line:
     size = int.from_bytes(blob[:4], "big")
     if not blob or blob[4 : 4 + size] != kind or len(blob) <= 4 + size:
         raise BadLineError("the key is not of the type that the line says")
-    return Line(marker, hosts, kind.decode("ascii", "replace"), blob)
+    return Line(marker, hosts, kind.decode("ascii", "replace"), blob, path, number)
 
 
 def salted(line: Line) -> Salted:
@@ -119,8 +126,13 @@ _expressions: dict[bytes, re.Pattern[bytes]] = {}
 
 
 def written(name: str, kind: str, blob: bytes, salt: bytes | None) -> bytes:
-    """Return the line for a new key, with its end; the name is hashed where there is a salt of 20 bytes."""
+    """Return the line for a new key, with its end; the name is hashed where there is a salt of 20 bytes.
+
+    Raises ValueError for a name that would stand for others, or for something else than a name.
+    """
     field = name.encode("utf-8", "surrogateescape")
+    if not name or name[0] in "|@#" or any(sign in "*?!," or sign.isspace() or sign < " " for sign in name):
+        raise ValueError(f"{name[:80]!r} cannot be put on file as one host's name")
     if salt is not None:
         key = salt.ljust(_SHA1_BLOCK, b"\0")
         inner = hashlib.sha1(key.translate(_INNER) + field).digest()

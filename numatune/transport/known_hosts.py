@@ -59,6 +59,7 @@ class KnownHosts:
         self._hit = 0
         self._remembered: dict[bytes, tuple[Line, ...]] = {}
         self._read_to: tuple[int, int, int] | None = None  # of the first file: device, inode, size
+        self._read_lines = 0  # of the first file: how many of its lines have ended
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -81,6 +82,15 @@ class KnownHosts:
                 if each is several[0] and self._of(each):
                     return "changed"
             return "unknown"
+
+    def where(self, name: str, port: int, key_bytes: bytes) -> tuple[str, ...]:
+        """Return the "file:line" of what speaks against a key: where it is revoked, or where the host has others."""
+        with self._lock:
+            self._load()
+            several = _names(name, port)
+            found = [line for each in several for line in self._revoked.get(key_bytes, ()) if _is_for(each, line)]
+            found = found or [line for line in self._of(several[0]) if line.blob != key_bytes]
+            return tuple(dict.fromkeys(f"{line.path}:{line.number}" for line in found))
 
     def key_types(self, name: str, port: int) -> tuple[str, ...]:
         """Return the types of a host's keys, in the order to ask for them; () where none is on file.
@@ -108,7 +118,10 @@ class KnownHosts:
             if self._unread:
                 raise Failure("hostkey", f"no new key is accepted: {self._unread[0]}")
             spelled = _names(name, port)[0].decode("utf-8", "surrogateescape")
-            line = host_key_lines.written(spelled, key_type, key_bytes, os.urandom(20) if hashed else None)
+            try:
+                line = host_key_lines.written(spelled, key_type, key_bytes, os.urandom(20) if hashed else None)
+            except ValueError as error:
+                raise Failure("hostkey", f"no new key is accepted: {error}") from None
 
             def still_new() -> bool:
                 state = self.check(name, port, key_type, key_bytes)
@@ -144,18 +157,19 @@ class KnownHosts:
                 continue
             if place == 0 and state is not None:
                 self._read_to = (state.st_dev, state.st_ino, len(data))
+                self._read_lines = data.count(b"\n")
             counts: dict[str, list[int]] = {}
             self._take(data, path, counts)
             self._say(path, counts)
         self._loaded = True
 
-    def _take(self, data: bytes, path: str, counts: dict[str, list[int]]) -> None:
+    def _take(self, data: bytes, path: str, counts: dict[str, list[int]], after: int = 0) -> None:
         self._remembered = {}
-        for number, line in host_key_lines.lines(data):
+        for number, line in host_key_lines.lines(data, path, after):
             if isinstance(line, BadLineError):
                 counts.setdefault(str(line), []).append(number)
                 continue
-            marker, hosts, kind, blob = line
+            marker, hosts, kind, blob = line[:4]
             if marker == "cert-authority":
                 counts.setdefault(marker, []).append(number)
                 continue
@@ -248,7 +262,9 @@ class KnownHosts:
             written = line if ended else b"\n" + line
             if os.write(file, written) != len(written):
                 raise OSError(0, "only a part was written")
-            self._take(line, path, {})
+            self._read_lines += not ended
+            self._take(line, path, {}, self._read_lines)
+            self._read_lines += 1
             self._read_to = (state.st_dev, state.st_ino, size + len(written))
         finally:
             os.close(file)
@@ -256,7 +272,10 @@ class KnownHosts:
     def _catch_up(self, file: int, state: os.stat_result) -> None:
         known = self._read_to
         if known is not None and known[:2] == (state.st_dev, state.st_ino) and known[2] < state.st_size:
-            self._take(os.pread(file, state.st_size - known[2], known[2]), self.files[0], {})
+            added = os.pread(file, state.st_size - known[2], known[2])
+            self._take(added, self.files[0], {}, self._read_lines)
+            self._read_lines += added.count(b"\n")
+            self._read_to = (state.st_dev, state.st_ino, state.st_size)
             return
         self._loaded = False
         self._load()

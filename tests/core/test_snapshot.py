@@ -285,6 +285,26 @@ def test_link_cannot_forge_a_frame(tmp_path: Path, shell: list[str]) -> None:
     (tmp_path / "target.conf").unlink()
     shown = helper(f"linked=1\nscan {tmp_path}/*.conf\nout=\n{links()}", tmp_path, shell)
     assert shown.splitlines() == ["@links", *wanted, "@states"]
+    # An empty line in a target must not make the next link's target of it.
+    (tmp_path / "blank.conf").symlink_to("/y\n")
+    shown = helper(f"linked=1\nscan {tmp_path}/*.conf\nout=\n{links()}", tmp_path, shell)
+    assert shown.splitlines() == ["@links", f"{tmp_path}/blank.conf /y", *wanted, "@states"]
+
+
+@pytest.mark.parametrize("info", ["| flags : fpu vme", "| flags : fpu hypervisor", "| Features : fp asimd"])
+def test_no_hypervisor_is_systemds_word_alone(tmp_path: Path, info: str) -> None:
+    """A guest may hide the CPU's flag and show its host's maker: only what is asked for may say "none"."""
+    (command,) = (item for item in sources() if isinstance(item, Command) and item.name == "virt")
+    assert "none" not in command.shell
+    text = command.shell.replace("/sys/", f"{tmp_path}/sys/")
+    dmi = tmp_path / "sys/class/dmi/id"
+    dmi.mkdir(parents=True)
+    (dmi / "sys_vendor").write_text("Dell Inc.\n")
+    tool = tmp_path / "systemd-detect-virt"
+    tool.write_text("#!/bin/sh\necho vm-other\n")
+    tool.chmod(0o755)
+    shown = helper(f"info='{info}' o= s=; {{ {text}; }} 2>/dev/null; tell virt $?", tmp_path, tools=tmp_path)
+    assert parse_stream(f"{MAGIC}\n{shown}@end\n").command("virt").text == "vm-other\n"
 
 
 def test_a_tool_that_hangs_is_given_up(tmp_path: Path) -> None:

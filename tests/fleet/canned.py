@@ -2,8 +2,8 @@
 
     with Canned(folder, after_kex=flood) as server: …    # server.port, server.seen, server.key_line
 
-`after_kex` and `on_exec` run in the server's thread with its paramiko.Transport (and the channel); what they raise ends
-the connection.
+`before`, `after_kex` and `on_exec` run in the server's thread with its paramiko.Transport (and the channel); what they
+raise ends the connection.
 """
 
 from __future__ import annotations
@@ -82,15 +82,16 @@ class Canned:
         channel: int = paramiko.OPEN_SUCCEEDED,
         executes: bool = True,
         hangs: bool = False,
+        before: Callable[[paramiko.Transport], None] | None = None,
         after_kex: Callable[[paramiko.Transport], None] | None = None,
         on_exec: Callable[[paramiko.Transport, paramiko.Channel], None] | None = None,
         disabled: dict[str, list[str]] | None = None,
     ) -> None:
         self.password, self.allowed, self.prompts, self.again, self.banner = password, allowed, prompts, again, banner
         self.channel, self.executes, self.after_kex, self.on_exec = channel, executes, after_kex, on_exec
-        self.disabled, self.hangs = disabled, hangs
+        self.disabled, self.hangs, self.before = disabled, hangs, before
         self.seen: list[tuple[str, Any]] = []
-        self.key = host_key()
+        self.key: paramiko.PKey = host_key()
         self.ended = threading.Event()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = int(self._listener.getsockname()[1])
@@ -99,7 +100,7 @@ class Canned:
     @property
     def known_line(self) -> str:
         """Its line of known_hosts."""
-        return f"[127.0.0.1]:{self.port} ssh-rsa {self.key.get_base64()}\n"
+        return f"[127.0.0.1]:{self.port} {self.key.get_name()} {self.key.get_base64()}\n"
 
     def __enter__(self) -> Canned:
         self._start(self._accept)
@@ -132,11 +133,15 @@ class Canned:
         server = Server(self)
         # Whatever the client does to it, or it to the client: the test looks at the client.
         with contextlib.suppress(Exception):
+            if self.before is not None:
+                self.before(transport)
             transport.start_server(server=server)
             if self.after_kex is not None:
                 self.after_kex(transport)
-            channel = transport.accept(10)
-            if channel is not None and server.command.wait(10) and self.on_exec is not None:
+            channel = transport.accept(10) if transport.is_active() else None
+            while channel is not None and transport.is_active() and not server.command.wait(0.02):
+                pass
+            if channel is not None and server.command.is_set() and self.on_exec is not None:
                 self.on_exec(transport, channel)
             while transport.is_active() and not self.ended.wait(0.05):
                 pass

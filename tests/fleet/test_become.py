@@ -22,7 +22,7 @@ from numatune.transport.limits import Limits
 from numatune.transport.ssh import collect
 
 PASSWORD = "pass word'$(x)"
-LIMITS = Limits(auth_s=4, total_s=12)
+LIMITS = Limits(auth_s=2, total_s=12)
 
 # As the real one: a prompt on standard error without a line's end, one byte of a password read at a time (dash's `read`
 # does), three tries, then the command with what is left of standard input.
@@ -44,6 +44,7 @@ case $mode in
   silent) sleep 30; exit 1;;
   endless) while :; do echo 'sudo: hello' >&2; done;;
   pam) prompt='LDAP Password for nina: ';;
+  parrot) printf '%s' "$prompt" >&2; IFS= read -r word; printf 'sudo: what is %s?\n' "$word" >&2; exit 1;;
   lecture) printf 'We trust you have received the usual lecture.\n    #1) Respect\n\n' >&2;;
 esac
 [ -z "$quiet" ] || { echo 'sudo: a password is required' >&2; exit 1; }
@@ -126,6 +127,11 @@ def test_a_wrong_password_is_tried_once_and_no_line_follows_it(sudo: Sudo) -> No
         assert failure.phase == "become"
         assert "the password is wrong" in failure.message
         assert sudo.words == ["wrong"]
+
+
+def test_a_host_that_repeats_the_password_is_quoted_without_it(sudo: Sudo) -> None:
+    sudo.mode("parrot")
+    assert "sudo: what is ***?" in sudo.failure().message
 
 
 def test_without_a_password(sudo: Sudo) -> None:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import gzip
 import pickle
+import sys
+import threading
 import time
 import tracemalloc
+from contextlib import ExitStack
 
 import pytest
 
 from numatune.transport.capture import Capture
 from numatune.transport.failure import PHASES, Failure, clean
-from numatune.transport.limits import Deadline, Limits
+from numatune.transport.limits import MIB, Deadline, Limits
+from numatune.transport.room import LARGE, PER_HOST, Room
 
 
 def fed(data: bytes, limit: int = 1 << 20, piece: int = 7) -> Capture:
@@ -65,6 +69,70 @@ def test_what_only_begins_like_gzip() -> None:
     with pytest.raises(Failure) as caught:
         fed(b"\x1f\x8b" + b"garbage" * 10)
     assert caught.value.phase == "output"
+
+
+def test_a_crowd_of_large_outputs_is_bounded_and_the_largest_goes() -> None:
+    room = Room(10)
+    with ExitStack() as stack:
+        honest = [stack.enter_context(room.place()) for _ in range(5)]
+        captures = [Capture(8 * MIB, place=place) for place in honest]
+        for capture in captures:
+            capture.feed(b"h" * PER_HOST)
+        hostile = [Capture(8 * MIB, place=stack.enter_context(room.place())) for _ in range(5)]
+        failed = set()
+        for step in range(200 * len(hostile)):
+            capture = hostile[step % len(hostile)]
+            try:
+                capture.feed(b"x" * (MIB // 16))
+            except Failure:
+                failed.add(capture)
+            assert room.used <= room.most
+        assert failed == set(hostile)
+        assert not any(capture.data() for capture in hostile)
+        for place, capture in zip(honest, captures, strict=True):
+            assert len(capture.text()) == PER_HOST
+            place.leave()
+
+
+def test_a_host_that_had_to_go_learns_it_whatever_it_does_next() -> None:
+    room = Room(1)
+    with room.place() as first, room.place() as second:
+        large, small = Capture(8 * MIB, place=first), Capture(8 * MIB, place=second)
+        large.feed(b"x" * MIB)
+        small.feed(b"y" * (PER_HOST - MIB + 1))
+        with pytest.raises(Failure, match=r"the host sent 1\.0 MiB"):
+            large.text()
+        with pytest.raises(Failure, match="fewer forks"):
+            large.feed(b"x")
+        assert len(small.text()) == PER_HOST - MIB + 1
+    assert (room.used, room.waiting) == (0, set())
+
+
+def test_large_outputs_are_worked_on_one_at_a_time_and_no_longer_waited_for_than_the_deadline() -> None:
+    room, begun = Room(2), threading.Event()
+    with room.place() as first, room.place() as second, room.place() as little:
+        first.settle(LARGE)
+        first.settle(LARGE)  # it has it already
+        little.settle(LARGE - 1)
+        with pytest.raises(Failure, match="waited too long") as caught:
+            second.settle(LARGE, Deadline(time.monotonic(), 0.01))
+        assert caught.value.phase == "timeout"
+        thread = threading.Thread(target=lambda: (second.settle(LARGE), begun.set()))
+        thread.start()
+        first.leave()
+        assert begun.wait(10)
+        thread.join()
+
+
+def test_text_that_would_take_many_times_its_bytes_is_made_ascii() -> None:
+    smile = "\U0001f600".encode()
+    for data in (smile + b"x" * 3 * MIB, smile + b"\xff" * MIB, b"\xc3\xa9" * 2 * MIB):
+        text = fed(data, limit=8 * MIB, piece=MIB).text()
+        assert text.isascii()
+        assert len(text) == len(data)
+    few = fed(smile + b"\xff" + b"x" * MIB, limit=8 * MIB, piece=MIB).text()
+    assert few.startswith("\U0001f600\\xff")
+    assert sys.getsizeof(few) < 5 * MIB
 
 
 def test_a_deadline_that_passed_ends_it() -> None:

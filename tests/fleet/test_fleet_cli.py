@@ -425,3 +425,11 @@ def test_over_real_ssh(transport: str, sshd: Sshd, tmp_path: Path) -> None:
     # Known is [address]:port: the fourth's port is another, on which nobody listens.
     assert phases == [None, None, "hostkey", "tcp"]
     assert report["hosts"][0]["facts"]["kernel"] == os.uname().release
+
+
+@pytest.mark.parametrize("closed", ["2>&-", ">&-", "2>&- >&- <&-", "2>/dev/full"])
+def test_a_closed_stream_does_not_turn_an_unreachable_host_into_findings(closed: str, tmp_path: Path) -> None:
+    words = f"{sys.executable} -m numatune audit 127.0.0.1:{free_port()} -F none --store none {closed}"
+    environment = {**os.environ, "HOME": str(tmp_path), "PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run(["sh", "-c", words], env=environment, cwd=tmp_path, timeout=60, check=False)
+    assert done.returncode == 3

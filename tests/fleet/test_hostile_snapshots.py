@@ -34,9 +34,10 @@ from numatune.report.hosts import Judged
 from numatune.transport.replay import from_file, from_root
 
 GROWTH = 300 << 20
-SECONDS = 25
+SECONDS = 4
 
-# Reads each file in a process of its own whose address space may grow by GROWTH, and judges what it holds.
+# Reads each file in a process of its own whose address space may grow by GROWTH, and judges what it holds. Limits on
+# counts are lowered, so that a file beyond them is soon written; seconds are of CPU: a busy machine does not move them.
 CHILD = f"""
 import json, os, resource, sys, time
 from datetime import date
@@ -46,21 +47,23 @@ from numatune.core.errors import NumatuneError
 from numatune.core.profile import builtin
 from numatune.report.hosts import Judged
 from numatune.report import text
+from numatune.transport import archive, replay
 from numatune.transport.replay import from_file, from_root
+archive.MAX_MEMBERS, archive.MAX_NAME_BYTES, replay.MAX_NAMES = 10_000, 4 << 20, 2000
 profile = builtin("inference-latency")
 def one(path):
     size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (size + {GROWTH}, size + {GROWTH}))
-    began = time.monotonic()
+    began = time.process_time()
     try:
-        snapshot = from_root(path) if path.is_dir() else from_file(path)
+        snapshot = (from_root if path.name.startswith("tree") else from_file)(path)
         shown = "".join(text.audit([Judged("h", judge(snapshot, profile, date(2027, 1, 1)))]))
         said, kind = ("raw" if "\\x1b" in shown else "read"), "ok"
     except NumatuneError as error:
         said, kind = str(error), type(error).__name__
     except BaseException as error:
         said, kind = repr(error)[:300], "crash"
-    return [kind, said, time.monotonic() - began]
+    return [kind, said, time.process_time() - began]
 found = {{}}
 for name in sorted(os.listdir(sys.argv[1])):
     out, into = os.pipe()
@@ -122,12 +125,12 @@ def zeros(count: int, path: Path, head: bytes = b"", opener: Any = gzip.open) ->
 
 @case("zeros.gz", "holds no proc/")
 def _(path: Path) -> None:
-    zeros(100, path)
+    zeros(40, path)
 
 
 @case("zeros-behind-magic.gz", "larger than")
 def _(path: Path) -> None:
-    zeros(100, path, f"{MAGIC}\n".encode())
+    zeros(40, path, f"{MAGIC}\n".encode())
 
 
 @case("bomb.tar.gz", "more than any host")
@@ -140,10 +143,22 @@ def _(path: Path) -> None:
     zeros(20, path, raw_header("proc/stat", 10 << 30, tarfile.REGTYPE), bz2.open)
 
 
+@case("empty-members.gz", "more streams")
+def _(path: Path) -> None:
+    path.write_bytes(gzip.compress(b"") * 60_000)
+
+
+@case("zeros-behind.numatune.gz", "read")
+def _(path: Path) -> None:
+    # The head and the padding may each be longer than what is read at a time.
+    text = stream().encode()
+    path.write_bytes(gzip.compress(text[:100]) + bytes(200_000) + gzip.compress(text[100:]) + bytes(30 << 20))
+
+
 @case("large.tar.xz", "read")
 def _(path: Path) -> None:
     with lzma.open(path, "wb", preset=0) as packed, tarfile.open(fileobj=packed, mode="w") as target:
-        for info, data in (member("var/log/x", bytes(64 << 20)), member("proc/cmdline", b"ro\n")):
+        for info, data in (member("var/log/x", bytes(24 << 20)), member("proc/cmdline", b"ro\n")):
             target.addfile(info, io.BytesIO(data))
 
 
@@ -204,14 +219,14 @@ def _(path: Path) -> None:
 def _(path: Path) -> None:
     with gzip.open(path, "wb", 1) as target:
         block = b"".join(raw_header(f"proc/{number}", 0, tarfile.REGTYPE) for number in range(1000))
-        for _ in range(202):
+        for _ in range(11):
             target.write(block)
 
 
 @case("long-names.tar.gz", "more names than any host")
 def _(path: Path) -> None:
     with gzip.open(path, "wb", 1) as target:
-        for number in range(18_000):
+        for number in range(1100):
             name = f"proc/{number}".ljust(4000, "n").encode() + b"\0"
             target.write(raw_header("x", len(name), tarfile.GNUTYPE_LONGNAME) + name.ljust(4096, b"\0"))
             target.write(raw_header("x", 0, tarfile.REGTYPE))
@@ -228,6 +243,18 @@ def _(path: Path) -> None:
         hard("proc/cpuinfo", "/etc/passwd"),
         hard("proc/interrupts", "../../../etc/passwd"),
         *(hard(f"etc/sysctl.d/{n}.conf", f"etc/sysctl.d/{n + 1}.conf") for n in range(3000)),
+    )
+
+
+@case("long-links.tar", "links of more than")
+def _(path: Path) -> None:
+    def link(name: str, target: str) -> tuple[tarfile.TarInfo, bytes]:
+        return member(name, type=tarfile.SYMTYPE, linkname=target)
+
+    archive(
+        path,
+        link("etc/sysctl.d/m", "./" * 2000),
+        *(link(f"etc/sysctl.d/{number}.conf", "m/" * 39) for number in range(300)),
     )
 
 
@@ -307,6 +334,11 @@ def _(path: Path) -> None:
     (path / "sys").symlink_to("/sys")
 
 
+@case("tree-loop", "no such folder")
+def _(path: Path) -> None:
+    path.symlink_to(path.name)
+
+
 @case("tree-large", "more than 32 MiB")
 def _(path: Path) -> None:
     (path / "etc/sysctl.d").mkdir(parents=True)
@@ -334,11 +366,8 @@ def _(path: Path) -> None:
     folder = path / "etc/sysctl.d"
     folder.mkdir(parents=True)
     (folder / "a.conf").touch()
-    for number in range(100_001):
-        os.link(folder / "a.conf", folder / f"{number}") if number % 30_000 else (folder / f"{number}").touch()
-        if number % 30_000 == 0:
-            (folder / "a.conf").unlink()
-            (folder / "a.conf").touch()
+    for number in range(2000):
+        os.link(folder / "a.conf", folder / f"{number}")
 
 
 @pytest.fixture(scope="module")
@@ -346,7 +375,9 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[str, s
     folder = tmp_path_factory.mktemp("hostile")
     for name, (build, _) in CASES.items():
         build(folder / name)
-    done = subprocess.run([sys.executable, "-c", CHILD, folder], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", CHILD, folder], capture_output=True, text=True, check=True, timeout=300
+    )
     assert done.stderr == ""
     found: dict[str, tuple[str, str, float]] = json.loads(done.stdout)
     return found
@@ -437,8 +468,8 @@ def test_mutated_streams() -> None:
     assert "\n" in audit(base)
     chance = random.Random(6)
     read = 0
-    end = time.monotonic() + 12
-    for number in range(3000):
+    end = time.monotonic() + 6
+    for number in range(1500):
         seed = chance.randrange(1 << 30)
         text = mutated(base, random.Random(seed))
         try:

@@ -63,16 +63,6 @@ def one(text: str, **more: object) -> Target:
     return target
 
 
-def listed(source: str | Sequence[str], limit: str | None, pattern: str = "all") -> list[str]:
-    """Return what `ansible --list-hosts` prints."""
-    sources = [source] if isinstance(source, str) else source
-    command = [str(BIN / "ansible"), *(f"-i{each}" for each in sources), "--list-hosts", pattern]
-    done = subprocess.run(
-        [*command, *(["-l", limit] if limit else [])], capture_output=True, text=True, check=True, timeout=60
-    )
-    return [line.strip() for line in done.stdout.splitlines()[1:]]
-
-
 def layout() -> None:
     """Write inventories of every kind."""
     Path("hosts").write_text(INI)
@@ -92,32 +82,82 @@ def layout() -> None:
     script.chmod(0o755)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("source", "limit", "pattern"),
-    [
-        ("hosts", None, "all"),
-        ("hosts", "serving:!old", "all"),
-        ("hosts", "web:&old", "all"),
-        ("hosts", "web[1:2]", "all"),
-        ("hosts", "~(web|db-)[2a]$", "all"),
-        ("hosts", "@failed.retry", "all"),
-        ("hosts", "web*,lone", "all"),
-        ("hosts", "!web", "all"),
-        ("hosts", None, "ungrouped"),
-        ("hosts", "web3", "serving"),
-        (["hosts", "more.yml"], "web", "all"),
-        ("site", "web", "all"),
-        ("dynamic.sh", None, "g"),
-        ("a1,b2,", None, "all"),
-        ("hosts", None, "localhost"),
-    ],
-)
-def test_hosts_are_those_of_ansible(source: str | list[str], limit: str | None, pattern: str) -> None:
+SELECTIONS: list[tuple[list[str], str | None, str]] = [
+    (["hosts"], None, "all"),
+    (["hosts"], "serving:!old", "all"),
+    (["hosts"], "web:&old", "all"),
+    (["hosts"], "web[1:2]", "all"),
+    (["hosts"], "~(web|db-)[2a]$", "all"),
+    (["hosts"], "@failed.retry", "all"),
+    (["hosts"], "web*,lone", "all"),
+    (["hosts"], "!web", "all"),
+    (["hosts"], None, "ungrouped"),
+    (["hosts"], "web3", "serving"),
+    (["hosts", "more.yml"], "web", "all"),
+    (["site"], "web", "all"),
+    (["dynamic.sh"], None, "g"),
+    (["a1,b2,"], None, "all"),
+    (["hosts"], None, "localhost"),
+]
+# One start of Ansible for all selections: each is asked of a fork, of the command `ansible` and of numatune's child.
+BOTH = """
+import io, json, os, sys
+from ansible.cli.adhoc import AdHocCLI
+from numatune.fleet import ansible_child
+from numatune.fleet.ansible_reader import Request
+from dataclasses import asdict
+from ansible import constants
+from ansible.plugins.loader import init_plugin_loader, inventory_loader
+init_plugin_loader()
+for plugin in constants.INVENTORY_ENABLED:
+    inventory_loader.get(plugin)
+def theirs(sources, limit, pattern):
+    words = ["ansible", *("-i" + source for source in sources), "--list-hosts", pattern]
+    AdHocCLI(words + (["-l", limit] if limit else [])).run()
+def mine(sources, limit, pattern):
+    request = json.loads(json.dumps(asdict(Request(sources, [] if pattern == "all" else [pattern], limit))))
+    ansible_child._answer(request, sys.stdout)
+found = []
+for case in json.load(sys.stdin):
+    for work in (theirs, mine):
+        out, into = os.pipe()
+        if not os.fork():
+            os.dup2(into, 1)
+            work(*case)
+            sys.stdout.flush()
+            os._exit(0)
+        os.close(into)
+        with os.fdopen(out) as stream:
+            found.append(stream.read().splitlines())
+        os.wait()
+json.dump(found, sys.stdout)
+"""
+
+
+def test_hosts_are_those_of_ansible(monkeypatch: pytest.MonkeyPatch) -> None:
     layout()
-    mine = [target.alias for target in find(source, limit, *([] if pattern == "all" else [pattern]))]
-    assert mine == listed(source, limit, pattern)
-    assert mine
+    monkeypatch.setenv("PYTHONPATH", str(Path(inventory.__file__).parents[2]))
+    done = subprocess.run(
+        [sys.executable, "-c", BOTH], input=json.dumps(SELECTIONS), capture_output=True, text=True, check=True
+    )
+    answers = iter(json.loads(done.stdout))
+    for selection in SELECTIONS:
+        theirs = [line.strip() for line in next(answers)[1:]]
+        rows = [json.loads(line) for line in next(answers)]
+        mine = [row["host"] for row in rows if "host" in row]
+        assert mine == theirs, selection
+        assert rows[-1] == {"end": len(mine)}
+        assert mine
+
+
+def test_a_selection_reaches_the_targets() -> None:
+    layout()
+    assert [target.alias for target in find(["hosts", "more.yml"], "web:!old", "serving")] == [
+        "web1",
+        "web2",
+        "web3",
+        "web9",
+    ]
 
 
 CONNECTIONS = """
@@ -139,7 +179,6 @@ exit 255
 """
 
 
-@pytest.mark.slow
 def test_connections_are_those_of_ansible(alone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # The ssh of this play writes down its command line; ssh itself then says what that comes to (`ssh -G`).
     Path("hosts").write_text(CONNECTIONS)
@@ -263,15 +302,62 @@ def test_one_bad_source_among_good_ones_is_an_error() -> None:
         find("site")
 
 
+@pytest.mark.parametrize(
+    ("files", "says"),
+    [
+        ({}, "not installed"),
+        ({"release.py": "__version__ = '2.16.3'\n"}, "2.16.3 is too old"),
+    ],
+)
+def test_without_a_usable_ansible_it_is_one_line(
+    files: dict[str, str], says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = Path("site-packages/ansible").absolute()
+    package.mkdir(parents=True)
+    for name, text in {"__init__.py": "", **files}.items():
+        (package / name).write_text(text)
+    monkeypatch.syspath_prepend(str(package.parent))
+    Path("hosts").write_text("a\n")
+    with pytest.raises(NumatuneError, match=f"{says}.*pip install") as raised:
+        find("hosts")
+    assert str(raised.value).isprintable()
+
+
+def test_what_ansible_does_not_expect_is_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("hosts").write_text("a\n")
+    Path("ansible.cfg").write_text("[defaults]\nforks = many\n")
+    with pytest.raises(NumatuneError, match="'many'") as raised:
+        find("hosts")
+    assert "Traceback" not in str(raised.value)
+    assert str(raised.value).isprintable()
+    # One that ends without an answer: its last line is what is told.
+    Path("ansible.cfg").write_text("[defaults]\nvars_plugins = plugins\nvars_plugins_enabled = ends\n")
+    Path("plugins").mkdir()
+    Path("plugins/ends.py").write_text(
+        "import os, sys\nfrom ansible.plugins.vars import BaseVarsPlugin\n"
+        "class VarsModule(BaseVarsPlugin):\n"
+        "    def get_vars(self, *_a, **_b):\n"
+        "        sys.stderr.write('Traceback of s3cret\\nthe end\\n')\n"
+        "        sys.stderr.flush()\n"
+        "        os._exit(9)\n"
+    )
+    monkeypatch.setenv("ANSIBLE_VARS_ENABLED", "ends")
+    with pytest.raises(NumatuneError, match=r"exit 9\): the end$"):
+        find("hosts")
+
+
 def test_a_bad_host_is_refused_alone() -> None:
     Path("hosts").write_text(
         "good\nundefined ansible_host='{{ nowhere }}'\ncontainer ansible_connection=docker\n"
         "su ansible_become=yes ansible_become_method=su\noption ansible_host=-oProxyCommand=x\n"
         "user ansible_user=-x\nport ansible_port=0\n"
+        'dashes ansible_host=--\nlines ansible_host=\'{{ "a" ~ "\\\\n" ~ "b" }}\'\nzero ansible_host=\'{{ 1 // 0 }}\'\n'
+        "config ansible_ssh_common_args='-F nowhere'\n"
     )
     found = {target.alias: target.refused for target in find("hosts")}
     assert found.pop("good") is None
     wanted = {"undefined": "nowhere", "container": "docker", "su": "sudo only", "option": "no host name"}
+    wanted |= {"dashes": "no host name", "lines": "no host name", "zero": "division", "config": "nowhere"}
     for alias, says in wanted.items():
         assert says in str(found[alias])
     assert found["user"] is not None

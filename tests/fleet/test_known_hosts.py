@@ -311,3 +311,36 @@ def test_ten_thousand_lines_are_read_and_asked_quickly(tmp_path: Path) -> None:
         assert known.check(f"h{n}", 22, "ssh-ed25519", blobs[n]) == "ok"
     # A pass over the lines for each host would take 16 s; this is 0.1 s.
     assert time.process_time() - begun < 2
+
+
+def test_where_a_key_is_contradicted(tmp_path: Path) -> None:
+    known = index(
+        tmp_path, "# mine", line("*.else", OTHER), hashed(AT, OTHER), line(AT, RSA), f"@revoked\t{line('*', ED)}"
+    )
+    path = tmp_path / "known_hosts"
+    assert known.where(HOST, PORT, key("ssh-ed25519", "c")) == (f"{path}:4", f"{path}:3")
+    # Behind a tab too, which OpenSSH takes for no marker at all.
+    assert known.check(HOST, PORT, "ssh-ed25519", ED) == "revoked"
+    assert known.where(HOST, PORT, ED) == (f"{path}:5",)
+    assert known.where("web9", 22, OTHER) == ()
+
+
+def test_lines_that_were_added_are_counted_on(tmp_path: Path) -> None:
+    known = index(tmp_path, line("first", ED))
+    path = tmp_path / "known_hosts"
+    path.write_text(path.read_text().rstrip("\n"))  # the last line need not have an end
+    known.add("second", 22, "ssh-ed25519", ED)
+    with path.open("a") as file:
+        file.write(f"# by hand\n{line('third', ED)}\n")
+    known.add("fourth", 22, "ssh-ed25519", ED)
+    for number, name in ((1, "first"), (2, "second"), (4, "third"), (5, "fourth")):
+        assert known.where(name, 22, OTHER) == (f"{path}:{number}",)
+        assert path.read_text().splitlines()[number - 1].startswith(name)
+
+
+@pytest.mark.parametrize("name", ["*", "a,b", "!a", "|1|x", "@revoked", "a b", "a\nb", "#a", ""])
+def test_a_name_that_would_stand_for_others_is_not_put_on_file(name: str, tmp_path: Path) -> None:
+    known = index(tmp_path)
+    with pytest.raises(Failure):
+        known.add(name, 22, "ssh-ed25519", ED)
+    assert (tmp_path / "known_hosts").read_text() == ""

@@ -25,6 +25,7 @@ from numatune.transport.endpoint import Become, Endpoint, Secrets, Target
 from numatune.transport.failure import PHASES, Failure
 from numatune.transport.limits import Limits
 from numatune.transport.openssh import arguments, askpass, collect, messages
+from numatune.transport.ssh_config import resolve
 
 LIMITS = Limits(connect_s=2, banner_s=2, kex_s=5, auth_s=8, channel_s=5, total_s=30)
 NONE = Secrets()
@@ -218,6 +219,9 @@ def test_a_changed_or_revoked_key(sshd: Sshd, tmp_path: Path, mark: str, said: s
     assert found.phase == "hostkey"
     assert said in found.message
     assert Path(known).read_text() == before
+    if not mark:
+        assert f"at {known}:1" in found.message
+        assert f"ssh-keygen -R '[127.0.0.1]:{sshd.port}'" in found.message
 
 
 def test_no_key_exchange_in_common(sshd: Sshd, tmp_path: Path) -> None:
@@ -262,6 +266,54 @@ def test_a_jump_host_that_works(sshd: Sshd, tmp_path: Path) -> None:
     assert collect(Target(end), SCRIPT, LIMITS) == STREAM
 
 
+@pytest.mark.parametrize("strict", ["strict", "accept-new"])
+def test_a_jump_host_that_is_not_known_is_passed_by_no_rule_of_ssh_config(
+    sshd: Sshd, tmp_path: Path, strict: Any
+) -> None:
+    config, fresh = tmp_path / "config", tmp_path / "fresh"
+    config.write_text(
+        f"Host jump\n HostName 127.0.0.1\n Port {sshd.port}\n IdentityFile {sshd.key}\n IdentitiesOnly yes\n"
+        f" UserKnownHostsFile {fresh}\n GlobalKnownHostsFile /dev/null\n StrictHostKeyChecking no\n"
+        f"Host 127.0.0.9\n ProxyJump jump\n UserKnownHostsFile {sshd.known_hosts}\nHost *\n"
+        " StrictHostKeyChecking no\n"
+    )
+    config.chmod(0o664)  # ssh takes the file of -F as it is
+    sshd.known(["127.0.0.1", "127.0.0.9"], tmp_path / "known")
+    end = endpoint(
+        sshd,
+        hostname="127.0.0.9",
+        ssh_config=str(config),
+        ssh_args=(),
+        known_hosts=(str(tmp_path / "known"), str(tmp_path / "not % there")),
+        jumps=(Endpoint("jump", "127.0.0.1", sshd.port, strict=strict),),
+        strict=strict,
+    )
+    if strict == "accept-new":
+        assert collect(Target(end), SCRIPT, LIMITS) == STREAM
+        assert known_name("127.0.0.1", sshd.port) in fresh.read_text()
+        end = replace(end, jumps=())  # of a jump host that only ssh finds, nobody said that new keys may be taken
+        fresh.write_text("")
+    found = failure(end)
+    assert (found.phase, "jump host" in found.message) == ("hostkey", True)
+    assert not fresh.exists() or fresh.read_text() == ""
+
+
+def test_the_words_of_the_user_without_the_file(tmp_path: Path) -> None:
+    end = Endpoint("a", "h", ssh_config="/etc/one", ssh_args=("-vF", "two", "-4", "-o", "Compression=yes", "-v"))
+    assert arguments.further_words(end) == ("two", ["-v", "-4", "-o", "Compression=yes", "-v"])
+    assert arguments.further_words(replace(end, ssh_args=("-Fx", "-iF"))) == ("x", ["-iF"])
+    assert arguments.words(end, LIMITS, False, "x", "/our/own").count("-F") == 1
+
+
+def test_a_host_that_repeats_the_password_is_quoted_without_it(sshd: Sshd, tmp_path: Path) -> None:
+    force = "read word; printf '\\n%s\\n' \"sudo: what is $word?\" >&2; exit 1"
+    prompt = f"printf '[sudo] password for x: ' >&2; {force}"
+    with Sshd(tmp_path / "parrot", wide=False, keys_of=sshd, force=prompt) as parrot:
+        end = endpoint(parrot, become=Become(user="somebody"))
+        found = failure(end, secrets=Secrets(become_password="horse  battery"))
+    assert (found.phase, "horse" in found.message, "***" in found.message) == ("become", False, True), found
+
+
 ENDINGS = {
     "fails": ("echo no; echo \x1b[31mwhy >&2; exit 3\n", "exec", "status 3; it said: [31mwhy"),
     "is another program": ("echo hello\n", "exec", "something else"),
@@ -274,7 +326,7 @@ ENDINGS = {
 
 @pytest.mark.parametrize(("text", "phase", "said"), ENDINGS.values(), ids=ENDINGS)
 def test_a_script_that(sshd: Sshd, text: str, phase: str, said: str) -> None:
-    limits = replace(LIMITS, total_s=6 if phase != "timeout" else 3, output_bytes=1 << 20)
+    limits = replace(LIMITS, total_s=6 if phase != "timeout" else 2, output_bytes=1 << 18)
     found = failure(endpoint(sshd), limits, text=f"{text}# {MAGIC}\n")
     assert found.phase == phase, found
     assert said in found.message
@@ -335,9 +387,20 @@ def test_who_is_told_what() -> None:
         "Are you sure you want to continue connecting (yes/no/[fingerprint])? ": None,
         "": None,
     }
-    assert {question: askpass.Answers(end, secrets).to(question) for question in wanted} == wanted
+    assert {question: askpass.Answers(end, secrets).to(question, 7, 7) for question in wanted} == wanted
     once = askpass.Answers(end, secrets)
-    assert [once.to("ops@web1's password: ") for _ in range(2)] == ["word", None]
+    assert [once.to("ops@web1's password: ", 7, 7) for _ in range(2)] == ["word", None]
+
+
+def test_the_way_to_a_jump_host_is_told_no_password_whatever_it_asks() -> None:
+    # Before OpenSSH 8.5 a server's prompt was shown as it is.
+    end = Endpoint("a", "10.0.0.1", user="ops", identity_files=("/home/ops/.ssh/id",))
+    answers = askpass.Answers(end, Secrets(password="word", key_passphrase="phrase"))
+    assert answers.to("ops@10.0.0.1's password: ", 8, 7) is None
+    assert answers.to("(ops@10.0.0.1) Password: ", 8, 7) is None
+    assert answers.to("Enter passphrase for key '/home/ops/.ssh/id': ", 8, 7) == "phrase"
+    assert answers.to("Enter passphrase for key 'mine, please': ", 7, 7) is None
+    assert answers.to("ops@10.0.0.1's password: ", 7, 7) == "word"
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root's sshd can look passwords up")
@@ -454,3 +517,58 @@ def wait(done: Callable[[], bool], seconds: float = 20) -> None:
     while not done():
         assert time.monotonic() < end
         time.sleep(0.02)
+
+
+def test_a_banner_that_looks_like_a_prompt_is_told_nothing(escalating: Sshd, tmp_path: Path) -> None:
+    # sudo asks for nothing here: a password that was sent all the same would be a line of the script.
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/sudo").write_text('#!/bin/sh\nwhile [ "$1" != -- ]; do shift; done; shift; exec "$@"\n')
+    (tmp_path / "bin/sudo").chmod(0o755)
+    (tmp_path / "banner").write_text("Authorised use only.\nPassword:\n")
+    force = f'PATH={tmp_path}/bin:$PATH; export PATH; eval "$SSH_ORIGINAL_COMMAND"'
+    lines = [f"Banner {tmp_path / 'banner'}"]
+    told = tmp_path / "told"
+    with Sshd(tmp_path / "server", wide=False, keys_of=escalating, force=force, lines=lines) as server:
+        end = endpoint(server, become=Become(user="somebody"))
+        assert collect(Target(end, Secrets(become_password=f"touch {told}")), SCRIPT, LIMITS) == STREAM
+    assert not told.exists()
+
+
+@pytest.mark.parametrize("kind", ["localhost", "127.0.0.1"])
+def test_this_machine_is_no_exception(sshd: Sshd, tmp_path: Path, kind: str) -> None:
+    config = tmp_path / "config"
+    config.write_text("NoHostAuthenticationForLocalhost yes\nStrictHostKeyChecking no\n")
+    empty = tmp_path / "empty"
+    empty.write_text("")
+    end = endpoint(sshd, hostname=kind, ssh_config=str(config), ssh_args=(), known_hosts=(str(empty),))
+    assert failure(end).phase == "hostkey"
+    assert empty.read_text() == ""
+
+
+@pytest.mark.parametrize("given", [True, False])
+def test_a_host_block_of_the_word_applies(sshd: Sshd, tmp_path: Path, given: bool) -> None:
+    # As the fleet resolves it: HostKeyAlias of another host's key must be what refuses it.
+    path = tmp_path / "config"
+    sshd.known(["right"], tmp_path / "known", 22)
+    block = (
+        f"Host one\n HostName 127.0.0.1\n Port {sshd.port}\n User {sshd.user}\n IdentityFile {sshd.key}\n"
+        f" IdentitiesOnly yes\n UserKnownHostsFile {tmp_path / 'known'}\n GlobalKnownHostsFile /dev/null\n"
+        f" HostKeyAlias {'right' if given else 'wrong'}\n"
+    )
+    path.write_text(block)
+    end = resolve("one", config=path)
+    if given:
+        assert collect(Target(end), SCRIPT, LIMITS) == STREAM
+    else:
+        assert failure(end).phase == "hostkey"
+
+
+def test_no_check_and_no_file_are_read_as_the_usual_files(tmp_path: Path) -> None:
+    path = tmp_path / "config"
+    path.write_text("StrictHostKeyChecking no\nUserKnownHostsFile /dev/null\n")
+    end = resolve("one", config=path)
+    words = arguments.words(end, LIMITS, False, "x")
+    assert "StrictHostKeyChecking=yes" in words
+    (files,) = (word for word in words if word.startswith("UserKnownHostsFile="))
+    assert "/.ssh/known_hosts" in files
+    assert "/dev/null" not in files

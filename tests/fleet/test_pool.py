@@ -37,6 +37,7 @@ from numatune.fleet.transports import Replay
 from numatune.fleet.work import Work
 from numatune.transport.failure import Failure
 from numatune.transport.limits import Deadline, Limits
+from numatune.transport.room import LARGE
 
 ROOT = Path(__file__).parents[2]
 TODAY = date(2026, 11, 24)
@@ -510,6 +511,13 @@ def test_a_plan_says_whether_there_is_something_to_do() -> None:
     assert json.loads(made.payload) == {"name": "a", **json.loads(json.dumps(plan.as_dict()))}
     assert made.status == "changes"
     assert Work("plan", PROFILE, TODAY, only=()).make("a", JITTERY).status == "ok"
+
+
+def test_a_short_stream_that_lists_many_files_weighs_as_much_as_they_take() -> None:
+    names, folders = "w " + "x " * 500, "".join(f"t /{number}\n" for number in range(400))
+    assert work.weight(f"{MAGIC}\n@states\n{names}\n{folders}@end\n") > 200 * 500 * 400
+    assert work.weight(JITTERY) < LARGE
+    assert work.weight("") == 0
 
 
 def test_equal_streams_are_collected_as_equal_bytes() -> None:

@@ -322,3 +322,10 @@ def test_a_changed_file_is_read_again(tmp_path: Path) -> None:
 def test_ten_thousand_hosts_with_a_block_each(tmp_path: Path) -> None:
     path = config(tmp_path, "".join(f"Host h{n}\n HostName 10.0.0.{n % 250}\n Port {n + 1}\n" for n in range(10_000)))
     assert [resolve(f"h{n}", config=path).port for n in range(0, 10_000, 10)] == list(range(1, 10_001, 10))
+
+
+def test_the_word_goes_on_to_the_ssh_program_for_jump_hosts_too(tmp_path: Path) -> None:
+    path = config(tmp_path, "Host web\n HostName 10.0.0.7\n HostKeyAlias w\n ProxyJump ops@gate:2200\n")
+    end = resolve("nina@web:2222", config=path)
+    assert (end.ssh_word, end.hostname, end.alias) == ("web", "10.0.0.7", "nina@web:2222")
+    assert [jump.ssh_word for jump in end.jumps] == ["gate"]

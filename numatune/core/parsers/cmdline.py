@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from typing import Optional
 
 from ..cpuset import EMPTY, CpuSet, parse_list
 from ..errors import InputError
 
 _ISOLCPUS_FLAGS = ("nohz", "domain", "managed_irq")
+_WORD = re.compile(r'(?:"[^"]*"?|[^\s"])+')
 
 
 def tokens(text: str) -> list[str]:
     """Split a command line as the kernel does: white space separates, double quotes hold it together."""
-    words: list[str] = []
-    word, quoted = "", False
-    for sign in text.strip(" \t\n\0"):
-        if sign == '"':
-            quoted = not quoted
-        elif sign.isspace() and not quoted:
-            if word:
-                words.append(word)
-            word = ""
-        else:
-            word += sign
-    if word:
-        words.append(word)
+    text = text.strip(" \t\n\0")
+    if '"' in text:
+        words = [word for word in (found.replace('"', "") for found in _WORD.findall(text)) if word]
+    else:
+        words = text.split()
     # What follows "--" is for init, not for the kernel.
     return words[: words.index("--")] if "--" in words else words
 
@@ -32,12 +26,8 @@ def tokens(text: str) -> list[str]:
 def values(text: str, key: str) -> list[str]:
     """Return every value of a key, in order; a bare key counts as "". "-" and "_" are one to the kernel."""
     wanted = key.replace("-", "_")
-    found = []
-    for token in tokens(text):
-        name, _, value = token.partition("=")
-        if name.replace("-", "_") == wanted:
-            found.append(value)
-    return found
+    pairs = (token.partition("=") for token in tokens(text))
+    return [value for name, _, value in pairs if name == wanted or name.replace("-", "_") == wanted]
 
 
 def last(text: str, key: str) -> Optional[str]:

@@ -19,7 +19,7 @@ from .common import evidence, sentence
 MODES = ("none", "partition", "kernel")
 # systemd's own library has the version in its name, from 230 or so; two of them (an update half done) tell nothing.
 _VERSION = (
-    "set -- /usr/lib/systemd/libsystemd-shared-[0-9]*.so /usr/lib/*/systemd/libsystemd-shared-[0-9]*.so "
+    "set -- /usr/lib/systemd/libsystemd-shared-[0-9]*.so /usr/lib/*-linux-*/systemd/libsystemd-shared-[0-9]*.so "
     "/usr/lib64/systemd/libsystemd-shared-[0-9]*.so; "
     'for p do [ ! -e "$p" ] || { v=${p##*/libsystemd-shared-}; o="$o systemd ${v%%[!0-9]*}"; }; done; o=${o# }; '
     'case $o in ""|*" systemd "*) o=$(systemctl --version);; esac'

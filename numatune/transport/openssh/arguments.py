@@ -16,8 +16,11 @@ _ALWAYS = (
     "IgnoreUnknown=ForkAfterAuthentication,StdinNull,SessionType,EnableEscapeCommandline",
     "LogLevel=DEBUG1",
     "ControlMaster=no",
+    # A master that was opened by hand has checked the host's key by other rules, or not at all.
+    "ControlPath=none",
     "ForwardAgent=no",
     "ForwardX11=no",
+    "GSSAPIDelegateCredentials=no",
     "ClearAllForwardings=yes",
     "PermitLocalCommand=no",
     "RemoteCommand=none",
@@ -27,6 +30,8 @@ _ALWAYS = (
     "StdinNull=no",
     "SessionType=default",
     "NumberOfPasswordPrompts=1",
+    "UpdateHostKeys=no",
+    "NoHostAuthenticationForLocalhost=no",
 )
 # The first letters of ssh's options, by its manual page: with a value, and those that would make it do something else.
 _WITH_VALUE = frozenset("BbcDEeFIiJLlmOoPpQRSWw")
@@ -41,8 +46,10 @@ _HOST = re.compile(r"[A-Za-z0-9_.:%\[][A-Za-z0-9_.:%\[\]+-]*")
 _USER = re.compile(r"[^\s\-\x00-\x1f\x7f][^\s\x00-\x1f\x7f]*")
 
 
-def words(endpoint: Endpoint, limits: Limits, asks: bool, command: str) -> list[str]:
+def words(endpoint: Endpoint, limits: Limits, asks: bool, command: str, config: str | None = None) -> list[str]:
     """Return the whole command; `asks` says that a password or passphrase is at hand. It holds no secret.
+
+    `config` is the file that `-F` names in place of the endpoint's.
 
     Raises Failure("resolve") for a host or user that ssh could take for something else, Failure("exec") for further
     words that would make ssh do something else than run a command.
@@ -55,10 +62,24 @@ def words(endpoint: Endpoint, limits: Limits, asks: bool, command: str) -> list[
     found = ["ssh", "-T", "-a", "-x", "-e", "none"]
     for option in _options(endpoint, limits, asks):
         found += ["-o", option]
-    further = tuple(_checked(endpoint.ssh_args))
-    if endpoint.ssh_config is not None and not any(word.startswith("-F") for word in further):
-        found += ["-F", endpoint.ssh_config]
-    return [*found, *further, "--", host, command]
+    own, further = further_words(endpoint)
+    named = config or own
+    return [*found, *(("-F", named) if named is not None else ()), *further, "--", host, command]
+
+
+def further_words(endpoint: Endpoint) -> tuple[str | None, list[str]]:
+    """Return the file that `-F` names, the words' own or the endpoint's (None: ssh's usual ones), and the other words.
+
+    Raises Failure("exec") for words that would make ssh do something else than run a command.
+    """
+    config, kept = endpoint.ssh_config, []
+    for words, value in _checked(endpoint.ssh_args):
+        if value is None:
+            kept += words
+        else:
+            config = value
+            kept += [words[0][: words[0].index("F")]] if words[0].index("F") > 1 else []
+    return config, kept
 
 
 def _options(endpoint: Endpoint, limits: Limits, asks: bool) -> Iterator[str]:
@@ -70,8 +91,12 @@ def _options(endpoint: Endpoint, limits: Limits, asks: bool) -> Iterator[str]:
     yield f"Port={endpoint.port}"
     if endpoint.user:
         yield f"User={_quoted(endpoint.user)}"
+    if endpoint.known_hosts:
+        # What this program read them to be: without the /dev/null that stands for "check no key".
+        yield f"UserKnownHostsFile={' '.join(_file(path) for path in endpoint.known_hosts)}"
+        yield "GlobalKnownHostsFile=/dev/null"
     for path in endpoint.identity_files:
-        yield f"IdentityFile={_quoted(path.replace('%', '%%'))}"
+        yield f"IdentityFile={_file(path)}"
     if endpoint.identities_only:
         yield "IdentitiesOnly=yes"
     if not endpoint.use_agent:
@@ -79,6 +104,12 @@ def _options(endpoint: Endpoint, limits: Limits, asks: bool) -> Iterator[str]:
     if endpoint.alive_interval_s:
         yield f"ServerAliveInterval={endpoint.alive_interval_s}"
         yield f"ServerAliveCountMax={endpoint.alive_count}"
+
+
+def _file(path: str) -> str:
+    if "${" in path:
+        raise Failure("resolve", f"{clean(path, 80)!r} cannot be handed to ssh: it would take ${{…}} for a variable")
+    return _quoted(path.replace("%", "%%"))
 
 
 def _quoted(value: str) -> str:
@@ -89,20 +120,25 @@ def _quoted(value: str) -> str:
     return f'"{value}"'
 
 
-def _checked(further: Sequence[str]) -> Iterator[str]:
-    """Yield the words given for ssh, verbatim, if each is an option that leaves it a command over one connection."""
+def _checked(further: Sequence[str]) -> Iterator[tuple[list[str], str | None]]:
+    """Yield the words given for ssh, if each is an option that leaves it a command over one connection.
+
+    Each word comes with that of its value, and the value itself where it is the file of `-F`, None otherwise.
+    """
     rest = iter(further)
     for word in rest:
         if len(word) < 2 or word[0] != "-" or word == "--":
             raise Failure("exec", f"ssh's arguments hold {clean(word, 60)!r}, which is no option of ssh: take it out")
-        yield word
+        spelled, config = [word], None
         for place, letter in enumerate(word[1:], 2):
             if letter in _REFUSED:
                 raise Failure("exec", f"ssh's arguments ask for {_REFUSED[letter]} (-{letter}): take it out")
             if letter in _WITH_VALUE:
+                value = word[place:] or next(rest, None)
+                if value is None:
+                    raise Failure("exec", f"ssh's argument -{letter} lacks its value")
                 if not word[place:]:
-                    value = next(rest, None)
-                    if value is None:
-                        raise Failure("exec", f"ssh's argument -{letter} lacks its value")
-                    yield value
+                    spelled.append(value)
+                config = value if letter == "F" else None
                 break
+        yield spelled, config

@@ -20,7 +20,7 @@ from ..failure import Failure
 # `read` and `printf` are builtins: the answer is in no process's arguments. A line that does not begin with = refuses.
 _HELPER = """#!/bin/sh
 folder=${0%/*}
-{ printf '%s' "$1" | tr '\\000-\\037' ' '; echo; } 1<>"$folder/question" || exit 1
+{ printf '%s %s' "$PPID" "$1" | tr '\\000-\\037' ' '; echo; } 1<>"$folder/question" || exit 1
 IFS= read -r answer <"$folder/answer" || exit 1
 case $answer in
   =*) printf '%s\\n' "${answer#=}";;
@@ -29,7 +29,8 @@ esac
 """
 _LONGEST = 4096
 _MOST_PASSPHRASES = 8
-_PASSPHRASE = re.compile(r"Enter passphrase for (?:key )?'[^']*': *")
+_PASSPHRASE = re.compile(r"Enter passphrase for (?:key )?'([^']*)': *")
+_PATH_SHOWN = 100
 
 
 class Answers:
@@ -44,6 +45,8 @@ class Answers:
             for name in names
             for form in ("{user}@{name}'s password:", "({user}@{name}) ")
         }
+        ends = (endpoint, *endpoint.jumps)
+        self._keys = {path[:_PATH_SHOWN] for each in ends for path in each.identity_files}
         self._passwords = 0
         self._passphrases = 0
 
@@ -52,13 +55,20 @@ class Answers:
         """Return what to add to a refusal: ssh itself does not say that a passphrase was wrong."""
         return "; the passphrase given for a key may be wrong" if self._passphrases else ""
 
-    def to(self, question: str) -> str | None:
-        """Return the secret that the question may have, None for none."""
+    def to(self, question: str, asker: int, ssh: int) -> str | None:
+        """Return the secret that the question may have, None for none; `asker` is the process that asks.
+
+        Only `ssh`, which goes to the host itself, is given a password: its child may show a jump host's words as
+        they are (before OpenSSH 8.5), and those may be anything.
+        """
         folded = question.strip()
-        if _PASSPHRASE.fullmatch(question) or _PASSPHRASE.fullmatch(folded):
+        key = _PASSPHRASE.fullmatch(folded)
+        if key is not None:
+            if self._keys and key[1][:_PATH_SHOWN] not in self._keys:
+                return None
             self._passphrases += 1
             return self._secrets.key_passphrase if self._passphrases <= _MOST_PASSPHRASES else None
-        if any(folded.lower().startswith(head.lower().rstrip()) for head in self._heads):
+        if asker == ssh and any(folded.lower().startswith(head.lower().rstrip()) for head in self._heads):
             self._passwords += 1
             return self._secrets.password if self._passwords == 1 else None
         return None
@@ -69,6 +79,7 @@ class Askpass:
 
     def __init__(self, folder: Path, answers: Answers) -> None:
         self.answers = answers
+        self.ssh = 0  # the process that goes to the host itself
         self._pending = b""
         self._reply: bytes | None = None
         self._helper = folder / "askpass"
@@ -94,7 +105,8 @@ class Askpass:
         while b"\n" in self._pending:
             line, _, self._pending = self._pending.partition(b"\n")
             if line.strip():
-                self._say(self.answers.to(line.decode("utf-8", "replace")))
+                asker, _, question = line.decode("utf-8", "replace").partition(" ")
+                self._say(self.answers.to(question, int(asker) if asker.isdigit() else 0, self.ssh))
         if len(self._pending) > _LONGEST:
             raise Failure("auth", "ssh asks a question without end")
 
@@ -119,7 +131,7 @@ def opened(endpoint: Endpoint, secrets: Secrets) -> Iterator[Askpass | None]:
     if secrets.password is None and secrets.key_passphrase is None:
         yield None
         return
-    folder = _folder()
+    folder = private_folder()
     try:
         askpass = Askpass(folder, Answers(endpoint, secrets))
         try:
@@ -130,7 +142,7 @@ def opened(endpoint: Endpoint, secrets: Secrets) -> Iterator[Askpass | None]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _folder() -> Path:
+def private_folder() -> Path:
     """Make a folder of mode 0700 where programs may be run: /tmp is often mounted noexec."""
     places = (os.environ.get("XDG_RUNTIME_DIR"), tempfile.gettempdir(), os.path.expanduser("~/.cache"), "/var/tmp")
     for place in places:

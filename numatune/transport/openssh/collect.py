@@ -10,7 +10,7 @@ from ..capture import Capture
 from ..endpoint import Target
 from ..failure import Failure, clean
 from ..limits import Limits
-from . import arguments, askpass, messages
+from . import arguments, askpass, config, messages
 from .process import Ssh
 
 _END = "@end"
@@ -24,8 +24,7 @@ def collect(target: Target, script: str, limits: Limits) -> str:
     One ssh process, which is gone with its children when this returns or raises, whatever raises. Raises Failure, and
     takes no longer than `limits.total_s`.
 
-    Host keys: "strict" or "accept-new" for the host itself. A jump host of ssh_config is another ssh process, that
-    ssh starts itself: it follows what ssh_config says for the jump host (nothing it asks is ever answered with yes).
+    Host keys: "strict" or "accept-new", for the jump hosts too (see `config`). A ProxyCommand does what it does.
     """
     endpoint = target.endpoint
     total = limits.start()
@@ -34,11 +33,12 @@ def collect(target: Target, script: str, limits: Limits) -> str:
     if line != become.PLAIN and endpoint.become is not None and target.secrets.become_password is not None:
         sudo = become.Escalation(endpoint.become.user)
         line = sudo.command
-    with askpass.opened(endpoint, target.secrets) as asked:
-        words = arguments.words(endpoint, limits, asked is not None, line)
-        output = Capture(limits.output_bytes, total)
+    with config.opened(endpoint) as file, askpass.opened(endpoint, target.secrets) as asked:
+        words = arguments.words(endpoint, limits, asked is not None, line, file)
+        output = Capture(limits.output_bytes, total, limits.place)
         environment = _environment() | (asked.environment if asked is not None else {})
         with Ssh(words, environment, limits, total, output, asked) as ssh:
+            ssh.hide, ssh.entry = target.secrets.hide, endpoint.key_entry
             if sudo is not None:
                 _escalate(ssh, sudo, target.secrets.become_password or "", limits)
             ssh.send(script.encode())
@@ -71,7 +71,8 @@ def _escalate(ssh: Ssh, sudo: become.Escalation, password: str, limits: Limits) 
             ssh.begin("become", limits.auth_s)
         return marker in head.data()
 
-    ssh.until(lambda: running() or sudo.asked(ssh.error_text()) > 0)
+    # Not before the session runs: what a banner of a server on the way looks like is nobody's question.
+    ssh.until(lambda: running() or (ssh.phase == "become" and sudo.asked(ssh.error_text(ssh.before_session)) > 0))
     if not ssh.over and not running():
         before = len(ssh.error_text())
         ssh.send(f"{password}\n".encode())
@@ -104,12 +105,14 @@ def _stream(ssh: Ssh, status: int, script: str, by_sudo: bool) -> str:
 
 def _failure(ssh: Ssh, status: int, by_sudo: bool, printed: bytes) -> Failure:
     began = ssh.phase in ("output", "become")
-    refusal = become.refusal(ssh.error_text(), status, by_sudo) if began else None
+    errors = ssh.hide(ssh.error_text())
+    refusal = become.refusal(errors, status, by_sudo) if began else None
     if refusal is not None:
         return refusal
     if status == _FAILED:
-        return messages.failure("output" if began else ssh.phase, [line for line in ssh.lines if line.strip()])
-    said = _last_line(ssh.error_text()) or _last_line(printed[-4096:].decode("utf-8", "replace"))
+        lines = [ssh.hide(line) for line in ssh.lines if line.strip()]
+        return messages.failure("output" if began else ssh.phase, lines, ssh.entry)
+    said = _last_line(errors) or _last_line(ssh.hide(printed[-4096:].decode("utf-8", "replace")))
     quoted = f"; it said: {said}" if said else ""
     if status < 0:
         return Failure("exec", f"ssh was ended here by signal {-status}{quoted}")

@@ -7,6 +7,7 @@ that host and how long it may take within its total, and nothing else.
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -150,6 +151,7 @@ MEANINGS = (
 )  # fmt: skip
 _PATTERNS = [(re.compile(meaning.words), meaning) for meaning in MEANINGS]
 _HUNG_UP = re.compile(r"Connection (?:closed|reset)|Broken pipe|[Dd]isconnect|client_loop|ssh_dispatch_run_fatal")
+_OFFENDING = re.compile(r"Offending .*key in (\S.*:\d+)")
 _BY_PHASE = {
     "resolve": ("resolve", "ssh ended before it connected"),
     "proxy": ("tcp", "the jump host or proxy command gave no connection"),
@@ -163,7 +165,7 @@ _BY_PHASE = {
 }
 
 
-def failure(phase: str, lines: Sequence[str]) -> Failure:
+def failure(phase: str, lines: Sequence[str], entry: str = "HOST") -> Failure:
     """Return the failure of an ssh that ended with status 255: `phase` by the last milestone, `lines` not its notices.
 
     Of a way through jump hosts ("proxy") it is the jump host that the failure is about, and the message says so.
@@ -177,6 +179,8 @@ def failure(phase: str, lines: Sequence[str]) -> Failure:
             said = found.expand(meaning.message) if "\\" in meaning.message else meaning.message
             if meaning.phase == "exec" and meaning.message.startswith("ssh refuses"):
                 said += f": {clean(line, 200)}"
+            if meaning.phase == "hostkey":
+                said = _placed(said, lines, "HOST" if phase == "proxy" else entry)
             # Once a session runs, only its own end is ssh's: the rest may be words of the remote command.
             if phase == "output" and meaning.phase not in ("exec", "timeout"):
                 continue
@@ -185,3 +189,11 @@ def failure(phase: str, lines: Sequence[str]) -> Failure:
     hung_up = any(_HUNG_UP.search(line) for line in lines)
     quoted = f" ({clean(lines[-1], 160)})" if lines else ""
     return Failure(own, f"{what}{quoted}", retry=hung_up and phase == "banner")
+
+
+def _placed(said: str, lines: Sequence[str], entry: str) -> str:
+    """Name the file and line that ssh names, and the host as it stands there."""
+    found = next((match for line in lines if (match := _OFFENDING.match(line))), None)
+    if found is not None:
+        said = said.replace("in known_hosts", f"at {clean(found[1], 160)}", 1)
+    return said.replace("-R HOST", f"-R {shlex.quote(entry)}")

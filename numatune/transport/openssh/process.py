@@ -29,7 +29,8 @@ class Ssh:
     """A running ssh; to be used as a context, at whose end neither it nor a child of it is left.
 
     `phase` is that of the last milestone, `output` takes standard output, `lines` are what stands on standard error but
-    for ssh's notices. Raises Failure("timeout"|"output"|…) from whatever waits.
+    for ssh's notices; `before_session` of them came before the command was asked for. `hide` takes secrets out of what
+    is quoted, `entry` is the host's name in known_hosts. Raises Failure("timeout"|"output"|…) from whatever waits.
     """
 
     def __init__(
@@ -42,8 +43,11 @@ class Ssh:
         askpass: Askpass | None,
     ) -> None:
         self.phase = "resolve"
+        self.hide: Callable[[str], str] = str
+        self.entry = "HOST"
         self.output = output
         self.lines: list[str] = []
+        self.before_session = 0
         self._kept = 0
         self._tail = b""
         self._error_bytes = 0
@@ -67,6 +71,8 @@ class Ssh:
             raise Failure("exec", "there is no `ssh` program here: install OpenSSH's client") from None
         except OSError as error:
             raise Failure("exec", f"ssh could not be started: {error.strerror}") from None
+        if askpass is not None:
+            askpass.ssh = self._process.pid
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         assert self._process.stderr is not None
@@ -120,10 +126,13 @@ class Ssh:
         """Let what follows take all the time that is left."""
         self.phase, self._deadline = "output", self._total
 
-    def error_text(self) -> str:
-        """Return what stands on standard error but for ssh's notices, the unfinished line included; not cleaned."""
+    def error_text(self, after: int = 0) -> str:
+        """Return what stands on standard error but for ssh's notices, the unfinished line included; not cleaned.
+
+        `after` leaves out so many lines.
+        """
         tail = self._tail.decode("utf-8", "replace")
-        return "\n".join([*self.lines, "" if is_own(tail) else tail])
+        return "\n".join([*self.lines[after:], "" if is_own(tail) else tail])
 
     # --- waiting ---
 
@@ -185,6 +194,8 @@ class Ssh:
             return
         limits = self._limits
         self.phase = phase
+        if phase == "output":
+            self.before_session = len(self.lines)
         seconds = {
             "tcp": limits.connect_s,
             "banner": limits.banner_s,

@@ -205,7 +205,8 @@ class Authentication:
         answer = Message()
         answer.add_byte(_MSG_61)
         if count == 1:
-            prompt, shown = clean(asked.get_string(), 80), asked.get_boolean()
+            prompt = clean(self._secrets.hide(asked.get_string().decode("utf-8", "replace")), 80)
+            shown = asked.get_boolean()
             fits = not shown and self._rounds == 1
             if not fits:
                 self.notes.append(f"keyboard-interactive asks for more than a password ({prompt!r})")

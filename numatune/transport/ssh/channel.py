@@ -24,12 +24,14 @@ class Command:
     """A session channel with one exec request.
 
     `output` takes standard output; `errors` keeps the first KiB of standard error for messages. Both count
-    against the output's limit. Raises what `Session.pump` raises, and Failure("exec"|"output"|"timeout").
+    against the output's limit. `hide` takes secrets out of what is
+    quoted. Raises what `Session.pump` raises, and Failure("exec"|"output"|"timeout").
     """
 
-    def __init__(self, session: Session, output: Capture) -> None:
+    def __init__(self, session: Session, output: Capture, hide: Callable[[str], str] = str) -> None:
         self.session = session
         self.output = output
+        self.hide = hide
         self.errors = bytearray()
         self.status: int | None = None
         self.signal = ""
@@ -125,7 +127,7 @@ class Command:
         return self._accepted is True
 
     def error_text(self) -> str:
-        """Return the first of what came on standard error, undecodable bytes replaced; not cleaned."""
+        """Return the first of what came on standard error, undecodable bytes replaced; neither cleaned nor hidden."""
         return self.errors.decode("utf-8", "replace")
 
     # --- what comes ---

@@ -54,8 +54,6 @@ def collect(
         link = Link(endpoint, target.secrets, limits, total, known)
         session = link.open(sock)
         return _run(session, target, script, limits)
-    except Failure:
-        raise
     except Exception as error:  # the target's bytes cause it, wherever it comes from: it is this host's failure
         raise failure_of(error, link.session if link else None, link.login if link else None) from None
     finally:
@@ -71,9 +69,9 @@ def _run(session: Session, target: Target, script: str, limits: Limits) -> str:
     endpoint = target.endpoint
     line = become.command(endpoint.become, endpoint.user)
     by_sudo = line != become.PLAIN
-    capture = Capture(limits.output_bytes, session.total)
+    capture = Capture(limits.output_bytes, session.total, limits.place)
     session.begin("exec", limits.channel_s)
-    command = Command(session, capture)
+    command = Command(session, capture, target.secrets.hide)
     command.open()
     if by_sudo and endpoint.become is not None and target.secrets.become_password is not None:
         _escalate(command, become.Escalation(endpoint.become.user), target.secrets.become_password, limits)
@@ -108,7 +106,7 @@ def _escalate(command: Command, sudo: become.Escalation, password: str, limits: 
             raise Failure("become", become.WRONG)
     before, found, rest = head.data().partition(marker)
     if not found:
-        raise become.refusal(command.error_text(), command.status, by_sudo=True) or _ended(command, before)
+        raise _refused(command) or _ended(command, before)
     command.output = output
     if rest:
         output.feed(rest)
@@ -126,12 +124,17 @@ def _stream(command: Command, script: str, by_sudo: bool) -> str:
         # A stream that is whole counts, whatever the login shell made of the status.
         if begun and (command.status == 0 or text.rstrip().endswith(_END)):
             return text[at:]
-    raise become.refusal(command.error_text(), command.status, by_sudo) or _ended(command, command.output.data())
+    raise (_refused(command) if by_sudo else None) or _ended(command, command.output.data())
+
+
+def _refused(command: Command) -> Failure | None:
+    return become.refusal(command.hide(command.error_text()), command.status, by_sudo=True)
 
 
 def _ended(command: Command, printed: bytes) -> Failure:
     """The failure of a command that ended without the stream."""
-    said = _last_line(command.error_text()) or _last_line(printed[-4096:].decode("utf-8", "replace"))
+    said = _last_line(command.hide(command.error_text()))
+    said = said or _last_line(command.hide(printed[-4096:].decode("utf-8", "replace")))
     quoted = f"; it said: {said}" if said else ""
     if command.refused:
         return Failure("exec", "the server runs no commands for this user (a forced command, or SFTP only)")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import shlex
 from collections.abc import Callable
 from typing import Any
 
 import paramiko
 
 from ..endpoint import Endpoint, chosen
-from ..failure import Failure
+from ..failure import Failure, clean
 from ..known_hosts import KnownHosts
 
 Known = Callable[[tuple[str, ...]], KnownHosts]
@@ -46,7 +47,7 @@ class StrictKeys(paramiko.MissingHostKeyPolicy):
             self.known.add(name, port, key.get_name(), blob, hashed=self.endpoint.hash_known_hosts)
             return
         if state != "ok":
-            raise _refusal(self.endpoint, state, key.get_name(), blob)
+            raise _refusal(self.endpoint, self.known, state, key.get_name(), blob)
 
 
 def fingerprint(blob: bytes) -> str:
@@ -54,22 +55,25 @@ def fingerprint(blob: bytes) -> str:
     return "SHA256:" + base64.b64encode(hashlib.sha256(blob).digest()).decode().rstrip("=")
 
 
-def _refusal(endpoint: Endpoint, state: str, kind: str, blob: bytes) -> Failure:
-    name, port = endpoint.key_name, endpoint.key_port
-    entry = name if port == 22 else f"[{name}]:{port}"
-    files = ", ".join(endpoint.known_hosts[:2]) or "known_hosts"
+def _refusal(endpoint: Endpoint, known: KnownHosts, state: str, kind: str, blob: bytes) -> Failure:
     told = f"(it showed {kind} {fingerprint(blob)})"
+    places = known.where(endpoint.key_name, endpoint.key_port, blob)
+    where = clean(", ".join(places[:2]), 200) + (f" and {len(places) - 2} more" if len(places) > 2 else "")
     if state == "revoked":
-        return Failure("hostkey", f"its key is marked @revoked in {files}: do not trust this host {told}")
+        return Failure("hostkey", f"its key is marked @revoked at {where}: do not trust this host {told}")
     if state == "changed":
+        file = shlex.quote(places[0].rpartition(":")[0]) if places else "~/.ssh/known_hosts"
+        command = clean(f"ssh-keygen -R {shlex.quote(endpoint.key_entry)} -f {file}", 200)
         return Failure(
             "hostkey",
-            "its key is not the one on file: someone may be in between, or it was installed anew;"
-            f" check it there, then `ssh-keygen -R '{entry}'` and add the new key {told}",
+            f"its key is not the one at {where}: someone may be in between, or it was installed anew;"
+            f" check it there, then `{command}` and add the new key {told}",
         )
+    # A line that could not be read may be the one that was meant for this host.
+    note = f"; {clean(known.notes[0], 160)}" if known.notes else ""
     return Failure(
         "hostkey",
         "no key of it is on file: check it there, then"
         f" `ssh-keyscan -p {endpoint.port} {endpoint.hostname} >> ~/.ssh/known_hosts`,"
-        f" or run with --host-keys accept-new {told}",
+        f" or run with --host-keys accept-new {told}{note}",
     )

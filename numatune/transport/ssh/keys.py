@@ -12,11 +12,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import paramiko
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from ..endpoint import Endpoint
 from .agent import Agent, AgentError, agent
 
-_CLASSES: tuple[type[paramiko.PKey], ...] = (paramiko.Ed25519Key, paramiko.ECDSAKey, paramiko.RSAKey)
+_TYPES: dict[str, type[paramiko.PKey]] = {
+    "ssh-ed25519": paramiko.Ed25519Key,
+    "ecdsa-": paramiko.ECDSAKey,
+    "ssh-rsa": paramiko.RSAKey,
+}
 _CERTIFICATE = "-cert-v01@openssh.com"
 
 # (data to sign, algorithm of the signature, seconds) -> signature blob
@@ -140,20 +147,37 @@ def _load(path: str, passphrase: str | None) -> list[Identity]:
 
 
 def _private(path: str, passphrase: str | None) -> paramiko.PKey:
-    # Each class decrypts before it looks at the type, which takes a second of an encrypted key: the likely one first.
-    likely = {"ssh-ed25519": paramiko.Ed25519Key, "ssh-rsa": paramiko.RSAKey}.get(_kind(_public(path) or b""))
-    for kind in sorted(_CLASSES, key=lambda each: each is not likely):
+    # Each class decrypts before it looks at the type, which takes a second of an encrypted key: the one of the .pub.
+    likely = next((each for word, each in _TYPES.items() if _kind(_public(path) or b"").startswith(word)), None)
+    for kind in _TYPES.values() if likely is None or passphrase is None else (likely,):
         try:
             return kind.from_private_key_file(path, passphrase)
         except paramiko.PasswordRequiredException:
             raise UnusableKeyError(f"{path} is encrypted: add it to the agent, or give its passphrase") from None
         except Exception:  # each class has its own errors for a key of another type; the loop's end says what is left
             continue
+    whole = _without_comment(path) if passphrase is None else None
+    if whole is not None:
+        return whole
     if passphrase is not None:
         raise UnusableKeyError(
             f"{path} cannot be used: the passphrase does not open it, or its type is unknown to paramiko"
         )
     raise UnusableKeyError(f"{path} cannot be used: damaged, or of a type unknown to paramiko; --transport openssh may")
+
+
+def _without_comment(path: str) -> paramiko.PKey | None:
+    """Return a key that paramiko takes for empty: one whose comment is empty and whose length needs no padding.
+
+    Every ECDSA key of 256 bits without a comment is such a one, and one of eight RSA keys without.
+    """
+    try:
+        key = serialization.load_ssh_private_key(Path(path).read_bytes(), None)
+    except (OSError, ValueError, TypeError, UnsupportedAlgorithm):
+        return None
+    if isinstance(key, ec.EllipticCurvePrivateKey):
+        return paramiko.ECDSAKey(vals=(key, key.public_key()))
+    return paramiko.RSAKey(key=key) if isinstance(key, rsa.RSAPrivateKey) else None
 
 
 def _public(path: str) -> bytes | None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
+from collections import deque
+from collections.abc import Iterator
 from typing import Any
 
 import fabric
@@ -43,17 +45,24 @@ class _Connection(fabric.Connection):  # type: ignore[misc] # fabric has no type
 
 _template = _Config()
 _cloning = threading.Lock()
-_of_thread = threading.local()
+_free: deque[_Config] = deque()
 
 
-def _config() -> _Config:
-    """Return this thread's clone: connections of several threads on one Config race, those of one thread do not."""
-    config: _Config | None = getattr(_of_thread, "config", None)
-    if config is None:
+@contextlib.contextmanager
+def _config() -> Iterator[_Config]:
+    """Lend a clone to one connection while it opens: those of several threads on one Config race.
+
+    A worker has a thread for each host: clones outlive threads, as many as connections ever opened at once.
+    """
+    try:
+        config = _free.pop()
+    except IndexError:
         with _cloning:
             config = _Config.clone(_template)
-        _of_thread.config = config
-    return config
+    try:
+        yield config
+    finally:
+        _free.append(config)
 
 
 class Link:
@@ -83,22 +92,23 @@ class Link:
     def open(self, sock: Any) -> Session:
         """Exchange keys, check the host's, log in; return the session. Raises Failure, whatever the host sends."""
         endpoint = self.endpoint
-        connection = _Connection(
-            endpoint.hostname,
-            user=endpoint.user,
-            port=endpoint.port,
-            config=_config(),
-            gateway=False,
-            forward_agent=False,
-            connect_kwargs={"sock": sock, "transport_factory": self._transport, "auth_strategy": self.login},
-            inline_ssh_env=False,
-        )
-        # fabric sets a policy that trusts any key; this one must be there before anything is sent.
-        connection.client.set_missing_host_key_policy(StrictKeys(endpoint, self._known))
-        try:
-            connection.open()
-        except Exception as error:  # whatever the host's bytes cause, in paramiko too, is a failure of this host
-            raise failure_of(error, self.session, self.login) from None
+        with _config() as config:
+            connection = _Connection(
+                endpoint.hostname,
+                user=endpoint.user,
+                port=endpoint.port,
+                config=config,
+                gateway=False,
+                forward_agent=False,
+                connect_kwargs={"sock": sock, "transport_factory": self._transport, "auth_strategy": self.login},
+                inline_ssh_env=False,
+            )
+            # fabric sets a policy that trusts any key; this one must be there before anything is sent.
+            connection.client.set_missing_host_key_policy(StrictKeys(endpoint, self._known))
+            try:
+                connection.open()
+            except Exception as error:  # whatever the host's bytes cause, in paramiko too, is a failure of this host
+                raise failure_of(error, self.session, self.login) from None
         if self.session is None:
             raise Failure("exec", "the SSH library made no session of ours; is another fabric or paramiko installed?")
         return self.session

@@ -208,6 +208,7 @@ class _Maker:
             ssh_config=self.config,
             unsupported=tuple(dict.fromkeys([*self._unsupported(), *self.settings.unsupported, *_of_jumps(jumps)])),
             notes=tuple(self.notes),
+            ssh_word=self.settings.word,
         )
 
     def _text(self, keyword: str) -> str | None:

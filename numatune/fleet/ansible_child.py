@@ -162,6 +162,7 @@ def _rows(
     from ansible.errors import AnsibleError
 
     options = ConnectionOptions(loader, request)
+    _leave_out_no_facts()
     for host in hosts:
         row: dict[str, Any] = {"host": str(host.name)}
         try:
@@ -172,6 +173,15 @@ def _rows(
                 raise _StopError(f"{host.name}: a value in the vault cannot be read: {said}") from None
             row = {"host": str(host.name), "refused": _explain(error)}
         yield row
+
+
+def _leave_out_no_facts() -> None:
+    """Let Ansible clean the facts of a host only where there are some: it walks over all plugins for each host."""
+    from ansible.vars import manager
+
+    clean: Any = getattr(manager, "clean_facts", None)
+    if clean is not None:
+        manager.clean_facts = lambda facts: clean(facts) if facts else {}
 
 
 def _is_vault(error: BaseException) -> bool:

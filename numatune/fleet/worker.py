@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import random
 import select
@@ -91,6 +92,8 @@ def _enter(others: Sequence[socket.socket]) -> None:
         other.close()
     # What a library's own thread dies of is told by its host's failure; the terminal is the parent's.
     threading.excepthook = lambda args: None
+    # A host is thousands of strings and few cycles: the default looks through the youngest objects 20 times a host.
+    gc.set_threshold(20_000, 20, 20)
 
 
 class _Host:

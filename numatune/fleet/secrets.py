@@ -5,17 +5,15 @@ from __future__ import annotations
 import base64
 import getpass
 import os
-import socket
 import struct
 from collections.abc import Iterable
 from pathlib import Path
 
 from ..core.errors import InputError
+from ..transport.agent import agent
 
 _MAGIC = b"openssh-key-v1\0"
 _MOST_KEY = 1 << 20
-_AGENT_S = 2.0
-_REQUEST_IDENTITIES, _IDENTITIES_ANSWER = 11, 12
 
 
 def has_terminal() -> bool:
@@ -63,32 +61,9 @@ def is_encrypted(name: str) -> bool:
 
 def agent_keys() -> frozenset[bytes]:
     """Return the public keys (SSH's wire form) that the agent of SSH_AUTH_SOCK holds; none where it does not answer."""
-    path = os.environ.get("SSH_AUTH_SOCK")
-    if not path:
-        return frozenset()
-    try:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as agent:
-            agent.settimeout(_AGENT_S)
-            agent.connect(path)
-            agent.sendall(struct.pack(">IB", 1, _REQUEST_IDENTITIES))
-            with agent.makefile("rb") as stream:
-                (size,) = struct.unpack(">I", stream.read(4))
-                answer = stream.read(min(size, _MOST_KEY))
-        return frozenset(_identities(answer))
-    except (OSError, struct.error):
-        return frozenset()
-
-
-def _identities(answer: bytes) -> list[bytes]:
-    kind, count = struct.unpack(">BI", answer[:5])
-    if kind != _IDENTITIES_ANSWER:
-        return []
-    keys, place = [], 5
-    for _ in range(count):
-        key, place = _string(answer, place)
-        _comment, place = _string(answer, place)
-        keys.append(key)
-    return keys
+    running = agent()
+    identities = running.keys() if running else ()
+    return frozenset(blob for blob, _comment in identities)
 
 
 def _public(name: str) -> bytes | None:

@@ -260,7 +260,7 @@ def test_an_agent_that_does_not_answer_is_left(end: Endpoint, tmp_path: Path, mo
         deaf.bind(str(tmp_path / "deaf"))
         deaf.listen()
         monkeypatch.setenv("SSH_AUTH_SOCK", str(tmp_path / "deaf"))
-        monkeypatch.setattr("numatune.transport.ssh.agent._LIST_S", 0.2)
+        monkeypatch.setattr("numatune.transport.agent._LIST_S", 0.2)
         assert got(end) == "hello\n"
 
 

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import os
 
-from ...core.snapshot import MAGIC
-from .. import become
+from .. import become, outcome
 from ..capture import Capture
 from ..endpoint import Target
-from ..failure import Failure, clean
+from ..failure import Failure
 from ..limits import Limits
 from . import arguments, askpass, config, messages
 from .process import Ssh
 
-_END = "@end"
-_HEAD = 64 << 10
 _FAILED = 255
 
 
@@ -63,7 +60,7 @@ def _escalate(ssh: Ssh, sudo: become.Escalation, password: str, limits: Limits) 
     if "\n" in password or "\0" in password:
         raise Failure("become", "the become password holds a line break, which sudo would take for its end")
     output = ssh.output
-    ssh.output = head = Capture(_HEAD)
+    ssh.output = head = Capture(outcome.HEAD)
     marker = f"{sudo.marker}\n".encode()
 
     def running() -> bool:
@@ -91,38 +88,21 @@ def _escalate(ssh: Ssh, sudo: become.Escalation, password: str, limits: Limits) 
 
 def _stream(ssh: Ssh, status: int, script: str, by_sudo: bool) -> str:
     """Return the output if it is what the script prints; otherwise raise what it shows."""
-    text = ssh.output.text()
-    if MAGIC not in script:
-        if status == 0:
-            return text
-    else:
-        at = 0 if text.startswith(MAGIC) else text.find(f"\n{MAGIC}\n", 0, _HEAD) + 1
-        # A stream that is whole counts, whatever the login shell made of the status.
-        if (at > 0 or text.startswith(MAGIC)) and (status == 0 or text.rstrip().endswith(_END)):
-            return text[at:]
-    raise _failure(ssh, status, by_sudo, ssh.output.data())
+    found = outcome.stream(ssh.output.text(), script, status)
+    if found is None:
+        raise _failure(ssh, status, by_sudo, ssh.output.data())
+    return found
 
 
 def _failure(ssh: Ssh, status: int, by_sudo: bool, printed: bytes) -> Failure:
     began = ssh.phase in ("output", "become")
-    errors = ssh.hide(ssh.error_text())
-    refusal = become.refusal(errors, status, by_sudo) if began else None
+    refusal = become.refusal(ssh.hide(ssh.error_text()), status, by_sudo) if began else None
     if refusal is not None:
         return refusal
     if status == _FAILED:
         lines = [ssh.hide(line) for line in ssh.lines if line.strip()]
         return messages.failure("output" if began else ssh.phase, lines, ssh.entry)
-    said = _last_line(errors) or _last_line(ssh.hide(printed[-4096:].decode("utf-8", "replace")))
-    quoted = f"; it said: {said}" if said else ""
+    said = outcome.quoted(ssh.error_text(), printed, ssh.hide)
     if status < 0:
-        return Failure("exec", f"ssh was ended here by signal {-status}{quoted}")
-    if status == 127:
-        return Failure("exec", f"`sh` or a command it needs was not found there{quoted}; check the user's PATH")
-    if status == 0:
-        return Failure("exec", f"something else than the script ran (a forced command, or a restricted shell){quoted}")
-    return Failure("exec", f"the script ended with status {status}{quoted}; try `ssh HOST sh -c true`")
-
-
-def _last_line(text: str) -> str:
-    lines = [line for line in text[-4096:].splitlines() if line.strip()]
-    return clean(lines[-1], 160) if lines else ""
+        return Failure("exec", f"ssh was ended here by signal {-status}{said}")
+    return outcome.ended(status, said)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...core.snapshot import MAGIC
-from .. import become
+from .. import become, outcome
 from ..capture import Capture
 from ..endpoint import Target
 from ..failure import Failure, clean
@@ -18,9 +17,6 @@ from .hostkeys import Known
 from .link import Link
 from .packets import LateError
 from .session import Session
-
-_END = "@end"
-_HEAD = 64 << 10
 
 
 def collect(
@@ -94,7 +90,7 @@ def _escalate(command: Command, sudo: become.Escalation, password: str, limits: 
     session, output = command.session, command.output
     session.begin("become", limits.auth_s)
     # What a login prints comes before the marker and is dropped with it.
-    command.output = head = Capture(_HEAD, session.packetizer.deadline)
+    command.output = head = Capture(outcome.HEAD, session.packetizer.deadline)
     marker = f"{sudo.marker}\n".encode()
     command.execute(sudo.command)
     command.until(lambda: marker in head.data() or sudo.asked(command.error_text()) > 0)
@@ -114,17 +110,10 @@ def _escalate(command: Command, sudo: become.Escalation, password: str, limits: 
 
 def _stream(command: Command, script: str, by_sudo: bool) -> str:
     """Return the output if it is what the script prints; otherwise raise what it shows."""
-    text = command.output.text()
-    if MAGIC not in script:
-        if command.status == 0:
-            return text
-    else:
-        at = 0 if text.startswith(MAGIC) else text.find(f"\n{MAGIC}\n", 0, _HEAD) + 1
-        begun = at > 0 or text.startswith(MAGIC)
-        # A stream that is whole counts, whatever the login shell made of the status.
-        if begun and (command.status == 0 or text.rstrip().endswith(_END)):
-            return text[at:]
-    raise (_refused(command) if by_sudo else None) or _ended(command, command.output.data())
+    found = outcome.stream(command.output.text(), script, command.status)
+    if found is None:
+        raise (_refused(command) if by_sudo else None) or _ended(command, command.output.data())
+    return found
 
 
 def _refused(command: Command) -> Failure | None:
@@ -133,22 +122,11 @@ def _refused(command: Command) -> Failure | None:
 
 def _ended(command: Command, printed: bytes) -> Failure:
     """The failure of a command that ended without the stream."""
-    said = _last_line(command.hide(command.error_text()))
-    said = said or _last_line(command.hide(printed[-4096:].decode("utf-8", "replace")))
-    quoted = f"; it said: {said}" if said else ""
+    said = outcome.quoted(command.error_text(), printed, command.hide)
     if command.refused:
         return Failure("exec", "the server runs no commands for this user (a forced command, or SFTP only)")
     if command.signal:
-        return Failure("exec", f"the script was ended by SIG{command.signal}{quoted}; is the host short of memory?")
+        return Failure("exec", f"the script was ended by SIG{command.signal}{said}; is the host short of memory?")
     if command.status is None:
-        return Failure("exec", f"the server ended the session without a status{quoted}; read its log")
-    if command.status == 127:
-        return Failure("exec", f"`sh` or a command it needs was not found there{quoted}; check the user's PATH")
-    if command.status == 0:
-        return Failure("exec", f"something else than the script ran (a forced command, or a restricted shell){quoted}")
-    return Failure("exec", f"the script ended with status {command.status}{quoted}; try `ssh HOST sh -c true`")
-
-
-def _last_line(text: str) -> str:
-    lines = [line for line in text[-4096:].splitlines() if line.strip()]
-    return clean(lines[-1], 160) if lines else ""
+        return Failure("exec", f"the server ended the session without a status{said}; read its log")
+    return outcome.ended(command.status, said)

@@ -11,7 +11,7 @@ import struct
 import threading
 import time
 
-from ..failure import clean
+from .failure import clean
 
 _REQUEST_IDENTITIES = 11
 _IDENTITIES_ANSWER = 12

@@ -31,9 +31,8 @@ PERIOD_SECONDS = 0.8
 HOG_SECONDS = 0.06
 """Of CPU time. Half of it was 14 % of an inference on one thread, which on a noisy host is what makes a spike."""
 STOP_SECONDS = (0.03, 0.05)
-FORKS = 8
-"""Forks in one burst. One makes 1,800 faults and 3 % of an FP32 inference; four made 5,000 and 18 %, which on a noisy
-host is what makes a spike."""
+FORKS = 4
+"""Forks in one burst. One makes 1,800 faults, 3 % of an FP32 inference and no spike; four made 5,000 and 18 %."""
 
 PAGES = 500
 

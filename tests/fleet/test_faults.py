@@ -20,7 +20,7 @@ from numatune.fleet.work import Work
 from numatune.transport.limits import Limits
 
 FORKS = 20
-LIMITS = Limits(connect_s=1, banner_s=1.5, kex_s=4, auth_s=4, channel_s=4, total_s=6, output_bytes=4 << 20)
+LIMITS = Limits(connect_s=1, banner_s=3, kex_s=6, auth_s=6, channel_s=6, total_s=9, output_bytes=4 << 20)
 
 
 @pytest.fixture(scope="module")

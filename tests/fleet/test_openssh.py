@@ -27,7 +27,7 @@ from numatune.transport.limits import Limits
 from numatune.transport.openssh import arguments, askpass, collect, messages
 from numatune.transport.ssh_config import resolve
 
-LIMITS = Limits(connect_s=2, banner_s=2, kex_s=5, auth_s=8, channel_s=5, total_s=30)
+LIMITS = Limits(connect_s=3, banner_s=6, kex_s=10, auth_s=10, channel_s=10, total_s=30)
 NONE = Secrets()
 SCRIPT = f"printf '%s\\n' '{MAGIC}' @end\n"
 STREAM = f"{MAGIC}\n@end\n"

@@ -28,7 +28,7 @@ from numatune.transport.limits import Limits
 from numatune.transport.ssh import Gateways, collect, internals
 
 SECRET = "correct-horse-battery"
-QUICK = Limits(resolve_s=2, connect_s=2, banner_s=1, kex_s=3, auth_s=4, channel_s=3, total_s=10, output_bytes=1 << 20)
+QUICK = Limits(resolve_s=2, connect_s=2, banner_s=3, kex_s=5, auth_s=4, channel_s=3, total_s=10, output_bytes=1 << 20)
 
 
 def known(files: tuple[str, ...]) -> KnownHosts:

@@ -170,7 +170,7 @@ def _explain(stats: pstats.Stats, hosts: int) -> None:
     rows: list[tuple[float, int, str, str]] = []
     groups: Counter[str] = Counter()
     # What pstats keeps: (file, line, name) → (primitive calls, calls, own time, cumulative time, callers).
-    for (file, line, name), (_, calls, own, _, _) in stats.stats.items():  # type: ignore[attr-defined]
+    for (file, line, name), (_, calls, own, _, _) in stats.stats.items():  # type: ignore[attr-defined]  # pstats' own table
         group = _group(file, name)
         groups[group] += own
         rows.append((own, calls, group, f"{Path(file).name}:{line} {name}" if line else name))

@@ -5,7 +5,7 @@ Nothing here reads a file or opens a connection; `ssh_config.resolve` makes an `
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Literal
 
@@ -98,10 +98,6 @@ class Endpoint:
     def __hash__(self) -> int:
         """Hash what tells hosts apart: the other fields are many, and a hash is asked for at every look-up."""
         return hash((self.alias, self.hostname, self.port, self.user))
-
-    def with_become(self, become: Become | None) -> Endpoint:
-        """Return the same host with another way of becoming root."""
-        return replace(self, become=become)
 
 
 def chosen(words: tuple[str, ...] | None, usual: tuple[str, ...]) -> tuple[str, ...]:

@@ -53,7 +53,7 @@ def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def find(source: str | Sequence[str], limit: str | None = None, *words: str, **more: object) -> list[Target]:
     """Return the targets of one inventory or several."""
     sources = [source] if isinstance(source, str) else source
-    return targets(sources, limit, words, Options(ssh_config=Path("ssh_config"), **more))  # type: ignore[arg-type]
+    return targets(sources, limit, words, Options(ssh_config=Path("ssh_config"), **more))  # type: ignore[arg-type]  # fields by name
 
 
 def one(text: str, **more: object) -> Target:

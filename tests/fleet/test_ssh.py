@@ -252,7 +252,7 @@ def test_a_crowded_agent_without_the_key_says_so(end: Endpoint, agent: Path) -> 
 
 def test_identities_only_and_no_agent_leave_the_agent_alone(end: Endpoint, agent: Path) -> None:
     for changes in ({"identities_only": True}, {"use_agent": False}):
-        assert "(agent)" not in failed(replace(end, identity_files=(), **changes)).message  # type: ignore[arg-type]
+        assert "(agent)" not in failed(replace(end, identity_files=(), **changes)).message  # type: ignore[arg-type]  # fields by name
 
 
 def test_an_agent_that_does_not_answer_is_left(end: Endpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

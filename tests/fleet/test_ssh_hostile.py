@@ -218,7 +218,7 @@ def test_what_comes_amid_the_key_exchange(parts: tuple[Any, ...], strict: bool, 
             inner(message)
             raw(transport, *parts)
 
-        transport._handler_table[20] = negotiate  # type: ignore[attr-defined]
+        transport._handler_table[20] = negotiate  # type: ignore[attr-defined] # not in the published types
 
     with canned(before=before) as server:
         if not strict and parts[0] in (2, 4):
@@ -231,13 +231,13 @@ def test_what_comes_amid_the_key_exchange(parts: tuple[Any, ...], strict: bool, 
 def test_strict_key_exchange_lets_nothing_come_before_the_first_packet(tmp_path: Path) -> None:
     # What an attacker of CVE-2023-48795 puts in, to have a packet cut off behind it.
     def before(transport: paramiko.Transport) -> None:
-        inner = transport._send_kex_init  # type: ignore[attr-defined]
+        inner = transport._send_kex_init  # type: ignore[attr-defined] # not in the published types
 
         def send() -> None:
             raw(transport, 2, "x")
             inner()
 
-        transport._send_kex_init = send  # type: ignore[attr-defined]
+        transport._send_kex_init = send  # type: ignore[attr-defined] # not in the published types
 
     with canned(before=before) as server:
         assert "KEXINIT was not the first" in refused(server, tmp_path).message
@@ -255,7 +255,7 @@ def test_strict_key_exchange_is_agreed_on_with_openssh(
 
     monkeypatch.setattr(link, "Session", Watched)
     assert outcome(host_of(sshd, tmp_path)) == "hello\n"
-    assert made[0].agreed_on_strict_kex  # type: ignore[attr-defined]
+    assert made[0].agreed_on_strict_kex  # type: ignore[attr-defined] # not in the published types
     assert not any("md5" in name or "-96" in name for name in made[0].preferred_macs)
     assert not any("cbc" in name for name in made[0].preferred_ciphers)
 
@@ -268,7 +268,7 @@ def test_a_login_that_succeeds_before_it_is_asked_for_is_none(tmp_path: Path) ->
             inner()
             raw(transport, 52)
 
-        transport._activate_outbound = activate  # type: ignore[attr-defined]
+        transport._activate_outbound = activate  # type: ignore[attr-defined] # not in the published types
 
     with canned(before=early) as server:
         assert outcome(endpoint(tmp_path, server.port)) == "hello\n"

@@ -92,7 +92,9 @@ class Fleet:
         """Run a client under the meter; return what it used, its standard output and its errors."""
         report, out, errors = (self.folder / name for name in ("meter.json", "stdout", "stderr"))
         meter = [sys.executable, str(ROOT / "benchmarks/fleet_meter.py"), str(report), str(self.sample_s), *command]
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("ANSIBLE_", "SSH_AUTH"))}
+        # PYTHON…: an installed package has its bytecode, which PYTHONDONTWRITEBYTECODE would keep from this checkout.
+        own = ("ANSIBLE_", "SSH_AUTH", "PYTHON")
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(own)}
         mine = {"HOME": str(self.server.home), "XDG_STATE_HOME": str(self.folder / "state"), "LC_ALL": "C.UTF-8"}
         with out.open("wb") as stdout, errors.open("wb") as stderr:
             subprocess.run(

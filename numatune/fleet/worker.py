@@ -1,9 +1,10 @@
-"""A worker process: a thread for each host that it is handed, and a watch over those that outlast their time."""
+"""A worker process: a thread for each host in flight, and a watch over those that outlast their time."""
 
 from __future__ import annotations
 
 import gc
 import os
+import queue
 import random
 import select
 import signal
@@ -92,7 +93,9 @@ def _enter(others: Sequence[socket.socket]) -> None:
         other.close()
     # What a library's own thread dies of is told by its host's failure; the terminal is the parent's.
     threading.excepthook = lambda args: None
-    # A host is thousands of strings and few cycles: the default looks through the youngest objects 20 times a host.
+    # A host is thousands of strings and few cycles: the default looks through the youngest objects 20 times a host,
+    # and now and then through all of the parent's, which stay.
+    gc.freeze()
     gc.set_threshold(20_000, 20, 20)
 
 
@@ -119,6 +122,8 @@ class _Worker:
         self._room = Room(job.threads)
         self._lock = threading.Lock()
         self._hosts: set[_Host] = set()
+        self._idle = 0  # threads that have served a host and wait for another, or will soon
+        self._next: queue.SimpleQueue[_Host] = queue.SimpleQueue()
         self._stuck = 0
         self._worn = False
 
@@ -144,11 +149,24 @@ class _Worker:
         host = _Host(number, self._job.targets[number], self._job.limits)
         with self._lock:
             self._hosts.add(host)
+            waits = self._idle > 0
+            self._idle -= waits
+        if waits:
+            self._next.put(host)
+            return
         try:
-            threading.Thread(target=self._serve_host, args=(host,), daemon=True).start()
+            threading.Thread(target=self._serve_hosts, args=(host,), daemon=True).start()
         except RuntimeError:
             failure = Failure("exec", "no more threads can be started on this machine: use fewer forks")
             self._settle(host, _failed(failure))
+
+    def _serve_hosts(self, host: _Host) -> None:
+        with suppress(LostError):  # the main thread ends the process
+            while True:
+                self._serve_host(host)
+                with self._lock:
+                    self._idle += 1
+                host = self._next.get()
 
     def _serve_host(self, host: _Host) -> None:
         payload = b""
@@ -169,10 +187,7 @@ class _Worker:
         except BaseException as error:
             # Whatever it is, it is this host's: no library may end the run by what one target made it raise.
             message = _failed(Failure("exec", internal(error, "try --transport openssh, and report it")))
-        try:
-            self._settle(host, message, payload)
-        except LostError:
-            return  # the main thread ends the process
+        self._settle(host, message, payload)
 
     def _once(self, host: _Host, limits: Limits) -> Any:
         if host.target.refused is not None:

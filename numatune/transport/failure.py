@@ -49,6 +49,7 @@ def clean(text: object, most: int = 200) -> str:
     """
     raw = text.decode("utf-8", "replace") if isinstance(text, bytes) else str(text)
     # Cut before the work as well: a message may be as long as a packet.
-    signs = "".join(sign if sign.isprintable() else " " for sign in raw[: 4 * most])
+    raw = raw[: 4 * most]
+    signs = raw if raw.isprintable() else "".join(sign if sign.isprintable() else " " for sign in raw)
     line = " ".join(signs.split())
     return line if len(line) <= most else line[: most - 1] + "…"

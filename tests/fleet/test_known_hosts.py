@@ -344,3 +344,20 @@ def test_a_name_that_would_stand_for_others_is_not_put_on_file(name: str, tmp_pa
     with pytest.raises(Failure):
         known.add(name, 22, "ssh-ed25519", ED)
     assert (tmp_path / "known_hosts").read_text() == ""
+
+
+def test_a_key_of_cloned_hosts_is_right_for_those_on_file_alone(tmp_path: Path) -> None:
+    lines = (
+        line("web1", ED),
+        line("web2,web3", ED),
+        line("*.lab,!old.lab", ED),
+        hashed("web4", ED),
+        line("web5", OTHER),
+    )
+    known = index(tmp_path, *lines)
+    for name in ("web1", "WEB2", "web3", "a.lab", "web4"):
+        assert known.check(name, 22, "ssh-ed25519", ED) == "ok", name
+        assert known.check(name, 22, "ssh-ed25519", OTHER) == "changed", name
+    assert known.check("web5", 22, "ssh-ed25519", ED) == "changed"
+    for name in ("web6", "old.lab", "web"):
+        assert known.check(name, 22, "ssh-ed25519", ED) == "unknown", name

@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import fabric
 import paramiko
 import pytest
 from fleet.canned import Canned
@@ -25,7 +26,7 @@ from numatune.transport.endpoint import Endpoint, Secrets, Target
 from numatune.transport.failure import Failure
 from numatune.transport.known_hosts import KnownHosts
 from numatune.transport.limits import Limits
-from numatune.transport.ssh import Gateways, collect, internals
+from numatune.transport.ssh import Gateways, collect, internals, link
 
 SECRET = "correct-horse-battery"
 QUICK = Limits(resolve_s=2, connect_s=2, banner_s=3, kex_s=5, auth_s=4, channel_s=3, total_s=10, output_bytes=1 << 20)
@@ -587,3 +588,14 @@ def test_the_installed_paramiko_has_what_the_session_uses() -> None:
         transport = paramiko.Transport(one)
         for name in internals.ATTRIBUTES:
             assert hasattr(transport, name), name
+
+
+def test_a_connections_configuration_is_fabrics_without_any_file() -> None:
+    ours, fabrics = link._Config().clone(), fabric.Config(lazy=True, ssh_config=paramiko.SSHConfig()).clone()
+    for word in ("user", "port", "forward_agent", "inline_ssh_env", "gateway", "load_ssh_configs"):
+        assert getattr(ours, word) == getattr(fabrics, word), word
+    for section in ("timeouts", "connect_kwargs", "authentication", "run"):
+        assert dict(getattr(ours, section)) == dict(getattr(fabrics, section)), section
+    assert not ours.base_ssh_config.lookup("web1")
+    with pytest.raises(AttributeError, match="no_such_word"):
+        _ = ours.no_such_word

@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 from typing import Optional
 
 from ..model import Line
+from .kept import kept_for_short
 from .numbers import c_integer
 
 DIRECTORIES = ("/etc/sysctl.d", "/run/sysctl.d", "/usr/local/lib/sysctl.d", "/usr/lib/sysctl.d", "/lib/sysctl.d")
@@ -26,7 +27,8 @@ class Assignment:
     pattern: bool = False
 
 
-def assignments(path: str, text: str, key: str) -> list[Assignment]:
+@kept_for_short
+def assignments(path: str, text: str, key: str) -> tuple[Assignment, ...]:
     """Return the assignments of one dotted key in one file, in order.
 
     Keys may be written with dots or slashes and may hold patterns; a leading "-" only means that a failure is
@@ -42,12 +44,14 @@ def assignments(path: str, text: str, key: str) -> list[Assignment]:
         if _matches(written, key):
             pattern = any(sign in written for sign in "*?[")
             found.append(Assignment(value.strip(), Line(path, number, word), pattern))
-    return found
+    return tuple(found)
 
 
+@kept_for_short
 def excludes(text: str, key: str) -> bool:
     """Return whether a file keeps patterns off a key: a line "-key" that assigns nothing (sysctl.d(5))."""
-    return any(line.strip() in (f"-{key}", f"-{key.replace('.', '/')}") for line in text.splitlines())
+    lines = (f"-{key}", f"-{key.replace('.', '/')}")
+    return any(line.strip() in lines for line in text.splitlines())
 
 
 def _matches(name: str, key: str) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from ..model import Line
+from .kept import kept_for_short
 
 # A word, of which one pair of quotes is taken off; the argument is the rest of the line as it stands.
 _WORD = r"""(?:"([^"]*)"|'([^']*)'|([^\s"']\S*))"""
@@ -31,7 +32,8 @@ class Write:
         return fnmatchcase(path, self.pattern)
 
 
-def writes(path: str, text: str) -> list[Write]:
+@kept_for_short
+def writes(path: str, text: str) -> tuple[Write, ...]:
     """Return the writes of one file, in order: type, path, mode, user, group, age, argument.
 
     Measured with systemd 252: quotes around the first six are taken off, while those in the argument, and what
@@ -44,7 +46,7 @@ def writes(path: str, text: str) -> list[Write]:
         if match and next(filter(None, match.groups()[:3]), "").rstrip("!+-=~^$") == "w":
             pattern = next(filter(None, match.groups()[3:6]), "")
             found.append(Write(pattern, _ESCAPE.sub(_unescaped, match[10]), Line(path, number, line)))
-    return found
+    return tuple(found)
 
 
 def _unescaped(match: re.Match[str]) -> str:

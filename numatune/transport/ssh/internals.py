@@ -15,6 +15,7 @@ METHODS = (
     "_auth_trigger",
     "_enforce_strict_kex",
     "_expect_packet",
+    "_filter_algorithm",
     "_log",
     "_parse_ext_info",
     "_really_parse_kex_init",
@@ -23,7 +24,19 @@ METHODS = (
     "_verify_key",
     "get_security_options",
 )
-TABLES = ("_channel_handler_table", "_cipher_info", "_kex_info", "_key_info", "_mac_info")
+TABLES = (
+    "_channel_handler_table",
+    "_cipher_info",
+    "_kex_info",
+    "_key_info",
+    "_mac_info",
+    "_preferred_ciphers",
+    "_preferred_compression",
+    "_preferred_kex",
+    "_preferred_keys",
+    "_preferred_macs",
+    "_preferred_pubkeys",
+)
 ATTRIBUTES = ("_channels", "_expected_packet", "_handler_table", "channel_events", "in_kex", "initial_kex_done")
 
 if TYPE_CHECKING:

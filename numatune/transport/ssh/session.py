@@ -78,6 +78,10 @@ class Session(Transport):
     def _log(self, level: int, msg: str, *args: object) -> None:
         """Say nothing: what a target sends is reported once, cleaned, in its Failure."""
 
+    def _filter_algorithm(self, type_: str) -> tuple[str, ...]:
+        """Return what was chosen; paramiko would take out what `disabled_algorithms` names: nothing here."""
+        return tuple(getattr(self, f"_preferred_{type_}"))
+
     def begin(self, phase: str, seconds: float) -> None:
         """Enter a phase: from here on nothing waits longer than `seconds`, or than the host's total."""
         self.phase = phase

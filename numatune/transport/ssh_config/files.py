@@ -8,6 +8,7 @@ import socket
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 from ...core.errors import NumatuneError
@@ -215,21 +216,22 @@ def criteria(rest: str) -> tuple[tuple[str, str], ...]:
     return tuple(found)
 
 
-def setting(word: str, rest: str) -> list[tuple[str, Value]]:
-    """Return [(keyword, value)] of one line, [] for what no connection of ours depends on; raises ValueError."""
+@lru_cache(1024)  # the options of an inventory are mostly the same for all of its hosts
+def setting(word: str, rest: str) -> tuple[tuple[str, Value], ...]:
+    """Return (keyword, value) of one line, () for what no connection of ours depends on; raises ValueError."""
     word = _OTHER_NAMES.get(word, word)
     if word == "proxycommand":
-        return [(word, _needed(rest.lstrip(" \t=")))]
+        return ((word, _needed(rest.lstrip(" \t="))),)
     if word == "proxyjump":
-        return [(word, _needed(rest.lstrip(" \t=").partition("#")[0].rstrip()))]
+        return ((word, _needed(rest.lstrip(" \t=").partition("#")[0].rstrip())),)
     if word not in _STRING | _FLAG | _LIST | _ALGORITHMS | _TIME | {*_CHOICE, "port", "serveralivecountmax"}:
-        return []
+        return ()
     arguments = words.split(rest)
     if word in _LIST:
-        return [(word, tuple(_needed(each) for each in arguments) or (_needed(""),))]
+        return ((word, tuple(_needed(each) for each in arguments) or (_needed(""),)),)
     if len(arguments) != 1 and word != "preferredauthentications":
         raise ValueError(f"{word} takes one argument, found {len(arguments)}")
-    return [(word, _value(word, _needed(arguments[0] if arguments else "")))]
+    return ((word, _value(word, _needed(arguments[0] if arguments else ""))),)
 
 
 def _value(word: str, text: str) -> Value:

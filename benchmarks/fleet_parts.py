@@ -53,8 +53,10 @@ def replay(fleet: Fleet, count: int) -> None:
 
 def server(fleet: Fleet, times: int = 10) -> None:
     """Print the CPU of sshd and of all that it starts for one exec, collector against `sh -c :` and grep, in turns."""
+    from numatune.core.snapshot import parse_stream
+
     stream = _over_ssh(fleet, fleet.script.read_bytes()).decode("utf-8", "replace")
-    files = [line[2:] for line in stream.splitlines() if line.startswith("f ")]
+    files = [path for path in parse_stream(stream).files if path.startswith("/")]
     listed = fleet.folder / "files"
     listed.write_text("".join(f"{name}\n" for name in files))
     grep = f"xargs grep -raHs '' <{listed} >/dev/null; exit 0\n".encode()

@@ -55,7 +55,7 @@ _ASKED = "systemctl show -p Id -p LoadState -p ActiveState -p UnitFileState -p M
     (*UNITS, *SLICES)
 )
 _SHOWN = (
-    f"[ -d /run/systemd/system ] && o=$(limit {_ASKED}) && "
+    f"[ -d /run/systemd/system ] && o=$($limit {_ASKED}) && "
     '{ answered=$o; case $o in *MainPID=*) pid=${o#*MainPID=}; pid=${pid%%"$nl"*};; esac; [ -n "$o" ]; }'
 )
 

@@ -5,14 +5,14 @@ keeps absent, unreadable, failed and empty files apart, and ends with a trailer,
 Every line that a file or command contributes is prefixed, so that no content can forge a frame.
 
 On a server each program that is started costs more than a millisecond, a built-in nothing; so the shell reads short
-files itself, one grep reads all whole files and another one picks lines, and a slow tool (systemd's) is asked only
-where no file gives the same answer.
+files itself, one grep reads all whole files, another one picks lines where there is something to pick from, and a slow
+tool (systemd's) is asked only where no file gives the same answer.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import cache
 
 from .boot import SOURCES as BOOT
@@ -31,6 +31,9 @@ _FOLDERS = {
     "N": "/sys/devices/system/node",
     "U": "/usr/lib",
 }
+# A folder that a host may lack, with all that is asked for below.
+_PART = re.compile(r"/(?:boot|efi|etc|run|usr/lib|usr/local/lib|var/lib)/[a-z0-9_.-]+(?=/)")
+_MANY = 3
 _CGROUP = "/sys/fs/cgroup"
 _OF_ANY_CGROUP = re.compile(rf"{_CGROUP}/(?:\*/)+([a-z.]+)")
 
@@ -53,19 +56,17 @@ def script() -> str:
     commands = [source for source in sources() if isinstance(source, Command)]
     extracts = [source for source in sources() if isinstance(source, Extract)]
     files = [source for source in sources() if isinstance(source, File) and not source.captured_only]
-    folders = [source.path for source in sources() if isinstance(source, Directory)]
+    folders = [source.path for source in sources() if isinstance(source, Directory) and not source.captured_only]
     early = [command for command in commands if command.early]
     late = [command for command in commands if not command.early]
-    picked = [extract for extract in extracts if extract.keep and not extract.cut]
-    patterns = dict.fromkeys([*(extract.keep for extract in picked), *_names(commands)])
     parts = [
         HEAD,
-        *(_paragraph(extract) for extract in extracts if extract.first_paragraph),
         *map(_command, early),
+        *(_paragraph(extract) for extract in extracts if extract.first_paragraph),
         _states(files, folders),
         TEXTS,
-        f"scan {' '.join(extract.path for extract in picked)}\n",
-        LINES.replace("PATTERNS", " ".join(f"-e '{pattern}'" for pattern in patterns)),
+        *(_first(extract) for extract in extracts if extract.first),
+        _picked([extract for extract in extracts if extract.keep and not extract.cut and not extract.first], commands),
         *(_cut(extract) for extract in extracts if extract.cut),
         *map(_command, late),
         'flush\necho "@end"\n',
@@ -73,8 +74,17 @@ def script() -> str:
     return re.sub("(?m)^ +", "", "".join(parts))
 
 
-def _names(commands: Iterable[Command]) -> list[str]:
-    return [f"^{name}$" for command in commands for name in command.processes]
+def _picked(extracts: Iterable[Extract], commands: Iterable[Command]) -> str:
+    names = [name for command in commands for name in command.processes]
+    # The script can ask one program.
+    ((program, word),) = (command.program for command in commands if command.program[0])
+    kept = [f"{extract.keep}.*" for extract in extracts]
+    patterns = dict.fromkeys([*kept, word, *(f"^{name}$" for name in names)])
+    lines = LINES.replace("PROGRAM", program).replace("PROCESSES", "|".join(names))
+    return "".join(
+        f"if {extract.when}; then scan {_short(extract.path)}; fi\n" if extract.when else f"scan {extract.path}\n"
+        for extract in extracts
+    ) + lines.replace("PATTERNS", " ".join(f"-e '{pattern}'" for pattern in patterns))
 
 
 def _states(files: list[File], folders: list[str]) -> str:
@@ -82,6 +92,7 @@ def _states(files: list[File], folders: list[str]) -> str:
     kernel: dict[str, list[str]] = {}
     plain: list[str] = [path for path in folders if not (_of_kernel(path) and "*" in path)]
     linked: list[str] = []
+    masks: list[str] = []
     cgroups: list[str] = []
     for file in files:
         folder, _, name = file.path.rpartition("/")
@@ -90,27 +101,56 @@ def _states(files: list[File], folders: list[str]) -> str:
         elif _of_kernel(file.path) and not (folder.startswith(_CGROUP) and "*" in folder):
             kernel.setdefault(folder, []).append(name)
         else:
-            (linked if file.links else plain).append(file.path)
+            (linked if file.links else masks if file.masks else plain).append(file.path)
     lines = [f"{name}={folder}" for name, folder in _FOLDERS.items()]
     lines += ['out="$out@states$nl"']
     lines += [f"list {_short(path)}" for path in folders if _of_kernel(path) and "*" in path]
     lines += [f"whole '{' '.join(names)}' {_short(folder)}" for folder, names in kernel.items()]
-    # Beside each other, what is missing in one directory is looked into once.
-    lines += [f"scan {_by_folder(['/proc', '/sys', *plain])}", f"linked=1; scan {_by_folder(linked)}", "linked="]
+    lines += [
+        *_scans(["/proc", "/sys", *plain]),
+        "linked=all",
+        *_scans(linked),
+        f"linked=masks; scan {_by_folder(masks)}",
+        "linked=",
+    ]
     if cgroups:
-        names = dict.fromkeys(path.rpartition("/")[2] for path in cgroups)
-        tests = " -o ".join(f"-name {name}" for name in names)
-        depth = max(path.count("*") for path in cgroups)
-        lines.append(
-            # A find that knows no depths (or none at all) leaves it to the shell, which takes longer.
-            f"if cpusets; then\n  if lines=$(find {_CGROUP} -mindepth 2 -maxdepth {depth + 1} {tests} 2>/dev/null) ||\n"
-            '    [ -n "$lines" ]; then IFS=$nl; set -f; set -- $lines; set +f; unset IFS; scan "$@"\n'
-            f"  else scan {' '.join(cgroups)}; fi\nfi"
-        )
+        names = " ".join(dict.fromkeys(path.rpartition("/")[2] for path in cgroups))
+        levels = " ".join(str(level + 1) for level in range(max(path.count("*") for path in cgroups)))
+        lines.append(f"cgroups '{names}' '{levels}' {_CGROUP}")
     return "\n".join(lines) + "\n"
 
 
+def _scans(paths: list[str]) -> Iterator[str]:
+    """Yield what scans: the names in one pattern of folders, what is under a folder that may not exist, the others."""
+    folders: dict[str, list[str]] = {}
+    under: dict[str, list[str]] = {}
+    for path in paths:
+        folder, _, name = path.rpartition("/")
+        folders.setdefault(folder, []).append(name)
+        match = _PART.match(path)
+        if match:
+            under.setdefault(match[0], []).append(path)
+    grouped: set[str] = set()
+    for folder, names in folders.items():
+        if "*" in folder and len(names) >= _MANY:
+            grouped.update(f"{folder}/{name}" for name in names)
+            yield (
+                f"for d in {_short(folder)}; do\n"
+                '  if [ ! -r "$d" ]; then miss "$d/"; continue; fi\n'
+                '  for f in "$d"/*; do\n'
+                f'    case ${{f##*/}} in {"|".join(names)}) scan "$f";; esac\n'
+                "  done\ndone"
+            )
+    for folder, inside in under.items():
+        inside = [path for path in inside if path not in grouped]
+        if len(inside) >= _MANY:
+            grouped.update(inside)
+            yield f"within {folder} && scan {_by_folder(inside)}"
+    yield f"scan {_by_folder([path for path in paths if path not in grouped])}"
+
+
 def _by_folder(paths: list[str]) -> str:
+    # Beside each other, what is missing in one directory is looked into once.
     return _short(" ".join(sorted(paths, key=lambda path: path.rpartition("/"))))
 
 
@@ -126,7 +166,11 @@ def _of_kernel(path: str) -> bool:
 
 
 def _paragraph(source: Extract) -> str:
-    return f"paragraph {source.path}\n"
+    return f"paragraph {source.path} {source.until}".rstrip() + "\n"
+
+
+def _first(source: Extract) -> str:
+    return f"first {source.keep} {_short(source.path)}\n"
 
 
 def _cut(source: Extract) -> str:
@@ -139,4 +183,4 @@ def _command(source: Command) -> str:
     run = f"o= s=; {{ {source.shell}; }} 2>/dev/null; tell {source.name} $?"
     if not source.needs:
         return run + "\n"
-    return f"if command -v {source.needs} >/dev/null; then {run}; else o=; tell {source.name} absent; fi\n"
+    return f"if command -v {source.needs} >/dev/null; then {run}; else o= s=; tell {source.name} absent; fi\n"

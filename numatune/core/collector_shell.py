@@ -9,8 +9,13 @@ from __future__ import annotations
 # `[ -e ]` fails alike for a missing file and for one behind a closed directory; `miss` tells them apart.
 # `whole` lets grep find out what is missing: one stat() less for each of a large host's thousands of files. It is for
 # the kernel's own directories alone, where nothing blocks; elsewhere `scan` lets regular files alone through.
+# `scan` says where a link points for each one with linked=all, and with linked=masks for those that lead to no file.
+# A cgroup shows the files of cpuset only where its parent hands that controller on, so `cgroups` looks nowhere else.
+# `hands`, `first` and `paragraph` use the shell's own `read`, which costs a call of the kernel for each byte: less than
+# a program for what is short.
 # bash and ksh read a script from a pipe byte by byte, for a third of their time here; hence cat.
 # `one` and `all` gather paths in two steps, because a shell copies the whole variable each time.
+# The characters that a path is carried with are letters, digits and `+,-./=@_~`: as few ranges as say it.
 HEAD = r"""# numatune: read-only host inspection. It writes nothing but its standard output.
 [ -z "$BASH_VERSION$KSH_VERSION" ] || eval "$(cat)"
 LC_ALL=C PATH=$PATH:/usr/sbin:/sbin
@@ -21,7 +26,7 @@ for t in grep sed; do
 done
 nl='
 '
-out= one= all= seen= linked= links= config= daemons= info= machine= answered= many= pid=
+out= one= all= seen= linked= links= config= daemons= machine= virtual= answered= many= pid= limit= holds= firsts=
 flush() { printf %s "$out"; out=; }
 miss() {
   q=${1%/*}
@@ -41,32 +46,32 @@ odd() {
   q=$1
   while :; do
     q=${q%/*}
-    case $q in *[!A-Za-z0-9_./@+,=~-]*) ;; *) break;; esac
+    case $q in *[!+-9=@-Z_a-z~]*) ;; *) break;; esac
   done
   out="${out}e $q$nl"
 }
 scan() {
   for p do
-    case $p in *[!A-Za-z0-9_./@+,=~-]*)
+    case $p in *[!+-9=@-Z_a-z~]*)
       if [ -e "$p" ]; then odd "$p"; else miss "$p"; fi
       continue;;
     esac
-    if [ ! -e "$p" ]; then
-      [ -L "$p" ] || { miss "$p"; continue; }
-    elif [ -f "$p" ]; then
+    if [ -f "$p" ]; then
       out="${out}f $p$nl" one="$one $p"
       [ ${#one} -lt 1000 ] || { all=$all$one; one=; [ ${#all} -lt 60000 ] || texts; }
-    elif [ -d "$p" ]; then
-      out="${out}d $p$nl"
+      [ ${#out} -lt 4000 ] || flush
+      [ "$linked" = all ] || continue
+    elif [ -d "$p" ]; then out="${out}d $p$nl"
+    elif [ ! -e "$p" ]; then [ -L "$p" ] || { miss "$p"; continue; }
     fi
     [ -z "$linked" ] || [ ! -L "$p" ] || links="$links $p"
-    [ ${#out} -lt 4000 ] || flush
   done
 }
+within() { [ -d "$1" ] || { miss "$1/"; return 1; }; }
 list() {
   if [ -d "$1" ]; then
     for p do
-      case $p in *[!A-Za-z0-9_./@+,=~-]*) odd "$p";; *) out="${out}d $p$nl";; esac
+      case $p in *[!+-9=@-Z_a-z~]*) odd "$p";; *) out="${out}d $p$nl";; esac
       [ ${#out} -lt 4000 ] || flush
     done
   else miss "$1"; fi
@@ -74,10 +79,10 @@ list() {
 whole() {
   n=$1
   shift
-  [ -d "$1" ] || { miss "$1/"; return 0; }
+  within "$1" || return 0
   out="${out}w $n$nl"
   for d do
-    case $d in *[!A-Za-z0-9_./@+,=~-]*) odd "$d/"; continue;; esac
+    case $d in *[!+-9=@-Z_a-z~]*) odd "$d/"; continue;; esac
     out="${out}t $d$nl"
     for f in $n; do one="$one $d/$f"; done
     [ ${#one} -lt 1000 ] || { all=$all$one; one=; [ ${#all} -lt 60000 ] || texts; }
@@ -116,12 +121,31 @@ paragraph() {
   if [ -r "$1" ] && [ -f "$1" ]; then
     o=
     while IFS= read -r l; do
-      case $l in *[![:space:]]*) o="$o| $l$nl";; *) break;; esac
+      case $l in
+        "${2:-$nl}"*) o="$o| $l$nl"; break;;
+        *[![:space:]]*) o="$o| $l$nl";;
+        *) break;;
+      esac
     done <"$1"
-    info=$o
     if [ -n "$o" ]; then out="$out@extract $1$nl$o"; else out="$out@failed $1$nl"; fi
   elif [ -e "$1" ]; then out="$out@denied $1$nl"
   else out="$out@states$nl"; miss "$1"; fi
+}
+first() {
+  w=$1
+  shift
+  for p do
+    case $p in *[!+-9=@-Z_a-z~]*) if [ -e "$p" ]; then odd "$p"; else miss "$p"; fi; continue;; esac
+    if [ -r "$p" ] && [ -f "$p" ]; then
+      o=
+      while IFS= read -r l; do
+        case $l in *"$w"*) o="| $l$nl"; break;; esac
+      done <"$p"
+      if [ -n "$o" ]; then firsts="$firsts@extract $p$nl$o"; else firsts="$firsts@failed $p$nl"; fi
+    elif [ -e "$p" ]; then firsts="$firsts@denied $p$nl"
+    else miss "$p"; fi
+  done
+  out="$out$firsts@states$nl" firsts=
 }
 cut() {
   p=$1
@@ -132,16 +156,35 @@ cut() {
   elif [ -e "$p" ]; then out="$out@denied $p$nl"
   else out="$out@states$nl"; miss "$p"; fi
 }
-cpusets() {
-  for d in /sys/fs/cgroup /sys/fs/cgroup/unified; do
-    l=
-    [ ! -r $d/cgroup.subtree_control ] || read -r l <$d/cgroup.subtree_control
-    case " $l " in *' cpuset '*) return 0;; esac
-  done
-  return 1
+hands() {
+  l=
+  [ ! -r "$1/cgroup.subtree_control" ] || read -r l <"$1/cgroup.subtree_control"
+  case " $l " in *' cpuset '*) ;; *) return 1;; esac
 }
-limit() { "$@"; }
-if command -v timeout >/dev/null 2>&1; then limit() { timeout 5 "$@"; }; fi
+cgroups() {
+  n=$1 k=$2
+  shift 2
+  hands "$1" || {
+    set -- "$1/unified"
+    hands "$1" || return 0
+    for f in $n; do scan "$1/$f"; done
+    k=${k#* }
+  }
+  for k in $k; do
+    for d do
+      shift
+      d=${d%/}
+      hands "$d" || continue
+      for f in $n; do scan "$d"/*/$f; done
+      set -- "$@" "$d"/*/
+    done
+  done
+}
+defaults() {
+  set -- $N/node[0-9]* $C/cpu[0-9]*/cpufreq
+  [ $# != 2 ] || [ ! -d "$1" ] || [ -e "$2" ]
+}
+command -v timeout >/dev/null 2>&1 && limit='timeout 5'
 """
 
 # One readlink for all links, and one for each where that tells their number wrong (a target of several lines, which
@@ -165,31 +208,37 @@ if [ -n "$links" ]; then
 fi
 """
 
-# What grep picks from the files that are too large to carry whole, from the kernel's build options (which it gets as
-# its input where /boot does not hold those of the running kernel) and, where systemd does not answer, from the names
-# of the processes (of more than one call can take, none are known). One node has no NUMA balancing by default, and
-# without cpufreq there is no governor: then no setting asks for the options.
+# What grep picks from the files that are too large to carry whole, from a program's own words, from the kernel's build
+# options (which it gets as its input where /boot does not hold those of the running kernel) and, where systemd does
+# not answer, from the names of the processes: the shell itself reads those of few faster, and of more than one call can
+# take, none are known. Where there is nothing to pick from, no grep is started.
 LINES = r"""all=$all$one
-r=
+r= b=/usr/sbin/PROGRAM
 { read -r r </proc/sys/kernel/osrelease; } 2>/dev/null
-options() {
-  [ ! -r "/boot/config-$r" ] && [ -r /proc/config.gz ] && command -v gzip >/dev/null || return 1
-  set -- $N/node[0-9]* $C/cpu[0-9]*/cpufreq
-  [ $# != 2 ] || [ ! -d "$1" ] || [ -e "$2" ]
-}
-set -- /dev/null $all
+[ -e $b ] || { command -v PROGRAM >/dev/null && b=$(command -v PROGRAM); }
+[ ! -r "$b" ] || holds=0
+set --
 if [ -z "$answered" ]; then
-  set -- "$@" /proc/[0-9]*/comm
-  [ $# -lt 30000 ] || { many=1; set -- /dev/null $all; }
+  set -- /proc/[0-9]*/comm
+  if [ $# -lt 250 ]; then
+    for p do
+      IFS= read -r l <$p && case $l in PROCESSES) daemons="$daemons$p:$l$nl";; esac
+    done 2>/dev/null
+    set --
+  elif [ $# -ge 30000 ]; then many=1; set --; fi
 fi
-if options; then
-  t=$(gzip -dc /proc/config.gz 2>/dev/null | grep -aH PATTERNS - "$@" 2>&1)
-else t=$(grep -aH PATTERNS "$@" 2>&1); fi
+[ -z "$holds" ] || set -- "$b" "$@"
+set -- "$@" $all
+t=
+if [ ! -r "/boot/config-$r" ] && [ -r /proc/config.gz ] && command -v gzip >/dev/null && defaults; then
+  t=$(gzip -dc /proc/config.gz 2>/dev/null | grep -aoH PATTERNS - "$@" 2>&1)
+elif [ $# != 0 ]; then t=$(grep -aoH PATTERNS "$@" 2>&1); fi
 out="$out@texts$nl"
 set -f; IFS=$nl e=
 for l in $t; do
   case $l in
     /proc/*/comm:*) daemons="$daemons$l$nl";;
+    "$b:"*) holds=1;;
     '(standard input):'*) config="$config${l#*:}$nl";;
     'grep: /proc/'*) ;;
     /*) out="$out$l$nl";;

@@ -72,7 +72,8 @@ def collect(fs: Filesystem, complete: bool) -> Snapshot:
                 problems[parent] = Reading(parent, State.ERROR, detail="it holds a file name that cannot be carried")
                 continue
             kind = walk.kind(path)
-            if isinstance(source, File) and source.links and walk.is_link(path):
+            linked = isinstance(source, File) and (source.links or (source.masks and kind != "file"))
+            if linked and walk.is_link(path):
                 links[name] = walk.target(path)
             if kind == "dir":
                 dirs.add(name)

@@ -19,24 +19,25 @@ from .sources import Directory, Extract, File, Source
 
 CPU = "/sys/devices/system/cpu"
 NODE = "/sys/devices/system/node"
-_TOPOLOGY = ("thread_siblings_list", "thread_siblings", "core_siblings_list", "physical_package_id")
 
+# What captured trees alone need in place of something else, each kernel since 2.6.26 shows in that other form as well.
 SOURCES: tuple[Source, ...] = (
-    *(File(f"{CPU}/{name}") for name in ("online", "offline", "present", "possible")),
-    File(f"{CPU}/smt/control"),
-    File(f"{CPU}/smt/active"),
+    *(File(f"{CPU}/{name}") for name in ("online", "offline")),
     Directory(CPU),
     Directory(NODE),
     Directory(f"{CPU}/cpu[0-9]*"),
     Directory(f"{NODE}/node[0-9]*"),
-    File(f"{CPU}/cpu[0-9]*/online"),
-    *(File(f"{CPU}/cpu[0-9]*/topology/{name}") for name in _TOPOLOGY),
-    Directory(f"{CPU}/cpu[0-9]*/node[0-9]*"),
-    Directory(f"{NODE}/node[0-9]*/cpu[0-9]*"),
+    File(f"{CPU}/cpu[0-9]*/online", captured_only=True),
+    *(File(f"{CPU}/cpu[0-9]*/topology/{name}") for name in ("thread_siblings_list", "core_siblings_list")),
+    *(
+        File(f"{CPU}/cpu[0-9]*/topology/{name}", captured_only=True)
+        for name in ("thread_siblings", "physical_package_id")
+    ),
+    Directory(f"{CPU}/cpu[0-9]*/node[0-9]*", captured_only=True),
+    Directory(f"{NODE}/node[0-9]*/cpu[0-9]*", captured_only=True),
     File(f"{NODE}/node[0-9]*/cpulist"),
-    File(f"{NODE}/node[0-9]*/cpumap"),
-    Extract(f"{NODE}/node[0-9]*/meminfo", keep="MemTotal"),
-    File(f"{NODE}/has_cpu"),
+    File(f"{NODE}/node[0-9]*/cpumap", captured_only=True),
+    Extract(f"{NODE}/node[0-9]*/meminfo", keep="MemTotal", first=True),
     File(f"{NODE}/has_memory"),
 )
 

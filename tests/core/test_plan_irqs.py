@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,8 +18,6 @@ from numatune.core.parsers import interrupts, shell
 from numatune.core.plan import make_plan
 from numatune.core.profile import Profile, from_mapping
 from numatune.core.replay import collect
-from numatune.core.settings.irqbalance_files import SOURCES
-from numatune.core.sources import Command
 
 TODAY = date(2026, 11, 23)
 LIST, MASK = "IRQBALANCE_BANNED_CPULIST", "IRQBALANCE_BANNED_CPUS"
@@ -259,20 +254,6 @@ def test_the_mask_of_a_large_host_has_groups() -> None:
     mask = text.strip().partition("=")[2]
     assert [len(group) for group in mask.split(",")] == [8, 8]
     assert str(parse_mask(mask)) in machine.findings()["irqbalance"].expected
-
-
-def test_what_the_program_says_is_asked_of_the_program(tmp_path: Path) -> None:
-    (command,) = (item for item in SOURCES if isinstance(item, Command))
-    for text, counted in ((f"\0{LIST}\0", "1\n"), ("\0x\0", "0\n"), (None, "\n")):
-        program = tmp_path / "irqbalance"
-        program.unlink(missing_ok=True)
-        if text is not None:
-            program.write_text(text)
-            program.chmod(0o755)
-        shell_text = command.shell.replace("/usr/sbin/irqbalance", str(tmp_path / "none")) + '; echo "$o"'
-        path = f"{tmp_path}:{os.environ['PATH']}"
-        done = subprocess.run(["sh", "-c", shell_text], env={"PATH": path}, capture_output=True, text=True, check=True)
-        assert done.stdout == counted
 
 
 STOCK_UNIT = "[Service]\nEnvironmentFile=-/usr/lib/irqbalance/defaults.env\nEnvironmentFile=-/{}\nExecStart=x\n"

@@ -199,7 +199,7 @@ SHELLS = [words for words in (["sh"], ["bash", "--posix"], ["busybox", "sh"]) if
 
 def helper(call: str, folder: Path, shell: Sequence[str] = ("sh",), tools: Path | None = None) -> str:
     """Run the script's functions, without what it reads, and a call of them."""
-    functions = script().partition("paragraph /proc/cpuinfo\n")[0]
+    functions = script().partition("\no= s=;")[0] + "\n"
     # bash takes the whole of its input at the first line.
     done = subprocess.run(
         [*shell, "-s"],
@@ -291,19 +291,171 @@ def test_link_cannot_forge_a_frame(tmp_path: Path, shell: list[str]) -> None:
     assert shown.splitlines() == ["@links", f"{tmp_path}/blank.conf /y", *wanted, "@states"]
 
 
-@pytest.mark.parametrize("info", ["| flags : fpu vme", "| flags : fpu hypervisor", "| Features : fp asimd"])
-def test_no_hypervisor_is_systemds_word_alone(tmp_path: Path, info: str) -> None:
+@pytest.mark.parametrize("shell", SHELLS, ids=" ".join)
+def test_of_links_that_mask_only_those_to_no_file_are_followed(tmp_path: Path, shell: list[str]) -> None:
+    """A link to a file is read as that file; what it is called costs a program of its own."""
+    (tmp_path / "plain").write_text("x\n")
+    for name, target in (("a", "plain"), ("b", "/dev/null"), ("c", "nowhere")):
+        (tmp_path / f"{name}.conf").symlink_to(target)
+    masked = [f"{tmp_path}/b.conf /dev/null", f"{tmp_path}/c.conf nowhere"]
+    shown = helper(f"linked=masks\nscan {tmp_path}/*.conf\nout=\n{links()}", tmp_path, shell)
+    assert shown.splitlines() == ["@links", *masked, "@states"]
+
+
+@pytest.mark.parametrize("shell", SHELLS, ids=" ".join)
+def test_wanted_units_are_looked_for_in_every_folder(tmp_path: Path, shell: list[str]) -> None:
+    for folder, name in (("a", "tuned"), ("a", "x"), ("a", "tuned@x"), ("b\\x2dc", "other"), ("d\\x2de", "tlp")):
+        (tmp_path / f"{folder}.wants").mkdir(exist_ok=True)
+        (tmp_path / f"{folder}.wants/{name}.service").symlink_to(f"{tmp_path}/{name}")
+        (tmp_path / name).touch()
+    (tmp_path / "a.wants/tlp.service").write_text("")
+    start, end = "linked=all\nfor d in ", "\ndone\ndone\n"
+    loop = start + script().partition(start)[2].partition(end)[0] + end
+    shown = helper(f"S={tmp_path}\n{loop}{links()}", tmp_path, shell)
+    found = [*(f"f {tmp_path}/a.wants/{name}.service" for name in ("tlp", "tuned")), f"e {tmp_path}"]
+    assert shown.splitlines() == [*found, "@links", f"{tmp_path}/a.wants/tuned.service {tmp_path}/tuned", "@states"]
+    assert helper(f"S={tmp_path}/none\n{loop}{links()}", tmp_path, shell) == ""
+
+
+CGROUPS = {
+    "": "cpuset cpu",
+    "a": "cpu cpuset",
+    "a/b": "cpuset",
+    "a/b/c": "cpuset",
+    "a/b/c/d": "cpuset",
+    "a/b/c/d/e": "cpuset",
+    "f": "cpu memory",
+    "f/g": "cpuset",
+    "h i": "cpuset",
+    "h i/j": "",
+}
+"""Folder -> what it hands on. Below "f" there are no such files, which the kernel sees to."""
+
+
+@pytest.mark.parametrize("shell", SHELLS, ids=" ".join)
+def test_cgroups_are_followed_where_cpuset_is_handed_on(tmp_path: Path, shell: list[str]) -> None:
+    for root in ("pure", "hybrid/unified"):
+        for folder, handed in CGROUPS.items():
+            (tmp_path / root / folder).mkdir(parents=True)
+            (tmp_path / root / folder / "cgroup.subtree_control").write_text(f"{handed}\n")
+            (tmp_path / root / folder / "x").write_text("0\n")
+    for root in ("pure", "hybrid"):
+        shown = helper(f"cgroups 'x y' '1 2 3 4' {tmp_path}/{root}", tmp_path, shell)
+        found = [line.removeprefix(f"f {tmp_path}/{root}/") for line in shown.splitlines() if line.startswith("f ")]
+        wanted = ["a/x", "f/x", "a/b/x", "a/b/c/x", "a/b/c/d/x"]
+        if root == "hybrid":
+            wanted = ["unified/x", *(f"unified/{name}" for name in wanted[:-1])]
+        assert found == wanted
+        assert f"e {tmp_path}/{Path(f'{root}/{wanted[0]}').parent.parent}" in shown
+    (tmp_path / "pure/cgroup.subtree_control").write_text("cpu\n")
+    assert helper(f"cgroups 'x y' '1 2 3 4' {tmp_path}/pure", tmp_path, shell) == ""
+
+
+INFO = "processor\t: 0\nmodel name\t: X\nflags\t\t: fpu\n\nprocessor\t: 1\n"
+
+
+@pytest.mark.parametrize("shell", SHELLS, ids=" ".join)
+def test_a_paragraph_ends_where_no_more_is_needed(tmp_path: Path, shell: list[str]) -> None:
+    (tmp_path / "info").write_text(INFO)
+    for word, lines in (("", 3), ("model name", 2), ("other", 3)):
+        call = f"virtual='{word}'\nparagraph {tmp_path}/info ${{virtual:+\"$virtual\"}}"
+        snapshot = parse_stream(f"{MAGIC}\n{helper(call, tmp_path, shell)}@end\n")
+        assert snapshot.files == {f"{tmp_path}/info": "".join(INFO.splitlines(True)[:lines])}
+
+
+@pytest.mark.parametrize("shell", SHELLS, ids=" ".join)
+def test_the_first_line_with_a_word_is_taken(tmp_path: Path, shell: list[str]) -> None:
+    for name, text in (
+        ("n0", "a\nNode 0 MemTotal: 5 kB\nMemTotal: 6\n"),
+        ("n1", "Node 1 MemTotal: 7 kB\n"),
+        ("n2", ""),
+    ):
+        (tmp_path / name).write_text(text)
+    call = f"first MemTotal {tmp_path}/n[0-9]* {tmp_path}/none"
+    snapshot = parse_stream(f"{MAGIC}\n{helper(call, tmp_path, shell)}@end\n")
+    assert snapshot.files == {f"{tmp_path}/n{n}": f"Node {n} MemTotal: {5 + 2 * n} kB\n" for n in (0, 1)}
+    assert snapshot.read(f"{tmp_path}/n2").state is State.ERROR
+
+
+def picks(folder: Path) -> str:
+    """Return the part of the script that picks lines, for a made-up /proc in a folder and a program in PATH."""
+    text = (
+        "all=$all$one\nr= b=" + script().partition("all=$all$one\nr= b=")[2].partition("\nerrors\n")[0] + "\nerrors\n"
+    )
+    text = text.replace("/usr/sbin/irqbalance", f"{folder}/none").replace("/proc/", f"{folder}/proc/")
+    return f"N={folder}/none C={folder}/none\nout='@states\n'\n{text}"
+
+
+NAMES = {
+    "1": "init",
+    "20": "irqbalance",
+    "21": "tuned",
+    "22": "tuned-ppd2",
+    "23": " tuned",
+    "24": "x\ntuned",
+    "x": "tlp",
+}
+
+
+@pytest.mark.parametrize("others", [0, 300], ids=["few", "many"])
+@pytest.mark.parametrize("shell", SHELLS, ids=" ".join)
+def test_processes_are_found_by_their_whole_names(tmp_path: Path, shell: list[str], others: int) -> None:
+    """Of few the shell reads the names, of many grep does."""
+    for pid, name in {**NAMES, **{str(1000 + number): "kworker/0:1" for number in range(others)}}.items():
+        (tmp_path / "proc" / pid).mkdir(parents=True)
+        (tmp_path / "proc" / pid / "comm").write_text(f"{name}\n")
+    (tmp_path / "proc" / "25").mkdir()
+    (tmp_path / "proc" / "25" / "comm").symlink_to("gone")
+    shown = helper(
+        picks(tmp_path).replace("'grep: /proc/'", f"'grep: {tmp_path}/proc/'") + "o=$daemons\ntell daemons 0",
+        tmp_path,
+        shell,
+    )
+    text = parse_stream(f"{MAGIC}\n{shown}@end\n").command("daemons").text
+    found = [line.removeprefix(f"{tmp_path}/proc/") for line in text.splitlines()]
+    assert [line for line in found if not line.startswith("24/")] == ["20/comm:irqbalance", "21/comm:tuned"]
+
+
+def test_nothing_is_started_where_there_is_nothing_to_pick_from(tmp_path: Path) -> None:
+    for tool in ("grep", "readlink", "gzip"):
+        (tmp_path / tool).write_text("#!/bin/sh\necho started\necho started >&2\n")
+        (tmp_path / tool).chmod(0o755)
+    (tmp_path / "proc").mkdir()
+    shown = helper(f"{links()}\n{picks(tmp_path)}", tmp_path, tools=tmp_path)
+    assert shown.splitlines() == ["@states", "@texts"]
+
+
+@pytest.mark.parametrize("shell", SHELLS, ids=" ".join)
+@pytest.mark.parametrize(("text", "holds"), [("\0IRQBALANCE_BANNED_CPULIST\0", "1"), ("\0x\0", "0"), (None, "")])
+def test_what_a_program_knows_is_asked_of_the_program(
+    tmp_path: Path, shell: list[str], text: str | None, holds: str
+) -> None:
+    (tmp_path / "proc").mkdir()
+    if text is not None:
+        (tmp_path / "irqbalance").write_text(text)
+        (tmp_path / "irqbalance").chmod(0o755)
+    # One that is installed on the machine that runs the tests does not count.
+    call = picks(tmp_path).replace("command -v irqbalance", f"ls {tmp_path}/irqbalance 2>/dev/null")
+    shown = helper(call + "o=$holds\ntell knows 0", tmp_path, shell)
+    assert parse_stream(f"{MAGIC}\n{shown}@end\n").command("knows").text.strip() == holds
+
+
+@pytest.mark.parametrize(("maker", "clocks"), [("Dell Inc.", "tsc kvm-clock"), ("QEMU", "tsc hpet")])
+def test_no_hypervisor_is_systemds_word_alone(tmp_path: Path, maker: str, clocks: str) -> None:
     """A guest may hide the CPU's flag and show its host's maker: only what is asked for may say "none"."""
     (command,) = (item for item in sources() if isinstance(item, Command) and item.name == "virt")
     assert "none" not in command.shell
     text = command.shell.replace("/sys/", f"{tmp_path}/sys/")
     dmi = tmp_path / "sys/class/dmi/id"
     dmi.mkdir(parents=True)
-    (dmi / "sys_vendor").write_text("Dell Inc.\n")
+    (dmi / "sys_vendor").write_text(f"{maker}\n")
+    clock = tmp_path / "sys/devices/system/clocksource/clocksource0"
+    clock.mkdir(parents=True)
+    (clock / "available_clocksource").write_text(f"{clocks}\n")
     tool = tmp_path / "systemd-detect-virt"
     tool.write_text("#!/bin/sh\necho vm-other\n")
     tool.chmod(0o755)
-    shown = helper(f"info='{info}' o= s=; {{ {text}; }} 2>/dev/null; tell virt $?", tmp_path, tools=tmp_path)
+    shown = helper(f"o= s=; {{ {text}; }} 2>/dev/null; tell virt $?", tmp_path, tools=tmp_path)
     assert parse_stream(f"{MAGIC}\n{shown}@end\n").command("virt").text == "vm-other\n"
 
 
@@ -314,7 +466,7 @@ def test_a_tool_that_hangs_is_given_up(tmp_path: Path) -> None:
     # The script's five seconds, shortened.
     (tmp_path / "timeout").write_text('#!/bin/sh\nshift\nexec /usr/bin/env PATH=/usr/bin:/bin timeout 0.2 "$@"\n')
     (tmp_path / "timeout").chmod(0o755)
-    shown = helper(f"o=$(limit {tool}); tell slow $?", tmp_path, tools=tmp_path)
+    shown = helper(f"o=$($limit {tool}); tell slow $?", tmp_path, tools=tmp_path)
     assert parse_stream(f"{MAGIC}\n{shown}@end\n").command("slow").detail == "exit status 124"
 
 

@@ -17,13 +17,17 @@ from ..status import Plane
 _KEEP = "^CONFIG_[NCP][UPR][MUE]"
 
 KERNEL_CONFIG: tuple[Source, ...] = (
-    Extract("/boot/config-*", keep=_KEEP),
+    Extract("/boot/config-*", keep=_KEEP, when="defaults"),
     Command("kernel_config", 'o=$config; [ -n "$o" ] || s=absent', shown="gzip -dc /proc/config.gz"),
 )
-"""NUMA, CPU frequency and preemption options of the kernels under /boot, and of the running one."""
+"""NUMA, CPU frequency and preemption options of the kernels under /boot, and of the running one.
+
+One node has no NUMA balancing by default, and without cpufreq there is no governor: then nothing asks for them.
+"""
 
 TMPFILES: tuple[Source, ...] = (
-    *(File(f"{folder}/*.conf", links=True) for folder in tmpfiles.DIRECTORIES),
+    # A plan must not write through a link under /etc; elsewhere one only matters as what masks a name.
+    *(File(f"{folder}/*.conf", links=folder == "/etc/tmpfiles.d", masks=True) for folder in tmpfiles.DIRECTORIES),
     *(Directory(folder) for folder in tmpfiles.DIRECTORIES),
 )
 """What systemd-tmpfiles applies at every boot."""

@@ -180,7 +180,8 @@ _ENVIRONMENT = (
     'p=$pid; case $daemons in *:irqbalance"$nl"*) '
     'p=${daemons%%:irqbalance"$nl"*}; p=${p##*/proc/}; p=${p%%/*};; esac; '
     '[ "${p:-0}" != 0 ] && [ -r "/proc/$p/environ" ] && '
-    "o=$(tr '\\0' '\\n' <\"/proc/$p/environ\" | sed -n '/^IRQBALANCE_/p')"
+    "t=$(tr '\\0' '\\n' <\"/proc/$p/environ\") && { set -f; IFS=$nl; "
+    'for l in $t; do case $l in IRQBALANCE_*) o="$o$l$nl";; esac; done; set +f; unset IFS; }'
 )
 
 IRQBALANCE = Setting(

@@ -34,8 +34,8 @@ SOURCES: tuple[Source, ...] = (
     File(f"{CPU}/nohz_full"),
     Command(
         "irqbalance_knows_list",
-        "f=/usr/sbin/irqbalance; [ -e $f ] || ! command -v irqbalance >/dev/null || f=$(command -v irqbalance); "
-        f'[ ! -r "$f" ] || o=$(grep -c {LIST} "$f") || :',
+        "o=$holds",
+        program=("irqbalance", LIST),
         shown=f"grep -c {LIST} /usr/sbin/irqbalance",
     ),
 )

@@ -52,7 +52,7 @@ class _Persisted:
         )
 
     def _assignments(self, host: Host, paths: list[str]) -> list[sysctl.Assignment]:
-        found = []
+        found: list[sysctl.Assignment] = []
         for path in paths:
             # A link to /dev/null masks the name; it has no text and says nothing.
             if host.snapshot.links.get(path) == "/dev/null":
@@ -273,7 +273,7 @@ NUMA_BALANCING = Setting(
     ),
     sources=(
         File(RUNTIME),
-        *(File(f"{folder}/*.conf", links=True) for folder in sysctl.PERSISTENT),
+        *(File(f"{folder}/*.conf", masks=True) for folder in sysctl.PERSISTENT),
         *(Directory(folder) for folder in sysctl.PERSISTENT),
         File(_CONF),
         Directory(_SYSTEMD),

@@ -24,7 +24,7 @@ _MEMORY_TEXT = (
 # What each unit with such a drop-in runs with: the policies of its main process's mappings.
 _POLICIES = (
     f'set -- /etc/systemd/system/*.service.d/{_MEMORY}; [ ! -e "$1" ] || o=$(for f do u=${{f%.d/*}}; u=${{u##*/}}; '
-    'p=$(limit systemctl show --value -p MainPID -- "$u"); echo "Id=$u pid=$p"; '
+    'p=$($limit systemctl show --value -p MainPID -- "$u"); echo "Id=$u pid=$p"; '
     '[ "${p:-0}" = 0 ] || sed -n "s/^[0-9a-f]* \\([a-z]*\\).*/Id=$u policy=\\1/p" "/proc/$p/numa_maps" | sort -u; done)'
 )
 

@@ -183,13 +183,13 @@ def _spikes(report: Report) -> list[str]:
     lines.append("")
     if report.attribution is None:
         return [*lines, f"What caused them is not said here: that {report.unjudged}."]
-    if 2 * len(report.spikes) >= report.run.latency.size:
-        said = "Half of the windows or more hold a spike"
-        if report.attribution.spikes:
-            lines.append(f"{said}: what follows is about those that lost more time than is usual.")
-        else:
-            lines.append(f"{said}, and none lost much more than the others: see what is usual, or watch again with a")
-            lines.append("shorter --interval.")
+    from ..verdict.watched import spikes_are_common
+
+    if spikes_are_common(len(report.spikes), report.run.latency.size):
+        lines.append(
+            "An eighth of the windows or more hold a spike: what follows goes by how slow each window's slowest"
+        )
+        lines.append("request was. What is at work in all windows alike does not show; a shorter --interval may help.")
     return [*lines, *attribution_lines(report.attribution, "window"), *_coarse(report)]
 
 

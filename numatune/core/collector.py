@@ -80,7 +80,7 @@ def _picked(extracts: Iterable[Extract], commands: Iterable[Command]) -> str:
     ((program, word),) = (command.program for command in commands if command.program[0])
     kept = [f"{extract.keep}.*" for extract in extracts]
     patterns = dict.fromkeys([*kept, word, *(f"^{name}$" for name in names)])
-    lines = LINES.replace("PROGRAM", program).replace("PROCESSES", "|".join(names))
+    lines = LINES.replace("PROGRAM", program).replace("WORD", word).replace("PROCESSES", "|".join(names))
     return "".join(
         f"if {extract.when}; then scan {_short(extract.path)}; fi\n" if extract.when else f"scan {extract.path}\n"
         for extract in extracts

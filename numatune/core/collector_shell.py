@@ -29,6 +29,7 @@ nl='
 out= one= all= seen= linked= links= config= daemons= machine= virtual= answered= many= pid= limit= holds= firsts=
 flush() { printf %s "$out"; out=; }
 miss() {
+  case $1 in /*) ;; *) return 0;; esac
   q=${1%/*}
   [ "$q" != "$seen" ] || return 0
   seen=$q
@@ -43,6 +44,7 @@ miss() {
   done
 }
 odd() {
+  case $1 in /*) ;; *) return 0;; esac
   q=$1
   while :; do
     q=${q%/*}
@@ -138,9 +140,11 @@ first() {
     case $p in *[!+-9=@-Z_a-z~]*) if [ -e "$p" ]; then odd "$p"; else miss "$p"; fi; continue;; esac
     if [ -r "$p" ] && [ -f "$p" ]; then
       o=
-      while IFS= read -r l; do
-        case $l in *"$w"*) o="| $l$nl"; break;; esac
-      done <"$p"
+      {
+        while IFS= read -r l; do
+          case $l in *"$w"*) o="| $l$nl"; break;; esac
+        done <"$p"
+      } 2>/dev/null
       if [ -n "$o" ]; then firsts="$firsts@extract $p$nl$o"; else firsts="$firsts@failed $p$nl"; fi
     elif [ -e "$p" ]; then firsts="$firsts@denied $p$nl"
     else miss "$p"; fi
@@ -158,7 +162,7 @@ cut() {
 }
 hands() {
   l=
-  [ ! -r "$1/cgroup.subtree_control" ] || read -r l <"$1/cgroup.subtree_control"
+  [ ! -r "$1/cgroup.subtree_control" ] || { read -r l <"$1/cgroup.subtree_control"; } 2>/dev/null
   case " $l " in *' cpuset '*) ;; *) return 1;; esac
 }
 cgroups() {
@@ -175,8 +179,8 @@ cgroups() {
       shift
       d=${d%/}
       hands "$d" || continue
-      for f in $n; do scan "$d"/*/$f; done
-      set -- "$@" "$d"/*/
+      for f in $n; do scan "$d"/*/$f "$d"/.[!.]*/$f; done
+      set -- "$@" "$d"/*/ "$d"/.[!.]*/
     done
   done
 }
@@ -238,7 +242,8 @@ set -f; IFS=$nl e=
 for l in $t; do
   case $l in
     /proc/*/comm:*) daemons="$daemons$l$nl";;
-    "$b:"*) holds=1;;
+    "$b:WORD") holds=1;;
+    "$b:"*|*:WORD) ;;
     '(standard input):'*) config="$config${l#*:}$nl";;
     'grep: /proc/'*) ;;
     /*) out="$out$l$nl";;

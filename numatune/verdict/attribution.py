@@ -4,6 +4,10 @@ Two steps. The gate: a cause is admitted when its counter stands out at spikes m
 test, Benjamini-Hochberg over the causes tried). The share: a least-squares model of the excess latency whose
 coefficients stay within what one event can cost (`causes`). A rank correlation does neither: it says -0.28 where the
 cause is certain, because most iterations have no event at all.
+
+A watched service may be slow by itself so often that a spike singles out nothing. Then the gate asks whether the
+windows in which a counter stands out hold slower requests than the others (`ranks`), and nothing is ruled out by its
+usual value: what is at work all along may cause spikes all along.
 """
 
 from __future__ import annotations
@@ -20,6 +24,7 @@ from .causes import BY_NAME, Cause
 from .dose import Dose, Marks, Unread, windows
 from .doses import doses
 from .period import spike_period
+from .ranks import chance_of_slowness
 from .run import Run, Samples
 from .statistics import threshold_of
 
@@ -114,24 +119,41 @@ class _Tried:
     unread: float
 
 
-def attribute(run: Run, threshold: float | None = None) -> Attribution:
-    """Say what caused the spikes of `run`, by its own threshold (a multiple of its median) where none is given."""
+@dataclass(frozen=True)
+class Common:
+    """Of a service whose spikes are common: its usual latency, ns, and the slowest request of each row of the run."""
+
+    usual: float
+    slowest: Samples
+
+
+def attribute(run: Run, threshold: float | None = None, common: Common | None = None) -> Attribution:
+    """Say what caused the spikes of `run`, by its own threshold (a multiple of its median) where none is given.
+
+    With `common`, the threshold is a multiple of the latency that is usual, and the run has no warm-up.
+    """
     steady = run.steady()
     limit = threshold_of(steady.relative) if threshold is None else threshold
-    spikes = run.kept & (run.latency > limit * steady.median)
-    excess = np.where(run.kept, run.latency - steady.median, 0.0)
+    usual = steady.median if common is None else common.usual
+    spikes = run.kept & (run.latency > limit * usual)
+    excess = np.where(run.kept, run.latency - usual, 0.0)
     lost = float(excess[spikes].sum())
     if not spikes.any():
         return Attribution(0, 0.0, (), 0.0, (), (), None)
     found = doses(run)
-    tried = _gate({name: dose for name, dose in found.items() if isinstance(dose, Dose)}, run.kept, spikes, excess)
+    known = {name: dose for name, dose in found.items() if isinstance(dose, Dose)}
+    tried = _gate(known, run.kept, spikes, excess, common)
     admitted = [one for one in tried if one.hits and one.p <= SIGNIFICANT]
     shares = _shares(admitted, run, spikes, excess)
     named = {share.cause for share in shares}
     ruled_out: list[RuledOut] = []
     not_read: list[NotRead] = []
     for one in tried:
-        if one.cause.name not in named:
+        if one.cause.name in named:
+            continue
+        if common is not None and _all_along(one, run) > _NEGLIGIBLE * lost:
+            not_read.append(NotRead(one.cause.name, one.cause.words, _may_be_all_along(one)))
+        else:
             _judge_absent(one, run, spikes, excess, ruled_out, not_read)
     for name, dose in found.items():
         if isinstance(dose, Unread):
@@ -155,9 +177,13 @@ def _period(run: Run, excess: Samples) -> Period | None:
     return None if found is None else Period(*found)
 
 
-def _gate(found: Mapping[str, Dose], kept: Marks, spikes: Marks, excess: Samples) -> list[_Tried]:
+def _gate(
+    found: Mapping[str, Dose], kept: Marks, spikes: Marks, excess: Samples, common: Common | None
+) -> list[_Tried]:
     """Each dose against the spikes, its p corrected for how many were tried."""
     raw = [_try(BY_NAME[name], dose, kept, spikes, excess) for name, dose in found.items()]
+    if common is not None:
+        raw = [replace(one, p=chance_of_slowness(one.dose.marks, common.slowest)) for one in raw]
     if not raw:
         return []
     corrected = stats.false_discovery_control([one.p for one in raw])
@@ -193,6 +219,21 @@ def _shares(admitted: Sequence[_Tried], run: Run, spikes: Marks, excess: Samples
         if part.share >= SMALLEST_SHARE
     ]  # fmt: skip
     return sorted(found, key=lambda share: -share.share)
+
+
+def _all_along(one: _Tried, run: Run) -> float:
+    """The most ns that all of a counter can have cost, its usual value included."""
+    values = run.counters.get(one.dose.counter)
+    return float(costs.bounds(one.cause, run)[1] * np.nansum(one.dose.values if values is None else values))
+
+
+def _may_be_all_along(one: _Tried) -> str:
+    if not one.dose.marks.any():
+        return f"{one.dose.counter} stood out in no window, and may be at work in all of them"
+    return (
+        f"{one.dose.counter} stood out in {one.hits + one.misses} windows, and these were not clearly slower than the "
+        f"others (p = {one.p:.2g})"
+    )
 
 
 def _judge_absent(

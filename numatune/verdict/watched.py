@@ -11,11 +11,21 @@ import math
 import numpy as np
 import numpy.typing as npt
 
+from .attribution import Common
 from .run import Run, Samples
 from .statistics import Summary, summarise, threshold_of
 from .watch_file import Watched, load_watch, parse_watch
 
-__all__ = ["Watched", "as_run", "cost_run", "load_watch", "parse_watch", "request_threshold", "spike_rows"]
+__all__ = [
+    "Watched",
+    "as_run",
+    "cost_run",
+    "load_watch",
+    "parse_watch",
+    "request_threshold",
+    "spike_rows",
+    "spikes_are_common",
+]
 
 AT_PACE = ("interrupts", "idle_exits")
 """Counters that grow with time alone: of a window that is left out, their usual growth is kept in the next row."""
@@ -64,13 +74,12 @@ def spike_rows(watched: Watched, run: Run) -> list[int]:
     return [int(row) for row in np.flatnonzero(run.latency > request_threshold(watched))]
 
 
-def cost_run(watched: Watched) -> tuple[Run, float | None] | None:
-    """The run that the cost model needs, and the threshold to give to it; None where no request ended in any window.
+def cost_run(watched: Watched) -> tuple[Run, float, Common | None] | None:
+    """What `attribute` needs; None where no request ended in any window.
 
     The counters of a window count all its slow requests, so its latency must too. Here a row's latency is the median
     request and the time that the window's slow requests lost together, time in which several lost counted once.
-    Where half of the windows or more hold a spike, a spike is none of the usual any more: the threshold is None, for
-    the run's own, which singles out the windows that lost more than is usual.
+    Where an eighth of the windows or more hold a spike, spikes are `Common`.
     """
     found = _rows(watched)
     if found is None:
@@ -83,7 +92,14 @@ def cost_run(watched: Watched) -> tuple[Run, float | None] | None:
     usual = float(np.median(most[~slow])) if not slow.all() else base
     made = np.where(slow, base + np.maximum(lost, most - base), np.clip(base + most - usual, 1.0, limit))
     run = _run(watched, rows, first, made)
-    return run, limit / run.median if 2 * int(slow.sum()) < rows.size else None
+    if spikes_are_common(int(slow.sum()), rows.size):
+        return run, limit / base, Common(base, most)
+    return run, limit / run.median, None
+
+
+def spikes_are_common(spiky: int, windows: int) -> bool:
+    """Whether a spike in a window singles it out no more."""
+    return 8 * spiky >= windows
 
 
 def _lost(watched: Watched, rows: Places, first: Places, base: float, limit: float) -> Samples:

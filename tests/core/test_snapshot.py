@@ -326,6 +326,7 @@ CGROUPS = {
     "a/b/c/d/e": "cpuset",
     "f": "cpu memory",
     "f/g": "cpuset",
+    ".g": "cpuset",
     "h i": "cpuset",
     "h i/j": "",
 }
@@ -342,7 +343,7 @@ def test_cgroups_are_followed_where_cpuset_is_handed_on(tmp_path: Path, shell: l
     for root in ("pure", "hybrid"):
         shown = helper(f"cgroups 'x y' '1 2 3 4' {tmp_path}/{root}", tmp_path, shell)
         found = [line.removeprefix(f"f {tmp_path}/{root}/") for line in shown.splitlines() if line.startswith("f ")]
-        wanted = ["a/x", "f/x", "a/b/x", "a/b/c/x", "a/b/c/d/x"]
+        wanted = ["a/x", "f/x", ".g/x", "a/b/x", "a/b/c/x", "a/b/c/d/x"]
         if root == "hybrid":
             wanted = ["unified/x", *(f"unified/{name}" for name in wanted[:-1])]
         assert found == wanted
@@ -426,7 +427,16 @@ def test_nothing_is_started_where_there_is_nothing_to_pick_from(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("shell", SHELLS, ids=" ".join)
-@pytest.mark.parametrize(("text", "holds"), [("\0IRQBALANCE_BANNED_CPULIST\0", "1"), ("\0x\0", "0"), (None, "")])
+@pytest.mark.parametrize(
+    ("text", "holds"),
+    [
+        ("\0IRQBALANCE_BANNED_CPULIST\0", "1"),
+        ("\0x\0", "0"),
+        # What other patterns pick from it says nothing of the word.
+        ("#!/bin/sh\nexec \\\nirqbalance\n", "0"),
+        (None, ""),
+    ],
+)
 def test_what_a_program_knows_is_asked_of_the_program(
     tmp_path: Path, shell: list[str], text: str | None, holds: str
 ) -> None:

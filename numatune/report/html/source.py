@@ -20,7 +20,6 @@ Findings = Mapping[str, Mapping[str, Any]]
 Audit = tuple[str, Findings]
 
 BEFORE, AFTER = "before", "after"
-_ALL_ALIKE = "most windows hold a spike, and none lost more than the others; watch again with a shorter --interval"
 NO_ATTRIBUTION = Attribution(0, 0.0, (), 0.0, (), (), None)
 
 
@@ -119,9 +118,8 @@ def of_watch(watched: Watched) -> Source:
     )
     found = attribute(*judged)
     blamed = blame(judged[0], found, spikes)
-    why = _ALL_ALIKE if spikes and not found.spikes else ""
     return Source(
-        run, watched.data, series, watched.latency, found, summary, blamed, noun="request", row="window", unjudged=why,
+        run, watched.data, series, watched.latency, found, summary, blamed, noun="request", row="window",
         watched=watched,
     )  # fmt: skip
 

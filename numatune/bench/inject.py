@@ -31,8 +31,10 @@ PERIOD_SECONDS = 0.8
 HOG_SECONDS = 0.06
 """Of CPU time. Half of it was 14 % of an inference on one thread, which on a noisy host is what makes a spike."""
 STOP_SECONDS = (0.03, 0.05)
-FORKS = 4
+FORKS = 8
 """Forks in one burst. One makes 1,800 faults, 3 % of an FP32 inference and no spike; four made 5,000 and 18 %."""
+FORK_PERIOD_SECONDS = 1.9
+"""Forks take long themselves, so that a burst reaches into two or three inferences: at the other kinds' pace most."""
 
 PAGES = 500
 
@@ -74,7 +76,8 @@ def injecting(kind: str, cpus: Sequence[int], knob: str = KNOB) -> Iterator[Labe
     bursts (None likewise; counted when the block has ended) and detail, a sentence. BenchError where it cannot start,
     and where a setting could not be put back.
     """
-    label: Label = {"kind": kind, "bursts": 0, "period_s": PERIOD_SECONDS, "detail": ""}
+    period = FORK_PERIOD_SECONDS if kind == "fork" else PERIOD_SECONDS
+    label: Label = {"kind": kind, "bursts": 0, "period_s": period, "detail": ""}
     if kind not in KINDS:
         raise ValueError(f"no injection {kind!r}")  # what is left at the end below changes the host
     away = _elsewhere(cpus)
@@ -117,7 +120,7 @@ def _by_thread(label: Label, cpus: Sequence[int], burst: Callable[[], None]) -> 
 
     def work() -> None:
         os.sched_setaffinity(0, cpus)  # of this thread alone, which starts with the pin of the one that made it
-        for gap in guardian.gaps(PERIOD_SECONDS, label["kind"]):
+        for gap in guardian.gaps(label["period_s"], label["kind"]):
             if done.wait(gap):
                 return
             try:

@@ -33,7 +33,7 @@ PROGRAM = """
 import json, sys, time
 sys.path.insert(0, sys.argv[1])
 from numatune.bench import inject
-inject.PERIOD_SECONDS = 0.05
+inject.PERIOD_SECONDS = inject.FORK_PERIOD_SECONDS = 0.05
 inject.STOP_SECONDS = tuple(json.loads(sys.argv[4]))
 with inject.injecting(sys.argv[2], [int(sys.argv[5])], sys.argv[3]) as label:
     print("under way", flush=True)
@@ -46,6 +46,7 @@ print(json.dumps(label), flush=True)
 @pytest.fixture(autouse=True)
 def often(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(inject, "PERIOD_SECONDS", 0.05)
+    monkeypatch.setattr(inject, "FORK_PERIOD_SECONDS", 0.05)
 
 
 THERE: set[int] = set()

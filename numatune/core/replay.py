@@ -109,6 +109,8 @@ def extract(source: Extract, text: str) -> str:
             line = re.sub(source.cut, ": ", line, count=1)
         if not source.keep or re.search(source.keep, line):
             lines.append(line + "\n")
+            if source.first:
+                break
     return "".join(lines)
 
 

@@ -2,8 +2,8 @@
 
 A host's plain lines are found by its name. Of the others the keys lead: a key that is shown is looked up by its bytes,
 and only the lines that hold it are compared with the host's name. So a host that is known costs no pass over the hashed
-lines, of which each costs an HMAC (0.8 us), nor over the plain ones where all hosts were cloned with one key; a host
-that is unknown or changed costs one pass. `key_types`, which is asked before any key is seen, looks for the type that
+lines, of which each costs an HMAC (0.8 us) (but for those of hosts that were cloned with its key); a host that is
+unknown or changed costs one pass. `key_types`, which is asked before any key is seen, looks for the type that
 is preferred, from the last line found on: a fleet's file mostly has the fleet's order.
 
 As for OpenSSH, a host on another port than 22 is `[host]:port`, and `host` where that is not on file; a key of one type

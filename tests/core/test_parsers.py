@@ -441,3 +441,17 @@ def test_sysctl_patterns_stay_within_a_component(line: str) -> None:
 def test_sysctl_exclusion() -> None:
     assert sysctl.excludes("a = 1\n-kernel.numa_balancing\n", "kernel.numa_balancing")
     assert not sysctl.excludes("-kernel.numa_balancing = 1\n", "kernel.numa_balancing")
+
+
+def test_results_are_kept_for_short_texts_with_few_of_them_alone() -> None:
+    """What a host can make its reader keep is bounded: results are larger than the lines that they are made from."""
+    line = "kernel.numa_balancing = 0\n"
+
+    def again(text: str) -> bool:
+        found = sysctl.assignments("/etc/sysctl.d/a.conf", text, KEY)
+        assert len(found) == text.count(line)
+        return sysctl.assignments("/etc/sysctl.d/a.conf", text, KEY) is found
+
+    assert again(line)
+    assert not again(line * 100)
+    assert not again(line + "#" * 5000)

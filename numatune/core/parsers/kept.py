@@ -7,17 +7,26 @@ from typing import Any, Callable, TypeVar
 
 _Parser = TypeVar("_Parser", bound=Callable[..., Any])
 
-# A host is not trusted: what it makes us keep is a megabyte for each parser at most.
+# A host is not trusted: kept is neither what is long nor what has many results, each of which is larger than its line.
 _RESULTS = 256
 _CHARACTERS = 4096
+_MOST = 16
 
 
 def kept_for_short(parser: _Parser) -> _Parser:
-    """Keep the results of a pure function of strings, where these are short together; nobody may change a result."""
-    remembered = lru_cache(_RESULTS)(parser)
+    """Keep the results of a pure function of strings (never None), where texts and results are few and short.
+
+    Nobody may change a result.
+    """
+
+    @lru_cache(_RESULTS)
+    def remembered(*texts: str) -> Any:
+        result = parser(*texts)
+        return None if isinstance(result, tuple) and len(result) > _MOST else result
 
     @wraps(parser)
     def chosen(*texts: str) -> Any:
-        return remembered(*texts) if sum(map(len, texts)) <= _CHARACTERS else parser(*texts)
+        result = remembered(*texts) if sum(map(len, texts)) <= _CHARACTERS else None
+        return parser(*texts) if result is None else result
 
     return chosen  # type: ignore[return-value]  # Python 3.9 cannot say "with the same parameters"

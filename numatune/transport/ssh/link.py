@@ -71,7 +71,7 @@ _free: deque[_Config] = deque()
 def _config() -> Iterator[_Config]:
     """Lend a clone to one connection while it opens: those of several threads on one Config race.
 
-    A worker has a thread for each host: clones outlive threads, as many as connections ever opened at once.
+    Threads come and go; there are as many clones as connections ever opened at once.
     """
     try:
         config = _free.pop()

@@ -1,7 +1,7 @@
 """Injection: disturb a run on purpose, in a way whose cause is known, to see whether attribution names it.
 
-The disturbance comes in bursts, often enough that 300 inferences see eight or more and rare enough that most see
-none: a disturbance that never ends would be the rule and no spike. Whatever ends the measured process ends the
+The disturbance comes in bursts, often enough that 300 inferences (of 50 ms or more) see eight and rare enough that most
+see none: a disturbance that never ends would be the rule and no spike. Whatever ends the measured process ends the
 injection too, and what it changed is put back. An injected run is labelled, and decides nothing.
 """
 
@@ -32,9 +32,10 @@ HOG_SECONDS = 0.06
 """Of CPU time. Half of it was 14 % of an inference on one thread, which on a noisy host is what makes a spike."""
 STOP_SECONDS = (0.03, 0.05)
 FORKS = 8
-"""Forks in one burst. One makes 1,800 faults, 3 % of an FP32 inference and no spike; four made 5,000 and 18 %."""
+"""Forks in one burst. One makes 1,800 faults, 3 % of an FP32 inference and no spike; four made 5,000 and 18 %, which on
+a noisy host is none either."""
 FORK_PERIOD_SECONDS = 1.9
-"""Forks take long themselves, so that a burst reaches into two or three inferences: at the other kinds' pace most."""
+"""Forks take long themselves, so that a burst reaches into two or three inferences: every 0.8 s, most would see one."""
 
 PAGES = 500
 

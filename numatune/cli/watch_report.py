@@ -187,9 +187,9 @@ def _spikes(report: Report) -> list[str]:
 
     if spikes_are_common(len(report.spikes), report.run.latency.size):
         lines.append(
-            "An eighth of the windows or more hold a spike: what follows goes by how slow each window's slowest"
+            "An eighth of the windows or more hold a spike: a cause is named by how slow the slowest request of"
         )
-        lines.append("request was. What is at work in all windows alike does not show; a shorter --interval may help.")
+        lines.append("each was. What is at work in all windows alike does not show; a shorter --interval may help.")
     return [*lines, *attribution_lines(report.attribution, "window"), *_coarse(report)]
 
 

@@ -1,9 +1,9 @@
 """What caused the spikes of a run, and how much of the time that they cost each cause explains.
 
 Two steps. The gate: a cause is admitted when its counter stands out at spikes more often than elsewhere (Fisher's exact
-test, Benjamini-Hochberg over the causes tried). The share: a least-squares model of the excess latency whose
-coefficients stay within what one event can cost (`causes`). A rank correlation does neither: it says -0.28 where the
-cause is certain, because most iterations have no event at all.
+test where spikes are rare, Benjamini-Hochberg over the causes tried). The share: a least-squares model of the excess
+latency whose coefficients stay within what one event can cost (`causes`). A rank correlation does neither: it says
+-0.28 where the cause is certain, because most iterations have no event at all.
 
 A watched service may be slow by itself so often that a spike singles out nothing. Then the gate asks whether the
 windows in which a counter stands out hold slower requests than the others (`ranks`), and nothing is ruled out by its
@@ -22,7 +22,7 @@ from scipy import stats
 from . import costs
 from .causes import BY_NAME, Cause
 from .dose import Dose, Marks, Unread, windows
-from .doses import doses
+from .doses import SLOWEST_FAULT, doses
 from .period import spike_period
 from .ranks import chance_of_slowness
 from .run import Run, Samples
@@ -156,7 +156,10 @@ def attribute(run: Run, threshold: float | None = None, common: Common | None = 
         else:
             _judge_absent(one, run, spikes, excess, ruled_out, not_read)
     for name, dose in found.items():
-        if isinstance(dose, Unread):
+        if isinstance(dose, Unread) and common is not None and _steady_faults(dose, run):
+            why = "minor_faults never changed, and may be at work in all windows"
+            not_read.append(NotRead(name, BY_NAME[name].words, why))
+        elif isinstance(dose, Unread):
             _judge_unread(BY_NAME[name], dose, ruled_out, not_read)
     unexplained = max(0.0, 1.0 - sum(share.share for share in shares))
     return Attribution(
@@ -223,16 +226,26 @@ def _shares(admitted: Sequence[_Tried], run: Run, spikes: Marks, excess: Samples
 
 def _all_along(one: _Tried, run: Run) -> float:
     """The most ns that all of a counter can have cost, its usual value included."""
-    values = run.counters.get(one.dose.counter)
-    return float(costs.bounds(one.cause, run)[1] * np.nansum(one.dose.values if values is None else values))
+    counter, factor = one.dose.counter, 1.0
+    values = run.counters.get(counter)
+    if counter == "major_faults":
+        factor = SLOWEST_FAULT
+    elif counter == "quota_throttled" and values is not None and np.nansum(values):
+        values = run.counters.get("quota_throttled_ns", run.counters.get("run_delay_ns"))
+    values = one.dose.values if values is None else values
+    return float(costs.bounds(one.cause, run)[1] * factor * np.nansum(values))
+
+
+def _steady_faults(dose: Unread, run: Run) -> bool:
+    return dose.counter == "minor_faults" and dose.total == 0 and bool(np.nansum(run.counters["minor_faults"]))
 
 
 def _may_be_all_along(one: _Tried) -> str:
     if not one.dose.marks.any():
         return f"{one.dose.counter} stood out in no window, and may be at work in all of them"
     return (
-        f"{one.dose.counter} stood out in {one.hits + one.misses} windows, and these were not clearly slower than the "
-        f"others (p = {one.p:.2g})"
+        f"{one.dose.counter} stood out in {one.hits + one.misses} windows, and chance is not excluded that these were "
+        f"slower than the others (p = {one.p:.2g})"
     )
 
 

@@ -20,6 +20,9 @@ MOSTLY, HARDLY = 0.5, 0.1
 """A run's hinting faults on the whole host make its process's minor faults hinting ones when they are at least this
 share of them, and not when they are at most this one; between the two, the run does not tell."""
 
+SLOWEST_FAULT = 1e7
+"""Nanoseconds that a fault from a disk takes at most, or so."""
+
 _NOT_PINNED = "the threads of a service sleep between requests, so what they slept tells nothing"
 
 
@@ -132,8 +135,8 @@ def _major(run: Run, cause: Cause) -> Dose | Unread:
     if faults is None:
         return unread(run, cause, "major_faults")
     marks = standing_out(faults, cause.least)
-    if waiting is None:  # a fault from a disk takes up to some 10 ms
-        waiting = 1e7 * faults
+    if waiting is None:
+        waiting = SLOWEST_FAULT * faults
     return dose_of(np.where(np.isnan(faults), np.nan, _at(waiting, marks)), cause, "major_faults", 1, marks)
 
 

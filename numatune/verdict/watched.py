@@ -30,6 +30,9 @@ __all__ = [
 AT_PACE = ("interrupts", "idle_exits")
 """Counters that grow with time alone: of a window that is left out, their usual growth is kept in the next row."""
 
+_FEWEST_WINDOWS = 24
+"""Below these, Fisher's exact test says more than ranks."""
+
 NOT_JOINED = ("cpu_time_ns", "idle_ns")
 _WAITS = "the threads of a service also sleep until a request comes, and that is not told apart from waits within one"
 
@@ -98,8 +101,8 @@ def cost_run(watched: Watched) -> tuple[Run, float, Common | None] | None:
 
 
 def spikes_are_common(spiky: int, windows: int) -> bool:
-    """Whether a spike in a window singles it out no more."""
-    return 8 * spiky >= windows
+    """Whether a spike in a window singles it out no more; of few windows, none is common."""
+    return windows >= _FEWEST_WINDOWS and 8 * spiky >= windows
 
 
 def _lost(watched: Watched, rows: Places, first: Places, base: float, limit: float) -> Samples:

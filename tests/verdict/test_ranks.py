@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
+import pytest
 
 from numatune.verdict.ranks import chance_of_slowness
 
@@ -41,6 +42,22 @@ def test_what_makes_windows_slow_is_found_among_those_that_are_slow_anyway() -> 
     assert chance_of_slowness(marks, slow + 0.6 * marks) < 1e-4
     # Windows that are faster than the others are no cause of spikes.
     assert chance_of_slowness(marks, slow - 0.6 * marks) > 0.9
+
+
+@pytest.mark.parametrize("every", [3, 4, 5, 8])
+def test_what_comes_at_a_steady_pace_is_found_too(every: int) -> None:
+    generator = np.random.default_rng(2)
+    slow = phases(generator, 6, 10) * generator.uniform(0.0, 0.5, WINDOWS)
+    marks = np.arange(WINDOWS) % every == 0
+    assert chance_of_slowness(marks, slow + 0.6 * marks) < 1e-3
+    assert chance_of_slowness(marks, slow) > 0.05
+
+
+@pytest.mark.parametrize("windows", [3, 4])
+def test_one_window_of_a_few_names_nothing(windows: int) -> None:
+    marks = np.zeros(windows, dtype=np.bool_)
+    marks[1] = True
+    assert chance_of_slowness(marks, np.where(marks, 9.0, 1.0 + 0.01 * np.arange(windows))) > 0.05
 
 
 def test_a_mark_on_all_windows_or_on_none_tells_nothing() -> None:

@@ -14,7 +14,15 @@ from numatune.cli.watch_report import as_object, lines_of, make_report
 from numatune.verdict.attribution import attribute
 from numatune.verdict.bursts import find_bursts
 from numatune.verdict.errors import VerdictError
-from numatune.verdict.watched import as_run, cost_run, load_watch, parse_watch, spike_rows, summarise_requests
+from numatune.verdict.watched import (
+    as_run,
+    cost_run,
+    load_watch,
+    parse_watch,
+    spike_rows,
+    spikes_are_common,
+    summarise_requests,
+)
 
 MS = 1_000_000
 WINDOW = 100 * MS
@@ -166,6 +174,34 @@ def test_where_many_windows_hold_a_spike_it_is_said_and_what_is_always_there_is_
     assert "run_delay" in {one.cause for one in report.attribution.not_read}
     assert "run_delay" not in {one.cause for one in (*report.attribution.ruled_out, *report.attribution.shares)}
     json.dumps(as_object(report), allow_nan=False)
+
+
+@pytest.mark.parametrize(
+    ("counters", "cause"),
+    [
+        ({"quota_throttled": 1, "quota_throttled_ns": 40 * MS}, "quota"),
+        ({"quota_throttled": 1, "run_delay_ns": 40 * MS}, "quota"),
+        ({"major_faults": 8}, "major_faults"),
+        ({"minor_faults": 5000}, "minor_faults"),
+        ({"minor_faults": 5000}, "numa_hinting_faults"),
+        ({"run_delay_ns": 40 * MS}, "run_delay"),
+    ],
+)
+def test_what_each_window_has_alike_is_neither_ruled_out_nor_named(counters: dict[str, int], cause: str) -> None:
+    requests = [(10.0 * index, 5.0 + 4.0 * (index % 3 == 0)) for index in range(1, 401)]
+    steady = {name: [value] * 40 for name, value in counters.items()}
+    found = make_report(made(40, steady, requests), "w").attribution
+    assert found is not None
+    assert found.spikes > 5
+    assert cause in {one.cause for one in found.not_read}
+    assert cause not in {one.cause for one in (*found.ruled_out, *found.shares)}
+
+
+@pytest.mark.parametrize(
+    ("windows", "spiky", "common"), [(24, 3, True), (24, 2, False), (23, 23, False), (400, 50, True)]
+)
+def test_when_spikes_are_common(windows: int, spiky: int, common: bool) -> None:
+    assert spikes_are_common(spiky, windows) is common
 
 
 def noisy(seed: int, hog_ms: float = 0.0, windows: int = 240, width_ms: float = 250.0) -> dict[str, Any]:

@@ -20,15 +20,16 @@ LEAST = 0.25
 """A cause that explains less than this part of a spike does not give it its colour."""
 
 
-def blame(run: Run, attribution: Attribution, spikes: Sequence[int]) -> dict[int, str]:
-    """Iteration of each spike -> the name of a cause, or "unexplained"."""
+def blame(run: Run, attribution: Attribution, spikes: Sequence[int], usual: float | None = None) -> dict[int, str]:
+    """Iteration of each spike -> the name of a cause, or "unexplained"; `usual` is the usual latency, ns, if not the
+    run's median."""
     best = dict.fromkeys(spikes, UNEXPLAINED)
     if not attribution.shares:
         return best
-    excess = run.latency - run.steady().median
+    excess = run.latency - (run.steady().median if usual is None else usual)
     marks = np.zeros(run.latency.shape, dtype=np.bool_)
     marks[list(spikes)] = True
-    most, found = LEAST * excess, doses(run)
+    most, found = LEAST * np.maximum(excess, 0.0), doses(run)
     for share in attribution.shares:
         dose = found.get(share.cause)
         if not isinstance(dose, Dose):

@@ -117,7 +117,8 @@ def of_watch(watched: Watched) -> Source:
         seconds, run.latency, windows, watched.counters, strides, float(np.median(watched.latency)), limit, unit
     )
     found = attribute(*judged)
-    blamed = blame(judged[0], found, spikes)
+    common = judged[2]
+    blamed = blame(judged[0], found, spikes, None if common is None else common.usual)
     return Source(
         run, watched.data, series, watched.latency, found, summary, blamed, noun="request", row="window",
         watched=watched,

@@ -9,6 +9,7 @@ import numpy as np
 
 from ...verdict.attribution import Attribution, Share
 from ...verdict.comparison import Comparison
+from ...verdict.watched import spikes_are_common
 from .palette import counter_words
 from .plain import count, inside, items, ms, number, p_of, percent, plain, sentence
 from .source import BEFORE, Findings, Source
@@ -92,7 +93,7 @@ def outcome(source: Source) -> str:
 def main_causes(found: Attribution) -> str:
     """The causes that matter and what is left, in one sentence."""
     if not found.shares:
-        return "No counter that was read explains them."
+        return "No counter that was read was shown to explain them."
     parts = [f"{share.words} ({percent(share.share)})" for share in found.shares if share.share >= 0.05][:3]
     parts = parts or [f"{found.shares[0].words} ({percent(found.shares[0].share)})"]
     rest = f"; {percent(found.unexplained)} is unexplained" if found.unexplained >= 0.05 else ""
@@ -151,6 +152,11 @@ def remarks(source: Source) -> list[str]:
         said.append(f"{few} cannot show that spikes are rare; take {FEW:,} or more.")
     if not run.warm_up.steady:
         said.append("The run has no steady state: its level keeps moving, and nothing was left out as warm-up.")
+    if source.watched is not None and spikes_are_common(source.attribution.spikes, run.latency.size):
+        said.append(
+            "An eighth of the windows or more hold a spike: a cause is named by how slow the slowest request of each "
+            "was. What is at work in all windows alike does not show; a shorter --interval may help."
+        )
     if source.watched is not None and source.result.get("partial"):
         said.append("The watch ended early: it is partial.")
     if inside(environment, "pinning", "ok") is False:

@@ -183,13 +183,10 @@ def _spikes(report: Report) -> list[str]:
     lines.append("")
     if report.attribution is None:
         return [*lines, f"What caused them is not said here: that {report.unjudged}."]
-    from ..verdict.watched import spikes_are_common
+    from ..verdict.watched import COMMON_NOTE, spikes_are_common
 
     if spikes_are_common(len(report.spikes), report.run.latency.size):
-        lines.append(
-            "An eighth of the windows or more hold a spike: a cause is named by how slow the slowest request of"
-        )
-        lines.append("each was. What is at work in all windows alike does not show; a shorter --interval may help.")
+        lines += COMMON_NOTE
     return [*lines, *attribution_lines(report.attribution, "window"), *_coarse(report)]
 
 

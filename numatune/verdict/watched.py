@@ -17,6 +17,7 @@ from .statistics import Summary, summarise, threshold_of
 from .watch_file import Watched, load_watch, parse_watch
 
 __all__ = [
+    "COMMON_NOTE",
     "Watched",
     "as_run",
     "cost_run",
@@ -29,6 +30,12 @@ __all__ = [
 
 AT_PACE = ("interrupts", "idle_exits")
 """Counters that grow with time alone: of a window that is left out, their usual growth is kept in the next row."""
+
+COMMON_NOTE = (
+    "An eighth of the windows or more hold a spike: a cause is named by how slow the slowest request of each was.",
+    "What is at work in all windows alike does not show; a shorter --interval may help.",
+)
+"""What is to be said where `spikes_are_common`, in sentences."""
 
 _FEWEST_WINDOWS = 24
 """Below these, Fisher's exact test says more than ranks."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from ...verdict.attribution import Attribution, Share
 from ...verdict.comparison import Comparison
-from ...verdict.watched import spikes_are_common
+from ...verdict.watched import COMMON_NOTE, spikes_are_common
 from .palette import counter_words
 from .plain import count, inside, items, ms, number, p_of, percent, plain, sentence
 from .source import BEFORE, Findings, Source
@@ -153,10 +153,7 @@ def remarks(source: Source) -> list[str]:
     if not run.warm_up.steady:
         said.append("The run has no steady state: its level keeps moving, and nothing was left out as warm-up.")
     if source.watched is not None and spikes_are_common(source.attribution.spikes, run.latency.size):
-        said.append(
-            "An eighth of the windows or more hold a spike: a cause is named by how slow the slowest request of each "
-            "was. What is at work in all windows alike does not show; a shorter --interval may help."
-        )
+        said += COMMON_NOTE
     if source.watched is not None and source.result.get("partial"):
         said.append("The watch ended early: it is partial.")
     if inside(environment, "pinning", "ok") is False:

@@ -122,18 +122,21 @@ def _time(text: str) -> datetime:
 class Tuning:
     """A tune.yml that runs in the background, and ends with the block at the latest."""
 
-    def __init__(self, controller: Controller, guest: Guest, variables: dict[str, Any]) -> None:
+    def __init__(self, controller: Controller, guest: Guest, variables: dict[str, Any], *arguments: str) -> None:
         self._guest = guest
-        self._process = controller.start("tune", **variables)
+        self._process = controller.start("tune", *arguments, **variables)
 
     def __enter__(self) -> Tuning:
         return self
 
     def await_generation(self, number: int) -> None:
         """Wait until the journal holds that generation, which its changes follow."""
-        path = f"{JOURNAL}/{number:04d}.json"
+        self.await_path(f"{JOURNAL}/{number:04d}.json")
+
+    def await_path(self, path: str) -> None:
+        """Wait until the guest has that file."""
         # In the guest, so that the instant is not the network's; again where the guest reboots meanwhile.
-        watch = [*self._guest.ssh_command(), f"until [ -e {path} ]; do sleep 0.05; done"]
+        watch = [*self._guest.ssh_command(), f"until [ -e {path} ]; do sleep 0.2; done"]
         while not self._holds(watch):
             if self._process.poll() is not None:
                 raise AssertionError(f"the run ended before {path} appeared: {self._process.communicate()[0]}")

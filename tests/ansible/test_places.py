@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import re
 import tarfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +12,8 @@ import pytest
 
 if TYPE_CHECKING:
     from conftest import Controller
+
+PLAYBOOKS = ("audit", "tune", "revert", "bench", "qualify")
 
 
 def test_typed_in_the_playbooks_folder(controller: Controller) -> None:
@@ -39,13 +43,49 @@ def test_an_inventory_that_does_not_parse_fails(controller: Controller) -> None:
     assert "PLAY" not in run.out
 
 
-@pytest.mark.parametrize("playbook", ["audit", "tune", "revert", "bench", "qualify"])
+@pytest.mark.parametrize("playbook", PLAYBOOKS)
 def test_an_inventory_without_hosts_fails(controller: Controller, playbook: str) -> None:
     empty = controller.folder / "empty.yml"
     empty.write_text("all:\n  hosts: {}\n")
     run = controller.play(f"playbooks/{playbook}.yml", "--check", inventory=empty)
     assert run.code != 0
     assert "the inventory has no hosts" in run.err
+
+
+def test_a_pattern_that_matches_no_host_fails(controller: Controller) -> None:
+    controller.root("matched")
+    for playbook in PLAYBOOKS:
+        run = controller.play(f"playbooks/{playbook}.yml", "--check", "-e", "numatune_hosts=nosuch")
+        assert run.code != 0, playbook
+        assert "numatune_hosts=nosuch matches no host of the inventory" in " ".join(run.err.split()), playbook
+    some = controller.play("playbooks/audit.yml", "-e", '{"numatune_hosts": ["matched", "nosuch"]}')
+    assert some.recap("matched")["ok"] > 0
+
+
+def test_a_mistyped_variable_is_refused_by_name(controller: Controller) -> None:
+    typos = {"cpu_govenor_expected": "fast", "cpu_governor_expcted": "performance"}
+    root = controller.root("typed", **typos, reboot_notes="mine", house_mode="mine")
+    before = root.state(journal=True)
+    for playbook in PLAYBOOKS:
+        run = controller.play(f"playbooks/{playbook}.yml", "--limit", "typed", "-e", "numatune_serving_cpu=2-3")
+        assert run.code != 0, playbook
+        said = " ".join((run.out + run.err).split())
+        assert "numatune has no variable numatune_serving_cpu: did you mean numatune_serving_cpus?" in said
+        for name in typos:
+            assert f"numatune has no variable {name}: did you mean cpu_governor_expected?" in said
+        assert not re.search("reboot_notes|house_mode", said), "a user's own"
+    assert root.state(journal=True) == before
+
+
+def test_every_variable_that_the_playbooks_read_is_known(controller: Controller) -> None:
+    spec = importlib.util.spec_from_file_location("unknown", controller.repo / "plugins/lookup/unknown_variables.py")
+    assert spec
+    assert spec.loader
+    unknown = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(unknown)
+    texts = [path.read_text() for path in controller.repo.glob("playbooks/**/*.yml") if "collections" not in path.parts]
+    read = {name for text in texts for name in re.findall(r"\bnumatune_[a-z_]+", text)}
+    assert read == set(unknown.PLAYBOOKS)
 
 
 def test_the_example_inventory_parses(controller: Controller) -> None:

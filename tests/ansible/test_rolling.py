@@ -77,6 +77,9 @@ def test_an_unreachable_host_counts_and_is_shown(controller: Controller) -> None
     run = controller.play("playbooks/tune.yml", "--limit", "away,waits")
     assert run.code != 0
     assert states(run) == {"away": "unreachable", "waits": "not reached"}
+    assert "caused by" not in run.out + run.err
+    assert "object of type" not in run.out + run.err
+    assert run.err.count("fatal: [away]") + run.out.count("fatal: [away]") == 2, "away, and what that means for the run"
 
 
 def test_an_interrupted_run_is_seen_and_finished(controller: Controller) -> None:

@@ -75,6 +75,7 @@ BROKEN = [
     ("plugins/modules/a.py", "from ansible.plugins.action import ActionBase"),
     ("plugins/modules/a.py", "from ansible_collections.ansible.posix.plugins.module_utils import mount"),
     ("plugins/modules/a.py", "match x:\n    case 1: pass"),
+    ("plugins/lookup/a.py", "import numatune.core"),
 ]
 
 
@@ -99,6 +100,7 @@ KEPT = [
     ),
     ("plugins/modules/a.py", "from ansible.module_utils.basic import AnsibleModule"),
     ("plugins/modules/a.py", "from ..module_utils.core import audit"),
+    ("plugins/lookup/a.py", "import yaml\nfrom ansible.plugins.lookup import LookupBase"),
 ]
 
 

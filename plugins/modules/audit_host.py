@@ -93,6 +93,7 @@ from ansible_collections.numatune.latency.plugins.module_utils.core import runs
 from ansible_collections.numatune.latency.plugins.module_utils.core.audit import judge
 from ansible_collections.numatune.latency.plugins.module_utils.core.errors import NumatuneError
 from ansible_collections.numatune.latency.plugins.module_utils.core.host import Host
+from ansible_collections.numatune.latency.plugins.module_utils.core.plain import plain
 from ansible_collections.numatune.latency.plugins.module_utils.core.plan import make_plan
 from ansible_collections.numatune.latency.plugins.module_utils.reading import OPTIONS, snapshot_of, wanted
 from ansible_collections.numatune.latency.plugins.module_utils.store import Store
@@ -145,22 +146,23 @@ def main():
         plan = make_plan(snapshot, profile, today=today, only=module.params["tuned"] or None)
         roles = Host(snapshot, profile).roles
     except (NumatuneError, OSError) as error:
-        module.fail_json(msg=reason(error))
-    module.exit_json(
-        changed=False,
-        report=report,
-        plan=plan.as_dict(),
-        boot_id=tree.boot_id(),
-        serving_cpus=str(roles.serving) if roles.split else "",
-        interrupted=list(runs.interrupted(snapshot)),
-        stuck=not_brought(tree, report, plan, module.params["tuned"]),
-        reboot=[
+        module.fail_json(msg=plain(reason(error)))
+    result = {
+        "changed": False,
+        "report": report,
+        "plan": plan.as_dict(),
+        "boot_id": tree.boot_id(),
+        "serving_cpus": str(roles.serving) if roles.split else "",
+        "interrupted": list(runs.interrupted(snapshot)),
+        "stuck": not_brought(tree, report, plan, module.params["tuned"]),
+        "reboot": [
             item["setting"]
             for item in report["findings"]
             if item["status"] == "pending_reboot" and item["setting"] in BY_REBOOT
         ],
-        summary=summarize(report, plan),
-    )
+        "summary": summarize(report, plan),
+    }
+    module.exit_json(**plain(result))
 
 
 if __name__ == "__main__":

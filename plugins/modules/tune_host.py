@@ -80,6 +80,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.numatune.latency.plugins.module_utils.core.audit import judge
 from ansible_collections.numatune.latency.plugins.module_utils.core.catalogue import setting
 from ansible_collections.numatune.latency.plugins.module_utils.core.errors import NumatuneError
+from ansible_collections.numatune.latency.plugins.module_utils.core.plain import plain
 from ansible_collections.numatune.latency.plugins.module_utils.core.plan import make_plan
 from ansible_collections.numatune.latency.plugins.module_utils.reading import OPTIONS, snapshot_of, wanted
 from ansible_collections.numatune.latency.plugins.module_utils.store import Store
@@ -129,16 +130,17 @@ def main():
     try:
         done = work(module)
     except (NumatuneError, OSError) as error:
-        module.fail_json(msg=reason(error))
-    module.exit_json(
-        changed=bool(done.changes),
-        changes=[{"setting": item.setting, "kind": item.kind, "path": item.path} for item in done.changes],
-        generation=done.generation,
-        refused=list(done.refused),
-        statuses=dict(done.statuses or {}),
-        reboot=any(item.needs_reboot for item in done.changes),
-        diff=[difference(item) for item in done.changes],
-    )
+        module.fail_json(msg=plain(reason(error)))
+    result = {
+        "changed": bool(done.changes),
+        "changes": [{"setting": item.setting, "kind": item.kind, "path": item.path} for item in done.changes],
+        "generation": done.generation,
+        "refused": list(done.refused),
+        "statuses": dict(done.statuses or {}),
+        "reboot": any(item.needs_reboot for item in done.changes),
+        "diff": [difference(item) for item in done.changes],
+    }
+    module.exit_json(**plain(result))
 
 
 if __name__ == "__main__":

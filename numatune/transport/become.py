@@ -54,6 +54,12 @@ def command(become: Become | None, user: str) -> str:
     return f"{_SUDO} -n -u {shlex.quote(become.user)} -- sh -s"
 
 
+def starter(become: Become | None, user: str) -> str:
+    """Say what starts the collector on the host, for a message that it did not."""
+    shell = f"the login shell of {clean(user, 40)}" if user else "the login shell"
+    return shell if become is None or become.user == user else f"{shell}, or sudo,"
+
+
 _REASONS = (
     ("must have a tty", "its sudoers demands a terminal: set `Defaults !requiretty` for this user"),
     ("a terminal is required", "it wants to ask for a password: give one with --ask-become-pass, or allow NOPASSWD"),

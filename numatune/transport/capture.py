@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import time
 import zlib
+from collections.abc import Callable
 
-from . import room
-from .failure import Failure
+from . import outcome, room
+from .failure import Failure, clean
 from .limits import MIB, Deadline
 
 _GZIP = b"\x1f\x8b"
+_LONGEST_FRAME = 4 << 10
 _MOST_FOREIGN, _MOST_ODD = 2 * MIB, MIB // 16
 _TO_ASCII = bytes(sign if sign < 128 else ord("?") for sign in range(256))
 
@@ -17,6 +20,8 @@ class Capture:
     """The bytes of one stream of one host, gzip'ed or plain; memory is bounded by `limit_bytes`, and by `place`.
 
     A gzip'ed stream is unpacked as it comes, and its limit counts what it unpacks to, so that a bomb stops there.
+    For the message of a stream that does not end: `starter` says what is to start the collector there, `hide` takes
+    secrets out of what is quoted.
     """
 
     def __init__(self, limit_bytes: int, deadline: Deadline | None = None, place: room.Place | None = None) -> None:
@@ -25,6 +30,9 @@ class Capture:
         self.deadline = deadline
         self.size = 0
         self.received = 0
+        self.starter = "the login shell"
+        self.hide: Callable[[str], str] = str
+        self._begun_at: float | None = None
         self._kept = bytearray()
         self._unpack: zlib._Decompress | None = None
         self._head = b""
@@ -75,6 +83,8 @@ class Capture:
             self._kept += data
         else:
             self.place.keep(self._kept, data)
+        if self._begun_at is None and self.size - len(data) < outcome.HEAD and outcome.begun(self._kept):
+            self._begun_at = time.monotonic()
 
     def _too_much(self) -> Failure:
         self._kept.clear()
@@ -82,13 +92,23 @@ class Capture:
         return Failure("output", f"the host sent more than {cap}, which no snapshot is; look at what its login prints")
 
     def late(self) -> Failure:
-        """Return the failure of a stream that did not end in time."""
-        seconds = self.deadline.seconds if self.deadline is not None else 0.0
-        return Failure(
-            "timeout",
-            f"the collector did not end within {seconds:.1f} s ({'it had begun' if self.received else 'nothing came'});"
-            " look whether the host is overloaded or a file system of it hangs",
-        )
+        """Return the failure of a stream that did not end in time: the login was slow, or the collector hung."""
+        deadline = self.deadline or Deadline(0.0, 0.0)
+        within = f"within {deadline.seconds:.1f} s"
+        if self._begun_at is None:
+            came = "what came is not the collector's" if self.received else "nothing came"
+            what = (
+                f"{self.starter} did not start the collector {within} ({came});"
+                " look what its start-up files wait for, with `ssh HOST true`"
+            )
+        else:
+            frame = self._kept[self._kept.rfind(b"\n@") + 1 :][:_LONGEST_FRAME].partition(b"\n")[0]
+            what = (
+                f"the collector began after {self._begun_at - deadline.started:.1f} s and hung at or after"
+                f" {clean(self.hide(frame.decode('utf-8', 'replace')), 60)}, not done {within};"
+                " look whether the host is overloaded or a file system of it hangs"
+            )
+        return Failure("timeout", what)
 
     @property
     def whole(self) -> bool:

@@ -11,6 +11,12 @@ HEAD = 64 << 10
 """Bytes that a login may print before the stream, and before sudo's marker."""
 
 _END = "@end"
+_FIRST = MAGIC.encode() + b"\n"
+
+
+def begun(printed: bytearray) -> bool:
+    """Return whether the collector's first line is in what a command printed."""
+    return printed.startswith(_FIRST) or printed.find(b"\n" + _FIRST, 0, HEAD) >= 0
 
 
 def stream(text: str, script: str, status: int | None) -> str | None:

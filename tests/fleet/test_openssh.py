@@ -319,7 +319,7 @@ ENDINGS = {
     "is another program": ("echo hello\n", "exec", "something else"),
     "prints without end": ("yes\n", "output", "more than"),
     "writes errors without end": ("yes >&2\n", "output", "standard error"),
-    "hangs": (f"echo '{MAGIC}'; exec sleep 60\n", "timeout", "did not end"),
+    "hangs": (f"echo '{MAGIC}'; exec sleep 60\n", "timeout", "hung at or after numatune-snapshot 1"),
     "ends as ssh's own errors do": ("echo 'x: Permission denied (publickey).' >&2; exit 255\n", "exec", "ended"),
 }
 

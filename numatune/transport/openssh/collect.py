@@ -33,6 +33,7 @@ def collect(target: Target, script: str, limits: Limits) -> str:
     with config.opened(endpoint) as file, askpass.opened(endpoint, target.secrets) as asked:
         words = arguments.words(endpoint, limits, asked is not None, line, file)
         output = Capture(limits.output_bytes, total, limits.place)
+        output.starter, output.hide = become.starter(endpoint.become, endpoint.user), target.secrets.hide
         environment = _environment() | (asked.environment if asked is not None else {})
         with Ssh(words, environment, limits, total, output, asked) as ssh:
             ssh.hide, ssh.entry = target.secrets.hide, endpoint.key_entry
@@ -81,6 +82,7 @@ def _escalate(ssh: Ssh, sudo: become.Escalation, password: str, limits: Limits) 
         status = ssh.finish()
         raise _failure(ssh, status, by_sudo=True, printed=printed)
     ssh.output = output
+    output.starter = "the shell that sudo started"
     ssh.rest()
     if rest:
         output.feed(rest)

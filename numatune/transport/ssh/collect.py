@@ -66,6 +66,7 @@ def _run(session: Session, target: Target, script: str, limits: Limits) -> str:
     line = become.command(endpoint.become, endpoint.user)
     by_sudo = line != become.PLAIN
     capture = Capture(limits.output_bytes, session.total, limits.place)
+    capture.starter, capture.hide = become.starter(endpoint.become, endpoint.user), target.secrets.hide
     session.begin("exec", limits.channel_s)
     command = Command(session, capture, target.secrets.hide)
     command.open()
@@ -104,6 +105,7 @@ def _escalate(command: Command, sudo: become.Escalation, password: str, limits: 
     if not found:
         raise _refused(command) or _ended(command, before)
     command.output = output
+    output.starter = "the shell that sudo started"
     if rest:
         output.feed(rest)
 

@@ -32,6 +32,21 @@ if TYPE_CHECKING:
 _STATUS = {"changes": "findings"}
 
 
+@dataclass
+class Twice:
+    """How many hosts failed by a deadline while this machine was late, and how many of them answered at the end."""
+
+    hosts: int = 0
+    answered: int = 0
+
+    def __str__(self) -> str:
+        which = "1 host was" if self.hosts == 1 else f"{self.hosts:,} hosts were"
+        return (
+            f"this machine was too busy to keep its own deadlines: {which} to be asked again at the end,"
+            f" {self.answered:,} answered; fewer --forks help"
+        )
+
+
 @dataclass(frozen=True)
 class Outcome:
     """A run that ended: where its rows are, when it was, and what it took over from an earlier one."""
@@ -44,6 +59,7 @@ class Outcome:
     summary: dict[str, int]
     earlier: Earlier | None
     carried: int
+    twice: Twice
 
     @property
     def code(self) -> int:
@@ -61,6 +77,8 @@ class Outcome:
             again = self.summary["hosts"] - self.carried
             started = {"from": str(self.earlier.source), "started": self.earlier.started}
             more["retried"] = {**started, "hosts": again, "carried": self.carried}
+        if self.twice.hosts:
+            more["asked_again"] = {"hosts": self.twice.hosts, "answered": self.twice.answered}
         facts = self.facts
         return Run(
             facts.version, facts.profile, facts.started, self.finished, self.summary, self.texts, self.partial, more
@@ -116,7 +134,10 @@ def run(
             raise
         finished = targets.now()
         store.finish(number, finished, taken.partial)
-        yield Outcome(store, number, facts, finished, taken.partial, store.summary(number), earlier, carried)
+        if taken.twice.hosts:
+            fleet_options.say(str(taken.twice))
+        summary = store.summary(number)
+        yield Outcome(store, number, facts, finished, taken.partial, summary, earlier, carried, taken.twice)
         store.prune()
         if store.trouble:
             fleet_options.say(store.trouble)
@@ -139,6 +160,7 @@ class _Taken:
         self._places = places
         self._keep = keep
         self.partial = False
+        self.twice = Twice()
 
     def tick(self) -> None:
         """Keep what has waited, also while slow hosts let nothing come."""
@@ -151,6 +173,10 @@ class _Taken:
         if failure is None and self._keep is not None:
             failure, document = self._keep(event), None
         row = Row(place, event.alias, _STATUS.get(event.status, event.status), None, None, None, event.seconds)
+        if event.late_s:
+            self.twice.hosts += 1
+            self.twice.answered += failure is None
+            document = _noted(document, event.late_s)
         row = replace(row, attempts=event.attempts, document=document)
         if failure is not None:
             endpoint = self._wanted[place].endpoint
@@ -159,6 +185,15 @@ class _Taken:
             row = replace(row, status="unreachable", document=None, kind=alike)
             row = replace(row, phase=failure["phase"], message=failure["message"])
         self._store.add(self._run, row)
+
+
+def _noted(document: bytes | None, late_s: float) -> bytes | None:
+    """Return a host's JSON with a note that it was the second try that it answered; a plan's JSON has no notes."""
+    value = json.loads(document) if document is not None else {}
+    if "notes" not in value:
+        return document
+    value["notes"].append(f"answered at the second try: this machine was late by {late_s:.1f} s in the first")
+    return json.dumps(value, separators=(",", ":")).encode()
 
 
 def _ask(args: argparse.Namespace, command: str, work: Work, left: Sequence[Target], taken: _Taken) -> None:

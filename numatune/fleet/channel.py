@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
-_NUMBER = struct.Struct(">I")
+_NUMBER = struct.Struct(">If")
 _FRAME = struct.Struct(">II")
 _STOP = 0xFFFF_FFFF
 _CHUNK = 1 << 18
@@ -33,12 +33,15 @@ class ParentEnd:
         self._buffer = bytearray()
         self.lost = False
 
-    def send(self, number: int | None) -> None:
-        """Hand out a host by number; None tells the worker that the run is stopped. A lost worker is told nothing."""
-        # A number is 4 bytes and a worker holds no more hosts than it has threads: it always fits. That a worker is
+    def send(self, number: int | None, seconds: float = 0.0) -> None:
+        """Hand out a host by number, for so many seconds; None tells the worker that the run is stopped.
+
+        A lost worker is told nothing.
+        """
+        # A host is 8 bytes and a worker holds no more hosts than it has threads: it always fits. That a worker is
         # lost shows when its last words have been received.
         with suppress(OSError):
-            self.socket.sendall(_NUMBER.pack(_STOP if number is None else number))
+            self.socket.sendall(_NUMBER.pack(_STOP if number is None else number, seconds))
 
     def receive(self) -> Iterator[tuple[dict[str, Any], bytes]]:
         """Yield the messages that are there, each once; sets `lost` when the worker has closed its end or died."""
@@ -90,8 +93,11 @@ class WorkerEnd:
             except OSError:
                 raise LostError from None
 
-    def receive(self) -> list[int | None]:
-        """Wait for numbers and return them, None for a stopped run; LostError when the parent has closed or died."""
+    def receive(self) -> list[tuple[int, float] | None]:
+        """Wait for hosts and return each with its seconds, None for a stopped run.
+
+        LostError when the parent has closed or died.
+        """
         try:
             data = self.socket.recv(1 << 16)
         except OSError:
@@ -101,8 +107,8 @@ class WorkerEnd:
         data = self._rest + data
         whole = len(data) - len(data) % _NUMBER.size
         self._rest = data[whole:]
-        numbers = [number for (number,) in _NUMBER.iter_unpack(data[:whole])]
-        return [None if number == _STOP else number for number in numbers]
+        hosts = _NUMBER.iter_unpack(data[:whole])
+        return [None if number == _STOP else (number, seconds) for number, seconds in hosts]
 
 
 def pair() -> tuple[ParentEnd, socket.socket]:

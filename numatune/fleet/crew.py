@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
 
+from ..transport.limits import Deadline
 from . import channel, worker
 from .stop import SIGNALS
 
@@ -30,18 +31,22 @@ def processes(hosts: int, forks: int) -> int:
 
 
 class Member:
-    """One worker process: the hosts that it has, by number, and since when (on the run's clock)."""
+    """One worker process: the hosts that it has, by number, and when and for how long each was handed out."""
 
     def __init__(self, slot: int, process: Any, end: channel.ParentEnd) -> None:
         self.slot = slot
         self.channel = end
-        self.in_flight: dict[int, float] = {}
+        self.in_flight: dict[int, Deadline] = {}
         self._process = process
 
-    def give(self, number: int, now: float) -> None:
-        """Hand out one host."""
-        self.in_flight[number] = now
-        self.channel.send(number)
+    def give(self, number: int, now: float, seconds: float) -> None:
+        """Hand out one host; `now` is on the run's clock."""
+        self.in_flight[number] = Deadline(now, seconds)
+        self.channel.send(number, seconds)
+
+    def due(self) -> float:
+        """Return when, on the run's clock, its first host is given up, for the worker itself should have by then."""
+        return min((host.end + max(0.5, 0.08 * host.seconds) for host in self.in_flight.values()), default=float("inf"))
 
     def kill(self) -> None:
         """End the worker and the programs that it started, now."""

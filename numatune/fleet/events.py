@@ -14,6 +14,8 @@ class Done:
 
     `status` is what the work made of the host ("ok", "findings", "incomplete", "changes"), "unreachable" with a
     failure. `seconds` runs from the first attempt to the end of the work; `attempts` is 0 where the host was not begun.
+    `late_s` is 0.0, but for a host that a deadline ended while this machine was late by that many seconds, and that was
+    therefore to be asked again at the end of the run: the rest is of its second try, where that came to an end.
     """
 
     alias: str
@@ -22,6 +24,7 @@ class Done:
     payload: bytes | None = None
     seconds: float = 0.0
     attempts: int = 1
+    late_s: float = 0.0
 
 
 @dataclass(frozen=True)

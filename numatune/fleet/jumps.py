@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from ..transport.endpoint import Endpoint
@@ -25,11 +25,14 @@ class Schedule:
     through one jump host, and to one address and port that more aliases share. Hosts with the same jump hosts form a
     group; a free slot goes to the group with the most hosts left per host in flight, so that groups move through the
     inventory side by side and end together, and within a group the inventory's order holds. All hosts behind one jump
-    host go to one slot: a connection to a gateway is shared within a process.
+    host go to one slot: a connection to a gateway is shared within a process. `only` names the hosts of a second round.
     """
 
-    def __init__(self, endpoints: Sequence[Endpoint], per_jump: int, slots: int) -> None:
-        self.left = len(endpoints)
+    def __init__(
+        self, endpoints: Sequence[Endpoint], per_jump: int, slots: int, only: Collection[int] | None = None
+    ) -> None:
+        numbers = range(len(endpoints)) if only is None else sorted(only)
+        self.left = len(numbers)
         self._per_jump = per_jump
         self._waiting: dict[_Group, deque[int]] = {}
         self._started: dict[int, _Group] = {}
@@ -39,7 +42,8 @@ class Schedule:
         self._guests = [0] * slots
         aliases = Counter(_key(endpoint) for endpoint in endpoints)
         gateways = {_key(jump) for endpoint in endpoints for jump in endpoint.jumps}
-        for number, endpoint in enumerate(endpoints):
+        for number in numbers:
+            endpoint = endpoints[number]
             jumps = tuple(dict.fromkeys(_key(jump) for jump in endpoint.jumps))
             own = _key(endpoint)
             crowded = own not in jumps and (aliases[own] > per_jump or own in gateways)
@@ -94,6 +98,11 @@ class Schedule:
         group = self._started.pop(number)
         self._busy.subtract(group.limited)
         self._in_flight[group] -= 1
+
+    def drop(self) -> None:
+        """Forget the hosts that were not started."""
+        self._waiting.clear()
+        self.left = 0
 
     def give_back(self, number: int) -> None:
         """Put a host that could not be started back where it was."""

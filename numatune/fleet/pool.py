@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import select
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 from ..core.collector import script
@@ -18,6 +18,7 @@ from ..transport.endpoint import Target
 from ..transport.failure import Failure
 from ..transport.limits import Limits
 from . import crew, transports
+from .again import AT_ONCE, Again
 from .crew import Member
 from .events import UNREACHABLE, Event, NotDone
 from .jumps import Schedule
@@ -48,7 +49,8 @@ def run(
     from its start, retries and the work included; one that outlasts it by a tenth is given up, whatever holds it, and
     so the run ends within 1.1 × total_s × ceil(hosts / tightest limit) (for total_s of 7 s or more; below, fixed
     allowances of up to 0.5 s count). When a worker process dies, the hosts that it had fail in phase "exec" and the run
-    goes on.
+    goes on. Hosts that a deadline ended while their worker was late by itself are asked again at the end, few at once:
+    that takes no more than 1.1 × total_s for all of them, and does not happen where nothing was late.
 
     Setting `stop` ends the run within about a second: what finishes by then is yielded, then NotDone for every other
     host. `transport` is a name (`transports.find`) or an opener. `seed` makes the pauses before retries repeatable.
@@ -62,7 +64,7 @@ def run(
     threads = -(-forks // slots)
     born = int.from_bytes(os.urandom(4)) if seed is None else seed
     job = Job(targets, work, script(), limits, opener, threads, born)
-    pool = _Pool(job, forks, Schedule([target.endpoint for target in targets], per_jump, slots), slots, stop or Stop())
+    pool = _Pool(job, forks, per_jump, slots, stop or Stop())
     try:
         yield from pool.events()
     finally:
@@ -70,14 +72,16 @@ def run(
 
 
 class _Pool:
-    def __init__(self, job: Job, forks: int, schedule: Schedule, slots: int, stop: Stop) -> None:
+    def __init__(self, job: Job, forks: int, per_jump: int, slots: int, stop: Stop) -> None:
         self._job = job
         self._forks = forks
-        self._schedule = schedule
+        self._schedule = self._scheduled(per_jump, slots)
         self._stop = stop
         self._slots: list[Member | None] = [None] * slots
         self._leaving: list[Member] = []
         self._tally = Tally(job.targets)
+        self._per_jump = per_jump
+        self._again = Again(job.limits.total_s)
         self._lost = 0.0
         self._reported = 0.0
         self._give_up: float | None = None
@@ -85,13 +89,25 @@ class _Pool:
 
     def events(self) -> Iterator[Event]:
         yield from self._told([self._progress()])
-        while self._schedule.left or self._in_flight():
+        while self._schedule.left or self._in_flight() or self._begins_again():
             if self._stopped():
                 break
             yield from self._told(self._round())
+        yield from self._told([self._tally.done(number, b"", **first) for number, first in self._again.untried()])
         yield from self._told([NotDone(alias) for alias in self._tally.open()])
         self._clean = self._give_up is None
         yield self._progress()
+
+    def _scheduled(self, per_jump: int, slots: int, only: Collection[int] | None = None) -> Schedule:
+        return Schedule([target.endpoint for target in self._job.targets], per_jump, slots, only)
+
+    def _begins_again(self) -> bool:
+        """Begin the second tries, once, where there are any; return whether there is something to do."""
+        hosts = self._again.begin(self._clock()) if not self._stop.is_set() else ()
+        if hosts:
+            self._schedule = self._scheduled(self._per_jump, len(self._slots), hosts)
+            self._forks = min(self._forks, AT_ONCE)
+        return bool(hosts)
 
     def end(self) -> None:
         """End every worker: politely after a whole run, at once otherwise."""
@@ -138,6 +154,11 @@ class _Pool:
 
     def _hand_out(self) -> None:
         while self._schedule.left and not self._stop.is_set():
+            now = self._clock()
+            seconds = self._again.seconds(now)
+            if not seconds:
+                self._schedule.drop()
+                return
             room = self._forks - self._in_flight()
             busy = [len(member.in_flight) if member else 0 for member in self._slots]
             free = [max(0, min(room, self._job.threads - had)) for had in busy]
@@ -154,7 +175,7 @@ class _Pool:
                     if not self._in_flight():
                         raise
                     return  # those that run may make room
-            member.give(number, self._clock())
+            member.give(number, now, seconds)
 
     def _listen(self) -> list[Member]:
         """Wait until there is something to do; return the workers that have sent something or closed."""
@@ -175,18 +196,11 @@ class _Pool:
 
     def _until(self) -> float:
         """Return the seconds until there is something to do unasked."""
-        waits = [self._reported + _PROGRESS_S - self._clock()]
+        dues = [self._reported + _PROGRESS_S, *(member.due() for member in self._members())]
+        waits = [min(dues) - self._clock()]
         if self._give_up is not None:
             waits.append(self._give_up - time.monotonic())
-        begun = [since for member in self._members() for since in member.in_flight.values()]
-        if begun:
-            waits.append(min(begun) + self._patience() - self._clock())
         return max(0.001, min(waits))
-
-    def _patience(self) -> float:
-        # Later than the worker's own watch: what is late here is a worker that does not run.
-        total = self._job.limits.total_s
-        return total + max(0.5, 0.08 * total)
 
     def _take(self, member: Member, message: dict[str, Any], payload: bytes) -> list[Event]:
         if message.get("worn"):
@@ -199,20 +213,21 @@ class _Pool:
         if number not in member.in_flight:
             return []
         self._release(member, number)
-        return [] if message.get("undone") else [self._tally.done(number, payload, **message)]
+        return [] if message.get("undone") else self._finish(number, payload, message)
+
+    def _finish(self, number: int, payload: bytes, message: dict[str, Any]) -> list[Event]:
+        told = self._again.take(number, message)
+        return [self._tally.done(number, payload, **told)] if told else []
 
     def _look_after(self, member: Member) -> list[Event]:
         """Bury a worker that died, that hangs as a whole, or that is leaving and has ended its last host."""
         if member.channel.lost:
             return self._bury(member, f"its worker process {member.cause()}")
-        if any(self._since(since) > self._patience() for since in member.in_flight.values()):
+        if self._clock() > member.due():
             return self._bury(member, "its worker process hung and was ended")
         if member in self._leaving and not member.in_flight:
             return self._bury(member, "")
         return []
-
-    def _since(self, then: float) -> float:
-        return self._clock() - then
 
     def _bury(self, member: Member, cause: str) -> list[Event]:
         member.kill()
@@ -221,14 +236,15 @@ class _Pool:
         else:
             self._leaving.remove(member)
         told: list[Event] = []
-        for number, since in list(member.in_flight.items()):
+        for number, host in list(member.in_flight.items()):
             self._release(member, number)
             # Whoever stops a run may stop its workers as well: then their hosts are not done.
             if not self._stop.is_set():
-                seconds, total = round(self._since(since), 3), self._job.limits.total_s
+                seconds, total = round(self._clock() - host.started, 3), host.seconds
                 late = seconds > total
                 failure = hung(total) if late else Failure("exec", f"{cause}: try this host again (--retry-failed)")
-                told.append(self._tally.done(number, b"", UNREACHABLE, seconds, 1, failure.as_dict()))
+                message = {"status": UNREACHABLE, "seconds": seconds, "attempts": 1, "failure": failure.as_dict()}
+                told.extend(self._finish(number, b"", message))
         return told
 
     def _release(self, member: Member, number: int) -> None:

@@ -28,6 +28,7 @@ class Tally:
         seconds: float,
         attempts: int,
         failure: dict[str, str] | None = None,
+        late_s: float = 0.0,
     ) -> Done:
         """Count one host, by its place in the inventory, and return its event."""
         self._finished[number] = 1
@@ -35,7 +36,7 @@ class Tally:
         if failure:
             self._phases[failure["phase"]] += 1
         alias = self._targets[number].endpoint.alias
-        return Done(alias, status, failure, None if failure else payload, seconds, attempts)
+        return Done(alias, status, failure, None if failure else payload, seconds, attempts, late_s)
 
     def open(self) -> Iterator[str]:
         """Yield the aliases of the hosts that are not finished, in the inventory's order."""

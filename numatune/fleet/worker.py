@@ -16,12 +16,14 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
+from ..transport.delay import starved
 from ..transport.endpoint import Target
 from ..transport.failure import Failure
 from ..transport.limits import Deadline, Limits
 from ..transport.room import Room
 from .channel import LostError, WorkerEnd
 from .events import UNREACHABLE
+from .lateness import BEAT_S, Lateness, Mark
 from .retry import StoppedError, attempts
 from .stop import SIGNALS
 from .transports import Opener, Transport
@@ -102,10 +104,12 @@ def _enter(others: Sequence[socket.socket]) -> None:
 class _Host:
     """One host in flight."""
 
-    def __init__(self, number: int, target: Target, limits: Limits) -> None:
+    def __init__(self, number: int, target: Target, deadline: Deadline) -> None:
         self.number = number
         self.target = target
-        self.deadline: Deadline = limits.start()
+        self.deadline = deadline
+        self.overdue = deadline.end + grace(deadline.seconds)  # from then on its thread is not waited for
+        self.mark: Mark | None = None
         self.attempts = 0
         self.settled = False
 
@@ -120,6 +124,7 @@ class _Worker:
         self._transport = transport
         self._stop = threading.Event()
         self._room = Room(job.threads)
+        self._late = Lateness()
         self._lock = threading.Lock()
         self._hosts: set[_Host] = set()
         self._idle = 0  # threads that have served a host and wait for another, or will soon
@@ -132,12 +137,14 @@ class _Worker:
         poll = select.poll()
         poll.register(self._channel.socket, select.POLLIN)
         while True:
-            if poll.poll(self._until_watch()):
-                for number in self._channel.receive():
-                    if number is None:
+            seconds = self._until_watch()
+            self._late.beat(seconds)
+            if poll.poll(None if seconds is None else 1000 * seconds + 1):
+                for host in self._channel.receive():
+                    if host is None:
                         self._stop.set()
                     else:
-                        self._start(number)
+                        self._start(*host)
             self._watch()
 
     def busy(self) -> bool:
@@ -145,8 +152,8 @@ class _Worker:
         with self._lock:
             return bool(self._hosts) or self._stuck > 0
 
-    def _start(self, number: int) -> None:
-        host = _Host(number, self._job.targets[number], self._job.limits)
+    def _start(self, number: int, seconds: float) -> None:
+        host = _Host(number, self._job.targets[number], Deadline(time.monotonic(), seconds))
         with self._lock:
             self._hosts.add(host)
             waits = self._idle > 0
@@ -170,10 +177,11 @@ class _Worker:
 
     def _serve_host(self, host: _Host) -> None:
         payload = b""
+        host.mark = self._late.mark()
         try:
             made = attempts(
                 lambda limits: self._once(host, limits),
-                self._job.limits,
+                replace(self._job.limits, total_s=host.deadline.seconds),
                 host.deadline,
                 random.Random(f"{self._job.seed} {host.target.endpoint.alias}"),
                 self._stop.wait,
@@ -183,7 +191,7 @@ class _Worker:
         except StoppedError:
             message = {"undone": True}
         except Failure as failure:
-            message = _failed(failure)
+            message = self._failed(host, failure)
         except BaseException as error:
             # Whatever it is, it is this host's: no library may end the run by what one target made it raise.
             message = _failed(Failure("exec", internal(error, "try --transport openssh, and report it")))
@@ -208,17 +216,15 @@ class _Worker:
         self._channel.send({"host": host.number, "seconds": seconds, "attempts": host.attempts, **message}, payload)
 
     def _until_watch(self) -> float | None:
-        """Return the milliseconds until a host is overdue; None while there is none."""
+        """Return the seconds until a host is overdue, or the next beat is; None while there is no host."""
         with self._lock:
-            ends = [host.deadline.end for host in self._hosts]
-        if not ends:
-            return None
-        return max(0.0, min(ends) + grace(self._job.limits.total_s) - time.monotonic()) * 1000 + 1
+            ends = [host.overdue for host in self._hosts]
+        return min(BEAT_S, max(0.0, min(ends) - time.monotonic())) if ends else None
 
     def _watch(self) -> None:
-        late = time.monotonic() - grace(self._job.limits.total_s)
+        now = time.monotonic()
         with self._lock:
-            overdue = [host for host in self._hosts if host.deadline.end <= late]
+            overdue = [host for host in self._hosts if host.overdue <= now]
             for host in overdue:
                 host.settled = True
                 self._hosts.discard(host)
@@ -228,16 +234,27 @@ class _Worker:
         for host in overdue:
             seconds = round(time.monotonic() - host.deadline.started, 3)
             about = {"host": host.number, "seconds": seconds, "attempts": host.attempts}
-            self._channel.send({**about, **_failed(hung(self._job.limits.total_s))})
+            self._channel.send({**about, **self._failed(host, hung(host.deadline.seconds))})
         if worn:
             # Threads cannot be ended; a process can.
             self._channel.send({"worn": True})
+
+    def _failed(self, host: _Host, failure: Failure) -> dict[str, Any]:
+        """Return the message of a host that failed, with how late this worker was where that may be the cause."""
+        message = _failed(failure)
+        if failure.late and host.mark is not None:
+            late_s = self._late.since(host.mark, failure.waited_s)
+            if starved(late_s, time.monotonic() - host.deadline.started):
+                message["late_s"] = round(late_s, 1)
+        return message
 
 
 def hung(total_s: float) -> Failure:
     """Return the failure of a host whose thread does not come back."""
     return Failure(
-        "timeout", f"not finished after {total_s:g} s: it hung where no deadline reaches; try --transport openssh"
+        "timeout",
+        f"not finished after {total_s:g} s: it hung where no deadline reaches; try --transport openssh",
+        late=True,
     )
 
 

@@ -21,7 +21,7 @@ class Capture:
 
     A gzip'ed stream is unpacked as it comes, and its limit counts what it unpacks to, so that a bomb stops there.
     For the message of a stream that does not end: `starter` says what is to start the collector there, `hide` takes
-    secrets out of what is quoted.
+    secrets out of what is quoted, `waited_s` says for how long the program that brings it got no CPU here.
     """
 
     def __init__(self, limit_bytes: int, deadline: Deadline | None = None, place: room.Place | None = None) -> None:
@@ -32,6 +32,7 @@ class Capture:
         self.received = 0
         self.starter = "the login shell"
         self.hide: Callable[[str], str] = str
+        self.waited_s: Callable[[], float] = float
         self._begun_at: float | None = None
         self._kept = bytearray()
         self._unpack: zlib._Decompress | None = None
@@ -108,7 +109,7 @@ class Capture:
                 f" {clean(self.hide(frame.decode('utf-8', 'replace')), 60)}, not done {within};"
                 " look whether the host is overloaded or a file system of it hangs"
             )
-        return Failure("timeout", what)
+        return Failure("timeout", what, late=True, waited_s=self.waited_s())
 
     @property
     def whole(self) -> bool:

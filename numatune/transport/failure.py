@@ -19,19 +19,25 @@ MOST_CHARACTERS = 600
 
 
 class Failure(Exception):  # noqa: N818 - it is the word of the reports
-    """One host's failure: `phase` (one of PHASES), `message` (one printable line that says what to do), `retry`.
+    """One host's failure: `phase` (one of PHASES), `message` (one printable line that says what to do), and why.
 
     `retry` is True only where another try may help: a server that dropped the connection before authentication,
-    as sshd's MaxStartups does. Raises ValueError for a phase that is none. It pickles across processes.
+    as sshd's MaxStartups does. `late` is True where a deadline ended the host, which may be well where this machine
+    was late; `waited_s` is for how long a program that served the host here got no CPU. Raises ValueError for a phase
+    that is none. It pickles across processes.
     """
 
-    def __init__(self, phase: str, message: str, retry: bool = False) -> None:
+    def __init__(
+        self, phase: str, message: str, retry: bool = False, late: bool = False, waited_s: float = 0.0
+    ) -> None:
         if phase not in PHASES:
             raise ValueError(f"not a phase: {phase!r}")
         self.phase = phase
         self.message = clean(message, MOST_CHARACTERS)
         self.retry = retry
-        super().__init__(phase, self.message, retry)
+        self.late = late
+        self.waited_s = waited_s
+        super().__init__(phase, self.message, retry, late, waited_s)
 
     def __str__(self) -> str:
         return f"{self.phase}: {self.message}"

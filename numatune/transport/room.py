@@ -78,7 +78,8 @@ class Place:
         if memory >= LARGE and not self._alone:
             self._alone = self._room.large.acquire(timeout=-1 if deadline is None else deadline.left())
             if not self._alone:
-                raise Failure("timeout", "its output waited too long for those of other hosts: use fewer forks")
+                what = "its output waited too long for those of other hosts: use fewer forks"
+                raise Failure("timeout", what, late=True)
         with self._room.lock:
             gone = self._gone
             self._forget()

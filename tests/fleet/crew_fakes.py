@@ -43,6 +43,13 @@ def stream(files: Mapping[str, str]) -> str:
     return f"{MAGIC}\n@states\nd /proc\nd /sys\n{states}@texts\n{texts}@end\n"
 
 
+def sleep_through() -> None:
+    """Stop this process as a whole for a second: what a starved machine does to a run, by a signal."""
+    waker = subprocess.Popen(["sh", "-c", f"sleep 1; kill -CONT {os.getpid()}"], start_new_session=True)
+    os.kill(os.getpid(), signal.SIGSTOP)
+    waker.wait()
+
+
 class Fake:
     """Does what the alias says. The class itself is an opener."""
 

@@ -37,7 +37,13 @@ WRONG = fakes.stream(host(4, 1, 1, numa_balancing="1", sysctl={}))
 
 
 class Hosts:
-    """Answers as an alias says: `ok…`, `wrong…`, `denied…`, `refused…`; `stop…` presses Ctrl-C and hangs. An opener."""
+    """Answers as an alias says: `ok…`, `wrong…`, `denied…`, `refused…`; `stop…` presses Ctrl-C and hangs. An opener.
+
+    `late…` and `lost…` are ended by a deadline while this process is stopped; `late…` answers when it is asked again.
+    """
+
+    def __init__(self) -> None:
+        self.asked: set[str] = set()
 
     def collect(self, target: Target, script: str, limits: Limits) -> str:
         """Answer or fail."""
@@ -49,6 +55,10 @@ class Hosts:
         if alias.startswith("stop"):
             os.kill(os.getppid(), signal.SIGINT)
             threading.Event().wait()
+        if alias.startswith("lost") or (alias.startswith("late") and alias not in self.asked):
+            self.asked.add(alias)
+            fakes.sleep_through()
+            raise Failure("banner", f"{where}: no version line", late=True)
         if alias.startswith("evil"):
             return WRONG.replace("/proc/sys/kernel/numa_balancing:1", "/proc/sys/kernel/numa_balancing:1\x1b[2J")
         return WRONG if alias.startswith("wrong") else RIGHT
@@ -176,6 +186,36 @@ def test_ctrl_c_keeps_what_is_finished(numatune: Numatune, tmp_path: Path) -> No
                      tmp_path / "home/.local/state/numatune/history.sqlite")  # fmt: skip
     assert names(again.json) == ["ok1", "wrong1", "ok0", "ok2"]
     assert again.json["retried"]["hosts"] == 2
+
+
+def test_hosts_that_were_asked_again_are_in_the_report(numatune: Numatune, tmp_path: Path) -> None:
+    words = ["ok0", "late1", "lost2", "denied3"]
+    ran = numatune("audit", *words, "--forks", "1", "--report", f"json={tmp_path / 'r.json'}")
+    report = json.loads((tmp_path / "r.json").read_text())
+    found = {entry["name"]: entry for entry in report["hosts"]}
+    assert report["asked_again"] == {"hosts": 2, "answered": 1}
+    assert "2 hosts were to be asked again at the end, 1 answered; fewer --forks help" in ran.err
+    assert "answered at the second try: this machine was late by" in found["late1"]["notes"][-1]
+    assert "answered at the second try" not in str(found["ok0"])
+    assert "(the second try, since this machine was late by" in found["lost2"]["error"]["message"]
+    assert ran.code == 3
+    again = numatune("audit", *words, "--retry-failed", tmp_path / "r.json", "--format", "json").json
+    assert again["retried"]["hosts"] == 2
+    assert "answered at the second try" in str(again["hosts"][1]["notes"])
+
+
+def test_a_run_that_was_on_time_says_nothing_of_second_tries(numatune: Numatune) -> None:
+    ran = numatune("audit", "ok0", "refused1", "--format", "json")
+    assert "asked_again" not in ran.json
+    assert "again" not in ran.err
+
+
+@pytest.mark.parametrize("command", ["plan", "collect"])
+def test_plan_and_collect_say_it_too(command: str, numatune: Numatune, tmp_path: Path) -> None:
+    more = ["-o", tmp_path / "out"] if command == "collect" else []
+    ran = numatune(command, "late1", "ok2", "--forks", "1", *more)
+    assert "1 host was to be asked again at the end, 1 answered" in ran.err
+    assert ran.code in (0, 1)
 
 
 def test_what_is_read_differently_is_said_once_on_stderr(

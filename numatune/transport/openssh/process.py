@@ -12,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 
 from ..capture import Capture
+from ..delay import run_delay
 from ..failure import Failure
 from ..limits import Deadline, Limits
 from .askpass import Askpass
@@ -79,6 +80,7 @@ class Ssh:
         self._in, self._out, self._err = self._process.stdin, self._process.stdout, self._process.stderr
         self._open = {self._out.fileno(): self._out, self._err.fileno(): self._err}
         os.set_blocking(self._in.fileno(), False)
+        output.waited_s = self._waited
 
     def __enter__(self) -> Ssh:
         return self
@@ -228,11 +230,15 @@ class Ssh:
             return self.output.late()
         seconds = self._deadline.seconds
         if self._total.passed():
-            return Failure(
-                "timeout", f"not done within the {self._total.seconds:.0f} s for a host; it stopped at {self.phase}"
-            )
+            what = f"not done within the {self._total.seconds:.0f} s for a host; it stopped at {self.phase}"
+            return Failure("timeout", what, late=True, waited_s=self._waited())
         phase, what = _LATE.get(self.phase, ("timeout", f"{self.phase} did not end"))
-        return Failure(phase, f"{what} within {seconds:.1f} s; is the host overloaded or filtered?")
+        what += f" within {seconds:.1f} s; is the host overloaded or filtered?"
+        return Failure(phase, what, late=True, waited_s=self._waited())
+
+    def _waited(self) -> float:
+        """Return the seconds for which ssh, or a proxy of its, was ready to run here and got no CPU."""
+        return max(run_delay(str(pid)) for pid in (self._process.pid, *_descendants(self._process.pid)))
 
     # --- its end ---
 
@@ -266,7 +272,7 @@ _LATE = {
     "kex": ("timeout", "the key exchange did not end"),
     "hostkey": ("timeout", "the key exchange did not end"),
     "auth": ("timeout", "authentication did not end"),
-    "become": ("timeout", "sudo did not answer"),
+    "become": ("timeout", "the login shell did not start sudo, or sudo did not answer,"),
     "exec": ("timeout", "no session was opened"),
 }
 

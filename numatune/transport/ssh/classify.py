@@ -36,21 +36,25 @@ def failure_of(error: BaseException, session: Session | None, login: Authenticat
 
 
 def _late(session: Session, login: Authentication | None) -> Failure:
+    phase = "banner" if session.phase == "banner" and not session.total.passed() else "timeout"
+    return Failure(phase, _what_was_late(session, login), late=True)
+
+
+def _what_was_late(session: Session, login: Authentication | None) -> str:
     seconds = session.packetizer.deadline.seconds if session.packetizer.deadline else 0.0
     if session.total.passed() and session.phase != "exec":
-        total = session.total.seconds
-        return Failure("timeout", f"not done within the {total:.0f} s for a host; it stopped at {_step(session)}")
+        return f"not done within the {session.total.seconds:.0f} s for a host; it stopped at {_step(session)}"
     within = f"within {seconds:.1f} s"
     if session.phase == "banner":
-        return Failure("banner", f"no SSH version line came {within}; is the host overloaded, is this sshd's port?")
+        return f"no SSH version line came {within}; is the host overloaded, is this sshd's port?"
     if session.phase == "exec":
-        return Failure("timeout", f"no session was opened {within}; is the host overloaded?")
+        return f"no session was opened {within}; is the host overloaded?"
+    if session.phase == "become":
+        return f"the login shell did not start sudo, or sudo did not answer, {within}; try `ssh HOST sudo -n true`"
     if session.phase == "auth" and login is not None:
         tried = ", ".join(login.tried[:8]) or "nothing"
-        return Failure(
-            "timeout", f"authentication did not end {within} (tried {tried}); look at the host's PAM and DNS"
-        )
-    return Failure("timeout", f"{_step(session)} did not end {within}; is the host overloaded?")
+        return f"authentication did not end {within} (tried {tried}); look at the host's PAM and DNS"
+    return f"{_step(session)} did not end {within}; is the host overloaded?"
 
 
 _STEPS = {

@@ -70,6 +70,7 @@ def _failure(port: int, problems: list[str], deadline: Deadline) -> Failure:
     if all(problem == _REFUSED for problem in problems):
         return Failure("tcp", f"port {port} refuses connections; is sshd running there, on this port?")
     if all(problem == _SLOW for problem in problems):
+        # Never because this machine was late: its kernel takes the answer, and is asked for it at the end once more.
         return Failure(
             "tcp",
             f"no answer from port {port} within {deadline.seconds:.1f} s;"
@@ -102,7 +103,8 @@ def resolve(host: str, port: int, deadline: Deadline, family: int = socket.AF_UN
     lookup = _Lookup()
     threading.Thread(target=_look_up, args=(lookup, host, port, family), daemon=True, name="numatune-resolve").start()
     if not lookup.done.wait(deadline.left()):
-        raise Failure("resolve", f"no answer about its name within {deadline.seconds:.1f} s; look at /etc/resolv.conf")
+        what = f"no answer about its name within {deadline.seconds:.1f} s; look at /etc/resolv.conf"
+        raise Failure("resolve", what, late=True)
     if not lookup.addresses:
         raise Failure("resolve", f"its name is not known ({lookup.problem}); check the inventory, HostName and DNS")
     return lookup.addresses

@@ -8,6 +8,7 @@ from typing import Any
 
 import paramiko
 
+from ..delay import run_delay, starved
 from ..endpoint import Endpoint, Secrets
 from ..failure import Failure
 from ..limits import Deadline, Limits
@@ -53,7 +54,8 @@ class Gateways:
             entry = self._entries.setdefault(jumps, _Entry())
         jump = jumps[-1]
         if not entry.lock.acquire(timeout=total.left()):
-            raise Failure("timeout", f"the jump host {jump.alias} was not reached within {total.seconds:.0f} s")
+            what = f"the jump host {jump.alias} was not reached within {total.seconds:.0f} s"
+            raise Failure("timeout", what, late=True)
         try:
             session = entry.link.session if entry.link is not None else None
             if session is not None and session.active:
@@ -74,6 +76,7 @@ class Gateways:
         known: Known,
     ) -> Session:
         jump = jumps[-1]
+        begun, delay = time.monotonic(), run_delay()
         link = Link(jump, secrets, limits, total, known)
         try:
             if len(jumps) > 1:
@@ -86,8 +89,10 @@ class Gateways:
             link.close()
             named = failure.message.startswith("jump host ")
             message = failure.message if named else f"jump host {jump.alias}: {failure.message}"
-            told = Failure(failure.phase, message, failure.retry)
-            if not told.retry:
+            told = Failure(failure.phase, message, failure.retry, failure.late)
+            # One that may be this machine's own says nothing to the hosts behind it.
+            own = told.late and starved(run_delay() - delay, time.monotonic() - begun)
+            if not told.retry and not own:
                 entry.failure, entry.failed_at = told, time.monotonic()
             raise told from None
         session.serve()
@@ -116,7 +121,7 @@ def _through(session: Session, jump: Endpoint, endpoint: Endpoint, deadline: Dea
     except (paramiko.SSHException, OSError, EOFError, LateError):
         if session.active:
             text = f"no answer about port {endpoint.port} within {deadline.seconds:.1f} s; is the host behind it up?"
-            raise Failure("tcp", f"jump host {jump.alias}: {text}") from None
+            raise Failure("tcp", f"jump host {jump.alias}: {text}", late=True) from None
         raise Failure(
             "banner", f"jump host {jump.alias}: its connection ended; it is opened again", retry=True
         ) from None

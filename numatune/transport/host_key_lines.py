@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import binascii
 import hashlib
-import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
 _INNER = bytes(value ^ 0x36 for value in range(256))
 _OUTER = bytes(value ^ 0x5C for value in range(256))
 _SHA1_BLOCK = 64
+_BLANKS = b" \t"
+# OpenSSH cuts a list into names of up to 1,022 signs; where one is longer, the list stands for nobody.
+_LONGEST_NAME = 1022
+# Names of signatures, which OpenSSH takes for the type of the key that makes them.
+_TYPES = {b"rsa-sha2-256": b"ssh-rsa", b"rsa-sha2-512": b"ssh-rsa"}
 
 
 class Line(NamedTuple):
@@ -48,8 +52,9 @@ def lines(data: bytes, path: str = "", after: int = 0) -> Iterator[tuple[int, Li
     `path` is the file of the data, `after` the number of its lines before it.
     """
     for number, raw in enumerate(data.split(b"\n"), after + 1):
-        text = raw.strip(b" \t\r")
-        if not text or text.startswith(b"#"):
+        # For OpenSSH a NUL ends the line; a carriage return is a sign like others, which base64 overlooks.
+        text = raw.partition(b"\0")[0].lstrip(_BLANKS)
+        if not text.rstrip(b"\r") or text.startswith(b"#"):
             continue
         try:
             yield number, parse(text, path, number)
@@ -58,32 +63,45 @@ def lines(data: bytes, path: str = "", after: int = 0) -> Iterator[tuple[int, Li
 
 
 def parse(text: bytes, path: str = "", number: int = 0) -> Line:
-    """Return one line, stripped already; raises BadLineError."""
+    """Return one line, without blanks in front; raises BadLineError."""
     marker = ""
     if text.startswith(b"@"):
-        # OpenSSH wants a blank here where the line has any; behind a tab a revoked key is as revoked.
-        first, *rest = text.split(None, 1)
-        text = rest[0] if rest else b""
+        # OpenSSH wants a space here where the line has any; behind a tab a revoked key is as revoked.
+        first, text = _word(text)
         marker = first[1:].decode("ascii", "replace")
         if marker not in ("revoked", "cert-authority"):
             raise BadLineError("an unknown marker")
-    words = text.split(None, 3)
-    if len(words) < 3:
+    hosts, text = _word(text)
+    kind, text = _word(text)
+    key, _ = _word(text)
+    if not key or kind.startswith(b"#"):
         raise BadLineError("no key")
-    hosts, kind = words[0], words[1]
     if kind.isdigit():
         raise BadLineError("a key of SSH protocol 1")
-    try:
-        # Strict: OpenSSH too refuses signs after the padding and signs of another alphabet.
-        blob = binascii.a2b_base64(words[2], strict_mode=True)
-    except binascii.Error:
-        raise BadLineError("bad base64") from None
-    if len(words[2]) != (len(blob) + 2) // 3 * 4:
-        raise BadLineError("bad base64")  # signs after the padding, which Python takes
+    if max(map(len, hosts.split(b","))) > _LONGEST_NAME:
+        raise BadLineError("a name that is too long")
+    blob = _of_base64(key.translate(None, b"\r\v\f"))
+    if blob is None:
+        raise BadLineError("bad base64")
     size = int.from_bytes(blob[:4], "big")
-    if not blob or blob[4 : 4 + size] != kind or len(blob) <= 4 + size:
+    if not blob or blob[4 : 4 + size] != _TYPES.get(kind, kind) or len(blob) <= 4 + size:
         raise BadLineError("the key is not of the type that the line says")
-    return Line(marker, hosts, kind.decode("ascii", "replace"), blob, path, number)
+    return Line(marker, hosts, blob[4 : 4 + size].decode("ascii", "replace"), blob, path, number)
+
+
+def _word(text: bytes) -> tuple[bytes, bytes]:
+    """Return the part before the next blank, and what follows the blanks; no other sign separates."""
+    word = text.replace(b"\t", b" ").partition(b" ")[0]
+    return word, text[len(word) :].lstrip(_BLANKS)
+
+
+def _of_base64(text: bytes) -> bytes | None:
+    """Return what the text stands for, None where OpenSSH takes it for none: there is one spelling of each value."""
+    try:
+        data = binascii.a2b_base64(text)
+    except binascii.Error:
+        return None
+    return data if _base64(data) == text else None
 
 
 def salted(line: Line) -> Salted:
@@ -91,38 +109,13 @@ def salted(line: Line) -> Salted:
     parts = line.hosts.split(b"|")
     if len(parts) != 4 or parts[1] != b"1":
         raise BadLineError("an unknown hash of a name")
-    try:
-        salt, digest = binascii.a2b_base64(parts[2]), binascii.a2b_base64(parts[3])
-    except binascii.Error:
-        raise BadLineError("bad base64 in the hash of a name") from None
+    salt, digest = _of_base64(parts[2]), _of_base64(parts[3])
+    if salt is None or digest is None:
+        raise BadLineError("bad base64 in the hash of a name")
     if len(salt) != 20 or len(digest) != 20:
         raise BadLineError("a hash of a name that is too long or too short")
     key = salt.ljust(_SHA1_BLOCK, b"\0")
     return Salted(key.translate(_INNER), key.translate(_OUTER), digest, line)
-
-
-def in_patterns(name: bytes, hosts: bytes) -> bool:
-    """Return whether a list of patterns holds a name; a pattern that begins with `!` and matches excludes it."""
-    found = False
-    for each in hosts.lower().split(b","):
-        negated = each.startswith(b"!")
-        if _expression(each[1:] if negated else each).fullmatch(name):
-            if negated:
-                return False
-            found = True
-    return found
-
-
-def _expression(text: bytes) -> re.Pattern[bytes]:
-    made = _expressions.get(text)
-    if made is None:
-        parts = (part for part in re.split(rb"(\*+|\?)", text) if part)
-        source = b"".join(b".*" if part[:1] == b"*" else b"." if part == b"?" else re.escape(part) for part in parts)
-        made = _expressions[text] = re.compile(source, re.DOTALL)
-    return made
-
-
-_expressions: dict[bytes, re.Pattern[bytes]] = {}
 
 
 def written(name: str, kind: str, blob: bytes, salt: bytes | None) -> bytes:

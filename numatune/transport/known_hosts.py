@@ -22,6 +22,7 @@ from typing import Literal
 from . import host_key_files, host_key_lines
 from .failure import Failure
 from .host_key_lines import BadLineError, Line, Salted
+from .host_key_patterns import Patterns, in_patterns
 
 Verdict = Literal["ok", "unknown", "changed", "revoked"]
 
@@ -55,7 +56,7 @@ class KnownHosts:
         self._unnamed: dict[bytes, list[Line]] = {}  # by key: the lines with patterns or hashed names
         self._revoked: dict[bytes, list[Line]] = {}
         self._plain: dict[bytes, list[Line]] = {}
-        self._patterns: list[Line] = []
+        self._patterns = Patterns()
         self._hashed: dict[str, list[Salted]] = {}
         self._hit = 0
         self._remembered: dict[bytes, tuple[Line, ...]] = {}
@@ -186,7 +187,7 @@ class KnownHosts:
                     counts.setdefault(str(error), []).append(number)
                     continue
             elif b"*" in hosts or b"?" in hosts or b"!" in hosts:
-                self._patterns.append(line)
+                self._patterns.add(line)
             else:
                 for name in hosts.lower().split(b","):
                     self._plain.setdefault(name, []).append(line)
@@ -222,8 +223,7 @@ class KnownHosts:
         self._remembered[name] = found
 
     def _unhashed(self, name: bytes) -> list[Line]:
-        listed = (line for line in self._patterns if host_key_lines.in_patterns(name, line.hosts))
-        return [*self._plain.get(name, ()), *listed]
+        return [*self._plain.get(name, ()), *self._patterns.of(name)]
 
     def _kinds(self, name: bytes) -> set[str]:
         kinds = {line.kind for line in self._unhashed(name)}
@@ -292,7 +292,7 @@ def _names(name: str, port: int) -> list[bytes]:
 
 def _is_for(name: bytes, line: Line) -> bool:
     if line.hosts[:1] != b"|":
-        return host_key_lines.in_patterns(name, line.hosts)
+        return in_patterns(name, line.hosts)
     try:
         return host_key_lines.salted(line).is_of(name)
     except BadLineError:

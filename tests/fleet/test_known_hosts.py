@@ -7,6 +7,7 @@ import hashlib
 import multiprocessing
 import os
 import pickle
+import re
 import shutil
 import struct
 import subprocess
@@ -16,8 +17,10 @@ from pathlib import Path
 
 import pytest
 
+from numatune.transport import host_key_patterns
 from numatune.transport.failure import Failure
-from numatune.transport.host_key_lines import written
+from numatune.transport.host_key_lines import Line, written
+from numatune.transport.host_key_patterns import Patterns, fits, in_patterns
 from numatune.transport.known_hosts import KnownHosts
 
 KEYGEN = shutil.which("ssh-keygen")
@@ -92,6 +95,14 @@ SEEN: dict[str, tuple[tuple[str, ...], str]] = {
     "list-with-address": ((line(f"web1,{AT}", ED),), "ok"),
     "upper-case-in-file": ((line(AT.upper(), ED),), "ok"),
     "nothing": ((), "unknown"),
+    "hash-with-more-behind": ((f"{hashed(AT, ED).split()[0]},x ssh-ed25519 {B64}",), "unknown"),
+    "hash-with-junk-inside": ((hashed(AT, ED).replace("|1|", "|1|-"),), "unknown"),
+    "revoked-before-a-nul": ((f"@revoked * ssh-ed25519 {B64}\0x", line(AT, ED)), "revoked"),
+    "revoked-with-a-return-inside": ((f"@revoked * ssh-ed25519 {B64[:9]}\r{B64[9:]}\r", line(AT, ED)), "revoked"),
+    "nothing-behind-a-nul": ((f"# x\0{line(AT, ED)}", f"{AT}\0,x ssh-ed25519 {B64}"), "unknown"),
+    "a-return-is-no-blank": ((f"{AT}\rssh-ed25519 {B64}",), "unknown"),
+    "a-name-too-long": ((f"{AT},{'x' * 1023} ssh-ed25519 {B64}",), "unknown"),
+    "a-name-just-short-enough": ((f"{AT},{'x' * 1022} ssh-ed25519 {B64}",), "ok"),
 }
 
 
@@ -105,6 +116,45 @@ def test_verdicts_are_those_of_ssh(name: str, end: str, tmp_path: Path) -> None:
 def test_stricter_than_ssh_a_key_revoked_for_the_name_is_revoked_on_all_ports(tmp_path: Path) -> None:
     known = index(tmp_path, f"@revoked {line(HOST, ED)}", line(AT, ED))
     assert known.check(HOST, PORT, "ssh-ed25519", ED) == "revoked"
+
+
+@pytest.mark.parametrize("kind", ["rsa-sha2-256", "rsa-sha2-512"])
+def test_a_signatures_name_is_taken_for_its_keys_type(kind: str, tmp_path: Path) -> None:
+    known = index(tmp_path, f"@revoked * {kind} {base64.b64encode(RSA).decode()}", line(AT, RSA))
+    assert known.check(HOST, PORT, "ssh-rsa", RSA) == "revoked"
+
+
+@pytest.mark.parametrize(
+    "part", ["*.lan", "w*", "*eb*", "w*b?.*", "web1.lan", "*", "?*?", "", "*b?.*a*", "??", "*.", "x*n"]
+)
+@pytest.mark.parametrize("name", ["web1.lan", "web", "x.lan", "b", "wb1.a", "lan", "w*b"])
+def test_patterns_are_found_as_they_fit(part: str, name: str) -> None:
+    wanted = bool(re.fullmatch(re.escape(part).replace(r"\*", ".*").replace(r"\?", "."), name))
+    assert fits(name.encode(), part.encode()) == wanted
+    patterns = Patterns()
+    for hosts in (f"else,{part}", f"{part},!w*", "!*", f"!x*,,{part}"):
+        patterns.add(Line("", hosts.encode(), "", hosts.encode()))
+    found = [each.hosts.decode() for each in patterns.of(name.encode())]
+    listed = [(f"else,{part}", True), (f"{part},!w*", name[0] != "w"), (f"!x*,,{part}", name[0] != "x")]
+    assert found == [hosts for hosts, applies in listed if wanted and applies]
+
+
+def test_unknown_hosts_are_not_compared_with_every_pattern(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    forms = ("*.site{}.lan,10.9.{}.*", "web{}-*", "*x{}y*", "!a*,*z?{}*")
+    lines = [line(forms[n % 4].format(n, n), key("ssh-ed25519", str(n % 9))) for n in range(20_000)]
+    known = index(tmp_path, *lines)
+    compared: list[bytes] = []
+
+    def counted(name: bytes, hosts: bytes) -> bool:
+        compared.append(hosts)
+        return in_patterns(name, hosts)
+
+    monkeypatch.setattr(host_key_patterns, "in_patterns", counted)
+    assert known.key_types("web5-1", 22) == ("ssh-ed25519",)
+    assert len(compared) == 1
+    assert known.check("unknown.example.org", 22, "ssh-ed25519", RSA) == "unknown"
+    assert known.key_types("unknown.example.org", 22) == ()
+    assert len(compared) == 1
 
 
 @pytest.mark.skipif(KEYGEN is None, reason="ssh-keygen is not here to compare with")

@@ -42,6 +42,7 @@ class Endpoint:
     alive_interval_s, alive_count  ServerAliveInterval in seconds (0: never) and ServerAliveCountMax
     ciphers, kex, hostkeyalgorithms, macs  the words of ssh_config, None where it does not set them. The first may begin
                      with `+`, `-` or `^`: `chosen` says what that makes of a default list
+    rsa_bits         the fewest bits of an RSA key, the host's or the user's (RequiredRSASize; never under 1024)
     address_family   "any", "inet" or "inet6"
     ssh_args         further words for the OpenSSH transport, verbatim
     ssh_config       the file given by `-F`; None: the user's and the system's own
@@ -79,6 +80,7 @@ class Endpoint:
     notes: tuple[str, ...] = ()
     connection: str = "ssh"
     ssh_word: str = ""
+    rsa_bits: int = 1024
 
     @property
     def key_name(self) -> str:

@@ -253,6 +253,17 @@ def test_what_only_openssh_can_honour_is_said(text: str, phrase: str, tmp_path: 
     assert [each for each in resolve("a", config=config(tmp_path, text)).unsupported if phrase in each]
 
 
+def test_a_command_that_gives_keys_has_arguments(tmp_path: Path) -> None:
+    path = config(tmp_path, "Host special\n KnownHostsCommand /usr/local/bin/khc %I %H %t # all of it\n")
+    assert resolve("special", config=path).unsupported == ("KnownHostsCommand",)
+    assert resolve("other", config=path).unsupported == ()
+
+
+@pytest.mark.parametrize(("said", "bits"), [("", 1024), ("RequiredRSASize 3072\n", 3072), ("Port 1\n", 1024)])
+def test_the_length_of_rsa_keys(said: str, bits: int, tmp_path: Path) -> None:
+    assert resolve("a", config=config(tmp_path, said)).rsa_bits == bits
+
+
 def test_match_exec_runs_nothing_and_is_said_where_it_decides(tmp_path: Path) -> None:
     path = config(tmp_path, f'Match host a exec "touch {tmp_path}/ran"\n Port 5\nMatch exec false user no\n Port 6\n')
     assert [each.partition(" (")[0] for each in resolve("a", config=path).unsupported] == ["Match exec"]

@@ -13,6 +13,7 @@ import paramiko
 from ..endpoint import Endpoint, chosen
 from ..failure import Failure, clean
 from ..known_hosts import KnownHosts
+from .blobs import too_short
 
 Known = Callable[[tuple[str, ...]], KnownHosts]
 
@@ -31,7 +32,7 @@ def algorithms(endpoint: Endpoint, known: KnownHosts, usual: tuple[str, ...]) ->
 class StrictKeys(paramiko.MissingHostKeyPolicy):
     """paramiko asks this for every key, since its own lists of known hosts are left empty.
 
-    Raises Failure("hostkey") for a key that is unknown (unless the endpoint takes new ones), changed or revoked.
+    Raises Failure("hostkey") for a key that is unknown (unless the endpoint takes new ones), changed, revoked or short.
     """
 
     def __init__(self, endpoint: Endpoint, known: KnownHosts) -> None:
@@ -42,6 +43,12 @@ class StrictKeys(paramiko.MissingHostKeyPolicy):
         """Return if the key is the host's; raise otherwise."""
         name, port = self.endpoint.key_name, self.endpoint.key_port
         blob = key.asbytes()
+        if too_short(blob, self.endpoint.rsa_bits):
+            raise Failure(
+                "hostkey",
+                f"its RSA key has {key.get_bits()} bits, fewer than RequiredRSASize wants: give it a longer key,"
+                f" or one of another type (it showed {key.get_name()} {fingerprint(blob)})",
+            )
         state = self.known.check(name, port, key.get_name(), blob)
         if state == "unknown" and self.endpoint.strict == "accept-new":
             self.known.add(name, port, key.get_name(), blob, hashed=self.endpoint.hash_known_hosts)

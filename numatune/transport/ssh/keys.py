@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import os
-import struct
+import shlex
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -18,13 +18,13 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from ..agent import Agent, AgentError, agent
 from ..endpoint import Endpoint
+from .blobs import CERTIFICATE, kind_of, too_short
 
 _TYPES: dict[str, type[paramiko.PKey]] = {
     "ssh-ed25519": paramiko.Ed25519Key,
     "ecdsa-": paramiko.ECDSAKey,
     "ssh-rsa": paramiko.RSAKey,
 }
-_CERTIFICATE = "-cert-v01@openssh.com"
 
 # (data to sign, algorithm of the signature, seconds) -> signature blob
 Sign = Callable[[bytes, str, float], bytes]
@@ -47,8 +47,8 @@ class Identity:
     @property
     def algorithms(self) -> tuple[str, ...]:
         """The signature algorithms that fit, best first."""
-        tail = _CERTIFICATE if self.kind.endswith(_CERTIFICATE) else ""
-        if self.kind.removesuffix(_CERTIFICATE) == "ssh-rsa":
+        tail = CERTIFICATE if self.kind.endswith(CERTIFICATE) else ""
+        if self.kind.removesuffix(CERTIFICATE) == "ssh-rsa":
             return (f"rsa-sha2-512{tail}", f"rsa-sha2-256{tail}")
         return (self.kind,)
 
@@ -98,9 +98,13 @@ def offered(endpoint: Endpoint, passphrase: str | None, notes: list[str]) -> Ite
         notes.append(source.problem)
     done: set[bytes] = set()
     for identity in _in_order(endpoint, passphrase, notes, source, held):
-        if identity.blob not in done:
-            done.add(identity.blob)
-            yield identity
+        if identity.blob in done:
+            continue
+        done.add(identity.blob)
+        if too_short(identity.blob, endpoint.rsa_bits):
+            notes.append(f"{identity.name} is not offered: an RSA key of fewer bits than RequiredRSASize wants")
+            continue
+        yield identity
 
 
 def _in_order(
@@ -122,11 +126,11 @@ def _in_order(
 def _from_agent(source: Agent, blob: bytes, name: str) -> Identity:
     def sign(data: bytes, algorithm: str, seconds: float) -> bytes:
         try:
-            return source.sign(blob, data, algorithm.removesuffix(_CERTIFICATE), seconds)
+            return source.sign(blob, data, algorithm.removesuffix(CERTIFICATE), seconds)
         except AgentError as error:
             raise UnusableKeyError(f"the agent {error} with {name}") from None
 
-    return Identity(f"{name} (agent)", blob, _kind(blob), sign, asks_first=True)
+    return Identity(f"{name} (agent)", blob, kind_of(blob), sign, asks_first=True)
 
 
 def _load(path: str, passphrase: str | None) -> list[Identity]:
@@ -134,6 +138,7 @@ def _load(path: str, passphrase: str | None) -> list[Identity]:
         raise UnusableKeyError("")  # the default files need not exist
     if not os.access(path, os.R_OK):
         raise UnusableKeyError(f"{path} cannot be read")
+    _check_mode(path)
     key = _private(path, passphrase)
 
     def sign(data: bytes, algorithm: str, seconds: float) -> bytes:
@@ -143,12 +148,19 @@ def _load(path: str, passphrase: str | None) -> list[Identity]:
     certificate = _blob_of(f"{path}-cert.pub")
     if certificate is None:
         return [plain]
-    return [Identity(f"{path}-cert.pub", certificate, _kind(certificate), sign, asks_first=False), plain]
+    return [Identity(f"{path}-cert.pub", certificate, kind_of(certificate), sign, asks_first=False), plain]
+
+
+def _check_mode(path: str) -> None:
+    """Refuse a key that others may read, as OpenSSH does: of the files of the account that runs this, no others'."""
+    state = Path(path).stat()
+    if state.st_uid == os.getuid() and state.st_mode & 0o077:
+        raise UnusableKeyError(f"{path} has bad permissions: others may use it: chmod 600 {shlex.quote(path)}")
 
 
 def _private(path: str, passphrase: str | None) -> paramiko.PKey:
     # Each class decrypts before it looks at the type, which takes a second of an encrypted key: the one of the .pub.
-    likely = next((each for word, each in _TYPES.items() if _kind(_public(path) or b"").startswith(word)), None)
+    likely = next((each for word, each in _TYPES.items() if kind_of(_public(path) or b"").startswith(word)), None)
     for kind in _TYPES.values() if likely is None or passphrase is None else (likely,):
         try:
             return kind.from_private_key_file(path, passphrase)
@@ -192,8 +204,3 @@ def _blob_of(path: str) -> bytes | None:
         return base64.b64decode(words[1], validate=True)
     except (OSError, IndexError, binascii.Error):
         return None
-
-
-def _kind(blob: bytes) -> str:
-    (size,) = struct.unpack(">I", blob[:4].rjust(4, b"\0"))
-    return blob[4 : 4 + size].decode("ascii", "replace") if size < 100 else "unknown"

@@ -18,13 +18,15 @@ _MOST_NESTED = 16
 _MOST_BYTES = 16 << 20
 
 _STRING = frozenset(
-    "hostname user hostkeyalias identityagent identityfile certificatefile revokedhostkeys knownhostscommand"
+    "hostname user hostkeyalias identityagent identityfile certificatefile revokedhostkeys"
     " pkcs11provider bindaddress bindinterface preferredauthentications".split()
 )
 _FLAG = frozenset(
     "identitiesonly compression hashknownhosts checkhostip nohostauthenticationforlocalhost passwordauthentication"
     " kbdinteractiveauthentication gssapiauthentication hostbasedauthentication".split()
 )
+_COMMAND = frozenset("proxycommand knownhostscommand".split())
+_NUMBER = frozenset("serveralivecountmax requiredrsasize".split())
 _LIST = frozenset("userknownhostsfile globalknownhostsfile".split())
 _ALGORITHMS = frozenset("ciphers macs kexalgorithms hostkeyalgorithms".split())
 _TIME = frozenset("connecttimeout serveraliveinterval".split())
@@ -220,11 +222,11 @@ def criteria(rest: str) -> tuple[tuple[str, str], ...]:
 def setting(word: str, rest: str) -> tuple[tuple[str, Value], ...]:
     """Return (keyword, value) of one line, () for what no connection of ours depends on; raises ValueError."""
     word = _OTHER_NAMES.get(word, word)
-    if word == "proxycommand":
+    if word in _COMMAND:
         return ((word, _needed(rest.lstrip(" \t="))),)
     if word == "proxyjump":
         return ((word, _needed(rest.lstrip(" \t=").partition("#")[0].rstrip())),)
-    if word not in _STRING | _FLAG | _LIST | _ALGORITHMS | _TIME | {*_CHOICE, "port", "serveralivecountmax"}:
+    if word not in _STRING | _FLAG | _LIST | _ALGORITHMS | _TIME | _NUMBER | {*_CHOICE, "port"}:
         return ()
     arguments = words.split(rest)
     if word in _LIST:
@@ -241,7 +243,7 @@ def _value(word: str, text: str) -> Value:
         return words.seconds(text)
     if word == "port":
         return _port(text)
-    if word == "serveralivecountmax":
+    if word in _NUMBER:
         if not text.isascii() or not text.isdigit():
             raise ValueError(f"{word}: not a number: {text[:40]!r}")
         return int(text)

@@ -209,6 +209,7 @@ class _Maker:
             unsupported=tuple(dict.fromkeys([*self._unsupported(), *self.settings.unsupported, *_of_jumps(jumps)])),
             notes=tuple(self.notes),
             ssh_word=self.settings.word,
+            rsa_bits=cast("int", values.get("requiredrsasize", 1024)),
         )
 
     def _text(self, keyword: str) -> str | None:

@@ -99,16 +99,13 @@ class KnownHosts:
     def key_types(self, name: str, port: int) -> tuple[str, ...]:
         """Return the types of a host's keys, in the order to ask for them; () where none is on file.
 
+        As for OpenSSH, keys of the name without its port do not count here: they are right when they are shown.
         Where the preferred type is on file, others may be left out, since it decides. Where all hashed lines are of one
         type, that type is returned for a host that has no plain line, whether or not it has a hashed one.
         """
         with self._lock:
             self._load()
-            for each in _names(name, port):
-                kinds = self._kinds(each)
-                if kinds:
-                    return tuple(sorted(kinds, key=lambda kind: (_rank(kind), kind)))
-            return ()
+            return tuple(sorted(self._kinds(_names(name, port)[0]), key=lambda kind: (_rank(kind), kind)))
 
     def add(self, name: str, port: int, key_type: str, key_bytes: bytes, *, hashed: bool = False) -> None:
         """Put a key that is unknown on file: one line, written at once to the first file, under a lock.
@@ -230,8 +227,8 @@ class KnownHosts:
         best = min(self._hashed, key=_rank, default=None)
         if best is None or PREFERRED[0] in kinds or name in self._remembered:
             return kinds | {line.kind for line in self._remembered.get(name, ())}
-        if len(self._hashed) == 1:
-            return kinds or {best}
+        if len(self._hashed) == 1 and not kinds:
+            return {best}
         if next(self._among(best, name), None) is not None:
             return kinds | {best}
         return kinds | {line.kind for line in self._of(name)}

@@ -52,6 +52,7 @@ class Case:
     def __init__(self, seed: int, server: Sshd, foreign: list[str]) -> None:
         self.rng = rng = random.Random(seed)
         self.port = server.port
+        self.said: dict[str, str] = {}
         own = list(server.host_keys.values())
         self.keys = own + foreign + [rng.choice(own)] * rng.choice((0, 6))
         self.policy: HostKeys = rng.choice(("strict", "strict", "accept-new"))
@@ -147,6 +148,7 @@ def by_us(case: Case, config: Path, transport: str) -> bool:
     except Failure as failure:
         if failure.phase not in ("auth", "hostkey", "kex"):
             raise AssertionError(failure) from None
+        case.said[transport] = failure.message
         return failure.phase == "auth"
     raise AssertionError("nobody can log in there")
 
@@ -174,7 +176,7 @@ def test_no_host_is_trusted_that_ssh_refuses(server: Sshd, foreign: list[str], t
     with ThreadPoolExecutor(2) as pool:
         for seed, case, told in pool.map(one, seeds(USUAL)):
             count["trusted" if told["ssh"] else "refused"] += 1
-            what = f"NUMATUNE_SEED={seed}: {told}, {case.policy}, {case.lines}, {case.files}"
+            what = f"NUMATUNE_SEED={seed}: {told}, {case.said}, {case.policy}, {case.lines}, {case.files}"
             # Stricter on purpose, with revoked keys: behind a tab, and for the name without its port.
             stricter = told["ssh"] and not told["paramiko"] and any(b"@revoked" in data for data in case.files)
             count["stricter"] += stricter

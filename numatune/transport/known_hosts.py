@@ -100,8 +100,8 @@ class KnownHosts:
         """Return the types of a host's keys, in the order to ask for them; () where none is on file.
 
         As for OpenSSH, keys of the name without its port do not count here: they are right when they are shown.
-        Where the preferred type is on file, others may be left out, since it decides. Where all hashed lines are of one
-        type, that type is returned for a host that has no plain line, whether or not it has a hashed one.
+        Where the preferred type is on file, others may be left out, since it decides. Where all hashed lines are of the
+        first type of all, that is returned for a host that has no plain line, whether or not it has a hashed one.
         """
         with self._lock:
             self._load()
@@ -227,8 +227,8 @@ class KnownHosts:
         best = min(self._hashed, key=_rank, default=None)
         if best is None or PREFERRED[0] in kinds or name in self._remembered:
             return kinds | {line.kind for line in self._remembered.get(name, ())}
-        if len(self._hashed) == 1 and not kinds:
-            return {best}
+        if len(self._hashed) == 1 and not kinds and best == PREFERRED[0]:
+            return {best}  # which is asked for first anyway
         if next(self._among(best, name), None) is not None:
             return kinds | {best}
         return kinds | {line.kind for line in self._of(name)}

@@ -46,6 +46,10 @@ class Endpoint:
     address_family   "any", "inet" or "inet6"
     ssh_args         further words for the OpenSSH transport, verbatim
     ssh_config       the file given by `-F`; None: the user's and the system's own
+    given            what was given for this host outright, before any file: (keyword of ssh_config, argument, …) each.
+                     None where the endpoint was made by hand, so that all of it was
+    sure             False where only the ssh program can tell what ssh_config comes to (Match exec, names to be made
+                     canonical), so that the other fields may be wrong; `unsupported` says why
     unsupported      what only `--transport openssh` can honour, one phrase each; where there is one, do not connect
     notes            what was read differently from OpenSSH, one phrase each, for the user to see
     connection       "ssh", or "local" for the machine that this runs on
@@ -81,6 +85,8 @@ class Endpoint:
     connection: str = "ssh"
     ssh_word: str = ""
     rsa_bits: int = 1024
+    given: tuple[tuple[str, ...], ...] | None = None
+    sure: bool = True
 
     @property
     def key_name(self) -> str:

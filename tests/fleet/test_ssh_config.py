@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -11,7 +13,8 @@ from typing import cast
 import pytest
 
 from numatune.transport.endpoint import Endpoint, chosen
-from numatune.transport.ssh_config import SshConfigError, resolve
+from numatune.transport.ssh_config import SshConfigError, asked, resolve
+from numatune.transport.ssh_config.words import tokens, variables
 
 SSH = shutil.which("ssh")
 needs_ssh = pytest.mark.skipif(SSH is None, reason="the ssh binary is not here to compare with")
@@ -92,7 +95,9 @@ INCLUDED = {"10.conf": "Port 2200\nHost inner\n Compression yes\n", "20.conf": "
 def said_by_ssh(config: Path, word: str) -> dict[str, list[str]]:
     """Return keyword -> values that `ssh -G` prints."""
     assert SSH is not None
-    told = subprocess.run([SSH, "-G", "-F", config, word], capture_output=True, text=True, check=True).stdout
+    told = subprocess.run(
+        [SSH, "-G", "-F", config, word], capture_output=True, text=True, check=True, errors="surrogateescape"
+    ).stdout
     found: dict[str, list[str]] = {}
     for line in told.splitlines():
         key, _, value = line.partition(" ")
@@ -106,9 +111,11 @@ NO_FILES = ("none", "/dev/null", str(HOME / ".ssh/id_xmss"), str(HOME / ".ssh/id
 
 
 def of_ssh(said: dict[str, list[str]]) -> dict[str, object]:
-    """Return the fields that are compared, from what ssh prints; it leaves `~` and %d in names of keys."""
+    """Return the fields that are compared, from what ssh prints; it leaves `~` and tokens in names of keys."""
     one = {key: values[0] for key, values in said.items()}
-    keys = [path.replace("%%", "%").replace("%d", str(HOME)).replace("~", str(HOME)) for path in said["identityfile"]]
+    known = {"d": str(HOME), "h": one["hostname"], "n": one["host"], "r": one["user"], "p": one["port"]}
+    keys = [tokens(re.sub("^~", str(HOME), path), known) for path in said["identityfile"]]
+    keys = [variables(path, os.environ) for path in keys]
     return {
         "hostname": one["hostname"],
         "port": int(one["port"]),
@@ -154,7 +161,7 @@ def differences(path: Path, word: str, usual: dict[str, list[str]]) -> dict[str,
     for fields in (wanted, got):
         for key in ("identity_files", "known_hosts"):
             names = cast("Sequence[str]", fields[key])
-            fields[key] = [name for name in names if name.lower() not in NO_FILES]
+            fields[key] = [os.path.abspath(name) for name in names if name.lower() not in NO_FILES]  # noqa: PTH100
     return {key: (wanted[key], got[key]) for key in wanted if wanted[key] != got[key]}
 
 
@@ -293,12 +300,71 @@ def test_a_command_line_comes_before_the_files(tmp_path: Path) -> None:
         ("StrictHostKeyChecking maybe\n", ":1: stricthostkeychecking"),
         ("ConnectTimeout soon\n", ":1: not a time"),
         ("Compression 1\n", ":1: compression"),
+        (
+            "Host b\n\tUserKnowHostsFile /k\n",
+            ":2: userknowhostsfile: no keyword of ssh_config: take it out, or name it",
+        ),
+        ("IgnoreUnknown Zork\nZork 1\nZorks 1\n", ":3: zorks: no keyword"),
+        ("Host other\n IgnoreUnknown Zork\n Zork 1\n", ":3: zork: no keyword of ssh_config, and no IgnoreUnknown"),
+        ("Host other\n BatchMode maybe\n", ":2: batchmode: not yes or no: 'maybe'"),
+        ("LogLevel loud\n", ":1: loglevel: 'loud' is none of quiet"),
+        ("RekeyLimit 1\n", ":1: rekeylimit: "),
+        ("Ciphers aes128-ctr,foo\n", ":1: ciphers: Bad SSH2 cipher spec 'aes128-ctr,foo'"),
+        ("Host other\n LocalForward 1\n", ":2: localforward: "),
+        ("SendEnv A=b\n", ":1: sendenv: no name of a variable"),
+        ("Match colour red\n", ":1: Match: "),
+        ("Host\n", ":1: Host lacks a name"),
+        ("ProxyCommand x 'y\n", ":1: a quote that does not end"),
     ],
 )
 def test_a_bad_line_is_named(text: str, where: str, tmp_path: Path) -> None:
     with pytest.raises(SshConfigError) as raised:
         resolve("b", config=config(tmp_path, text))
     assert where in str(raised.value)
+
+
+def program(folder: Path, monkeypatch: pytest.MonkeyPatch, text: str | None) -> None:
+    """Put another ssh in the place of this machine's, None for none."""
+    (folder / "bin").mkdir()
+    if text is not None:
+        (folder / "bin/ssh").write_text(f"#!/bin/sh\n{text}\n")
+        (folder / "bin/ssh").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder / 'bin'}" + (os.pathsep + os.environ["PATH"] if text else ""))
+    asked.refused.cache_clear()
+
+
+def test_a_keyword_that_only_the_ssh_here_knows_is_left_to_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program(tmp_path, monkeypatch, "cat >/dev/null; exit 0")
+    path = config(tmp_path, "Host a\n Quantum 7\n User me\nMatch entangled yes\n Port 5\n")
+    assert resolve("a", config=path).unsupported == (f"quantum ({path}:2)", f"Match entangled ({path}:4)")
+    assert resolve("a", config=path).sure is False
+    assert resolve("a", {"options": {"spin": "up"}}, "none").unsupported == ("the option spin",)
+
+
+def test_without_an_ssh_to_ask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program(tmp_path, monkeypatch, None)
+    good = config(tmp_path, "Ciphers +new-cipher\nRekeyLimit x\nUser me\n")
+    assert resolve("a", config=good).user == "me"
+    with pytest.raises(SshConfigError, match=":1: quantum: no keyword of ssh_config"):
+        resolve("a", config=config(tmp_path, "Quantum 7\n"))
+    with pytest.raises(SshConfigError, match="the option quantum of a: no keyword"):
+        resolve("a", {"options": {"quantum": "7"}}, "none")
+
+
+@needs_ssh
+def test_an_option_that_ssh_refuses_is_refused() -> None:
+    for options in ({"ciphers": "foo"}, {"zork": "1"}, {"batchmode": "maybe"}, {"setenv": "A=b\nProxyCommand x"}):
+        with pytest.raises(SshConfigError, match=next(iter(options))):
+            resolve("a", {"options": options}, "none")
+    assert resolve("a", {"options": {"ciphers": "aes128-ctr", "rekeylimit": "1G"}}, "none").sure
+
+
+@needs_ssh
+def test_no_doubtful_line_runs_a_command(tmp_path: Path) -> None:
+    ran = tmp_path / "ran"
+    path = config(tmp_path, f'Match exec "touch {ran}"\n RekeyLimit 1G\nKnownHostsCommand /usr/bin/touch {ran}\n')
+    assert resolve("a", config=path).unsupported
+    assert not ran.exists()
 
 
 @pytest.mark.parametrize("word", ["", "-oProxyCommand=x", "u@-x", "@a", "-l@a", "a b", "a:0", "a:99999", "a\x1b[0m"])

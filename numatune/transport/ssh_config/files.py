@@ -4,48 +4,22 @@ from __future__ import annotations
 
 import glob
 import os
-import socket
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from functools import lru_cache
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from ...core.errors import NumatuneError
-from . import words
+from ..failure import clean
+from . import asked, keywords, words
+from .keywords import Value
 
-_MOST_NESTED = 16
+MOST_NESTED = 16
 _MOST_BYTES = 16 << 20
-
-_STRING = frozenset(
-    "hostname user hostkeyalias identityagent identityfile certificatefile revokedhostkeys"
-    " pkcs11provider bindaddress bindinterface preferredauthentications".split()
-)
-_FLAG = frozenset(
-    "identitiesonly compression hashknownhosts checkhostip nohostauthenticationforlocalhost passwordauthentication"
-    " kbdinteractiveauthentication gssapiauthentication hostbasedauthentication".split()
-)
-_COMMAND = frozenset("proxycommand knownhostscommand".split())
-_NUMBER = frozenset("serveralivecountmax requiredrsasize".split())
-_LIST = frozenset("userknownhostsfile globalknownhostsfile".split())
-_ALGORITHMS = frozenset("ciphers macs kexalgorithms hostkeyalgorithms".split())
-_TIME = frozenset("connecttimeout serveraliveinterval".split())
-_CHOICE = {
-    "stricthostkeychecking": ("yes", "true", "no", "false", "off", "ask", "accept-new"),
-    "addressfamily": ("any", "inet", "inet6"),
-    "canonicalizehostname": ("yes", "true", "no", "false", "always"),
-    "pubkeyauthentication": ("yes", "true", "no", "false", "unbound", "host-bound"),
-    "verifyhostkeydns": ("yes", "true", "no", "false", "ask"),
-}
-_OTHER_NAMES = {
-    "challengeresponseauthentication": "kbdinteractiveauthentication",
-    "skeyauthentication": "kbdinteractiveauthentication",
-    "tisauthentication": "kbdinteractiveauthentication",
-    "dsaauthentication": "pubkeyauthentication",
-    "identityfile2": "identityfile",
-}
-
-Value = str | int | bool | tuple[str, ...] | None
+# The keyword of a Setting whose value says what ssh would do here that is not known: `Settings.unsure` gathers them.
+UNSURE = "?"
+_CRITERIA = frozenset("all canonical final host originalhost user localuser exec".split())
 
 
 class SshConfigError(NumatuneError):
@@ -69,6 +43,8 @@ class File:
     wants_final: bool
     literal: dict[str, list[int]] = field(default_factory=dict)
     general: tuple[int, ...] = ()
+    ignored: tuple[str, ...] = ()  # the lists of IgnoreUnknown, those before this file too
+    excused: tuple[tuple[str, str], ...] = ()  # what they let pass: keyword, where
 
     def candidates(self, host: str) -> Iterator[Block]:
         """Yield the blocks that may be for `host`, in order: a file may have a Host block for each of 10,000 hosts."""
@@ -87,22 +63,24 @@ class Block:
     body: tuple[Setting | File, ...]
 
 
-_read: dict[tuple[str, bool], tuple[tuple[tuple[str, object], ...], File]] = {}
+_read: dict[tuple[str, bool, tuple[str, ...]], tuple[tuple[tuple[str, object], ...], File]] = {}
 
 
-def read(path: str, home: str, *, by_user: bool, guarded: bool) -> File | None:
+def read(path: str, home: str, *, by_user: bool, guarded: bool, ignored: tuple[str, ...] = ()) -> File | None:
     """Return a file and what it includes; None where there is none. It is read again only when one of them changed.
 
     `by_user`: relative Include paths mean ~/.ssh, not /etc/ssh. `guarded`: refuse a file that others may write to.
-    Raises SshConfigError.
+    `ignored`: the lists of IgnoreUnknown so far. Raises SshConfigError.
     """
-    kept = _read.get((path, by_user))
+    kept = _read.get((path, by_user, ignored))
     if kept is not None and all(_signature(each) == was for each, was in kept[0]):
         return kept[1]
-    seen: list[str] = []
-    found = _Reader(home, by_user, seen).file(path, guarded, 0)
+    reader = _Reader(home, by_user, list(ignored))
+    found = reader.file(path, guarded, 0)
     if found is not None:
-        _read[path, by_user] = (tuple((each, _signature(each)) for each in seen), found)
+        reader.settle()
+        found = replace(found, ignored=tuple(reader.ignored), excused=tuple(reader.excused))
+        _read[path, by_user, ignored] = (tuple((each, _signature(each)) for each in reader.seen), found)
     return found
 
 
@@ -114,16 +92,28 @@ def _signature(path: str) -> object:
     return state.st_mtime_ns, state.st_size, state.st_ino
 
 
+class _Doubt(NamedTuple):
+    """A line that only an ssh program can judge; `unknown`: its keyword is in no table here."""
+
+    where: str
+    word: str
+    line: str
+    unknown: bool = False
+
+
 @dataclass
 class _Reader:
     home: str
     by_user: bool
-    seen: list[str]
+    ignored: list[str]
+    seen: list[str] = field(default_factory=list)
+    doubts: list[_Doubt] = field(default_factory=list)
+    excused: list[tuple[str, str]] = field(default_factory=list)
 
     def file(self, path: str, guarded: bool, depth: int) -> File | None:
-        if depth > _MOST_NESTED:
-            raise SshConfigError(f"{path}: Include is nested more than {_MOST_NESTED} times")
-        text = _text(path, guarded)
+        if depth > MOST_NESTED:
+            raise SshConfigError(f"{path}: Include is nested more than {MOST_NESTED} times")
+        text = text_of(path, guarded)
         if text is None:
             return None
         self.seen.append(path)
@@ -137,19 +127,64 @@ class _Reader:
                 if word in ("host", "match"):
                     blocks.append(Block(*head, tuple(body)))
                     body = []
-                    named = word == "host"
-                    head = (tuple(words.split(rest)), None, where) if named else (None, criteria(rest), where)
+                    head = (_names(rest), None, where) if word == "host" else (None, self._criteria(rest, where), where)
                 elif word == "include":
-                    body.extend(self._included(rest, depth))
+                    body.extend(self._included(rest, depth, where))
                 elif word:
-                    body.extend(Setting(key, value, where) for key, value in setting(word, rest))
+                    body.extend(self._settings(word, rest, line, where))
             except ValueError as error:
                 raise SshConfigError(f"{where}: {error}") from None
         blocks.append(Block(*head, tuple(body)))
         return _file([block for block in blocks if block.body or block.match])
 
-    def _included(self, rest: str, depth: int) -> Iterator[File]:
-        for given in words.split(rest):
+    def _settings(self, word: str, rest: str, line: str, where: str) -> Iterator[Setting]:
+        settings = keywords.setting(word, rest)
+        known = keywords.checked_by(word)
+        if known == "nobody" and self._ignores(word):
+            self.excused.append((word, where))
+        elif known != "table":
+            self.doubts.append(_Doubt(where, word, line.partition("\0")[0], known == "nobody"))
+            if known == "nobody":
+                yield Setting(UNSURE, f"{clean(word, 40)} ({where})", where)
+        for key, value in settings:
+            if key == "ignoreunknown":
+                self.ignored.append(str(value))
+            yield Setting(key, value, where)
+
+    def _ignores(self, word: str) -> bool:
+        # Whether the list is for the host in question is looked at there (`Settings`).
+        return any(words.in_list(word, each, lower=True) for each in self.ignored)
+
+    def _criteria(self, rest: str, where: str) -> tuple[tuple[str, str], ...]:
+        found = criteria(rest)
+        for name, argument in found:
+            if name.lstrip("!") not in _CRITERIA:
+                # It decides about no host there, so nothing that it names is run.
+                self.doubts.append(_Doubt(where, "Match", f'Match originalhost {asked.NOBODY} {name} "{argument}"'))
+        return found
+
+    def settle(self) -> None:
+        """Have ssh judge what the table of keywords cannot; raises SshConfigError for the first line that is refused.
+
+        Without an ssh to ask, values are taken, since no connection of ours depends on them, and an unknown keyword is
+        refused: it may be a misspelt one that was meant to forbid something.
+        """
+        unique = tuple(dict.fromkeys(doubt.line for doubt in self.doubts))
+        told = asked.refused(unique) if unique else {}
+        for where, word, line, unknown in self.doubts:
+            said = _refusal(told, unique.index(line), unknown)
+            if said is not None:
+                raise SshConfigError(
+                    f"{where}: {clean(f'{word[:40]}: {said}', 200)}; ssh refuses the whole file for it"
+                )
+
+    def _included(self, rest: str, depth: int, where: str) -> Iterator[File | Setting]:
+        arguments = words.split(rest)
+        if not all(arguments) or not arguments:
+            raise ValueError("Include lacks a path")
+        for given in arguments:
+            if "${" in given or "%" in given:
+                yield Setting(UNSURE, f"Include {clean(given, 80)} ({where})", where)  # by ssh's version
             if given.startswith("~") and not self.by_user:
                 raise ValueError(f"Include {given[:80]}: the system's file cannot include from a home")
             base = f"{self.home}/.ssh" if self.by_user else "/etc/ssh"
@@ -158,6 +193,27 @@ class _Reader:
                 found = self.file(each, True, depth + 1)
                 if found is not None:
                     yield found
+
+
+def _refusal(told: dict[int, str] | None, place: int, unknown: bool) -> str | None:
+    said = told.get(place) if told else None
+    if unknown and (said is not None or told is None):
+        return "no keyword of ssh_config: take it out, or name it in IgnoreUnknown"
+    return said
+
+
+def judged(word: str, argument: str) -> bool:
+    """Have ssh judge an option of a command line, as `settle` does it of lines; return whether ssh alone knows it.
+
+    Raises ValueError.
+    """
+    known = keywords.checked_by(word)
+    if known == "table":
+        return False
+    said = _refusal(asked.refused((f"{word} {argument}",)), 0, known == "nobody")
+    if said is not None:
+        raise ValueError(clean(said, 160))
+    return known == "nobody"
 
 
 def _file(blocks: list[Block]) -> File:
@@ -177,7 +233,8 @@ def _file(blocks: list[Block]) -> File:
     return File(tuple(blocks), final, literal, tuple(general))
 
 
-def _text(path: str, guarded: bool) -> str | None:
+def text_of(path: str, guarded: bool) -> str | None:
+    """Return what a file holds, None where there is none; `guarded` as for `read`. Raises SshConfigError."""
     try:
         with Path(path).open("rb") as file:
             state = os.fstat(file.fileno())
@@ -195,6 +252,13 @@ def _text(path: str, guarded: bool) -> str | None:
     return os.fsdecode(data)
 
 
+def _names(rest: str) -> tuple[str, ...]:
+    names = tuple(words.split(rest))
+    if not names or not all(names):
+        raise ValueError("Host lacks a name")
+    return names
+
+
 def criteria(rest: str) -> tuple[tuple[str, str], ...]:
     """Return the pairs of a Match line: criterion in lower case (with its `!`), argument ("" for those without).
 
@@ -204,6 +268,8 @@ def criteria(rest: str) -> tuple[tuple[str, str], ...]:
     while rest and not rest.startswith("#"):
         word, rest = words.delimited(rest)
         name = word.lower()
+        if not name:
+            break
         argument = ""
         if name.lstrip("!") not in ("all", "canonical", "final"):
             if not rest or rest.startswith("#"):
@@ -216,58 +282,3 @@ def criteria(rest: str) -> tuple[tuple[str, str], ...]:
     if "all" in names and not (names == ["all"] or (len(names) == 2 and names[0] in ("canonical", "final"))):
         raise ValueError("Match all stands alone, or after canonical or final")
     return tuple(found)
-
-
-@lru_cache(1024)  # the options of an inventory are mostly the same for all of its hosts
-def setting(word: str, rest: str) -> tuple[tuple[str, Value], ...]:
-    """Return (keyword, value) of one line, () for what no connection of ours depends on; raises ValueError."""
-    word = _OTHER_NAMES.get(word, word)
-    if word in _COMMAND:
-        return ((word, _needed(rest.lstrip(" \t="))),)
-    if word == "proxyjump":
-        return ((word, _needed(rest.lstrip(" \t=").partition("#")[0].rstrip())),)
-    if word not in _STRING | _FLAG | _LIST | _ALGORITHMS | _TIME | _NUMBER | {*_CHOICE, "port"}:
-        return ()
-    arguments = words.split(rest)
-    if word in _LIST:
-        return ((word, tuple(_needed(each) for each in arguments) or (_needed(""),)),)
-    if len(arguments) != 1 and word != "preferredauthentications":
-        raise ValueError(f"{word} takes one argument, found {len(arguments)}")
-    return ((word, _value(word, _needed(arguments[0] if arguments else ""))),)
-
-
-def _value(word: str, text: str) -> Value:
-    if word in _ALGORITHMS:
-        return tuple(text.split(","))
-    if word in _TIME:
-        return words.seconds(text)
-    if word == "port":
-        return _port(text)
-    if word in _NUMBER:
-        if not text.isascii() or not text.isdigit():
-            raise ValueError(f"{word}: not a number: {text[:40]!r}")
-        return int(text)
-    if word in _FLAG:
-        if text.lower() not in ("yes", "true", "no", "false"):
-            raise ValueError(f"{word}: not yes or no: {text[:40]!r}")
-        return text.lower() in ("yes", "true")
-    if word in _CHOICE:
-        if text.lower() not in _CHOICE[word]:
-            raise ValueError(f"{word}: {text[:40]!r} is none of {', '.join(_CHOICE[word])}")
-        return text.lower()
-    return text
-
-
-def _port(text: str) -> int:
-    if text.isascii() and text.isdigit() and 0 < int(text) < 65536:
-        return int(text)
-    try:
-        return socket.getservbyname(text, "tcp")
-    except (OSError, ValueError):
-        raise ValueError(f"not a port: {text[:40]!r}") from None
-
-
-def _needed(text: str) -> str:
-    if not text:
-        raise ValueError("an argument is missing")
-    return text

@@ -8,6 +8,8 @@ What `ssh -G WORD` would say, with these differences, each of them said in `note
 - No command is run: `Match exec` is unsupported where it would decide, ProxyCommand and KnownHostsCommand always.
 - No name is canonicalised.
 
+What is said in `unsupported` because only ssh can tell makes the endpoint one that is not `sure`.
+
 Of a chain `ProxyJump a,b` the first host is reached by its own ProxyJump, as ssh does it, the others through the chain.
 """
 
@@ -27,6 +29,7 @@ from typing import NamedTuple, cast
 from ..endpoint import Endpoint, HostKeys
 from . import files, words
 from .files import File, SshConfigError
+from .keywords import Value, setting
 from .settings import Settings
 
 SYSTEM_FILE = "/etc/ssh/ssh_config"
@@ -81,17 +84,22 @@ def resolve(
     path = given.get("config") or config
     user, host, port = parts(word)
     settings = Settings(host, account().name)
-    for keyword, of_word in (("user", user), ("port", port)):
-        for each in _several(given.get(keyword) or of_word):
-            _give(settings, keyword, each)
-    for keyword, name in (("hostname", "hostname"), ("identity_file", "identityfile")):
-        for each in _several(given.get(keyword)):
-            _give(settings, name, each)
+    outright: list[tuple[str, ...]] = []
+    for name, value in (
+        ("User", given.get("user") or user),
+        ("Port", given.get("port") or port),
+        ("HostName", given.get("hostname")),
+        ("IdentityFile", given.get("identity_file")),
+    ):
+        for each in _several(value):
+            _give(settings, name.lower(), each)
+            outright.append((name, each))
     for name, value in cast("Mapping[str, object]", given.get("options") or {}).items():
         for each in _several(value):
             _give(settings, name.lower(), each, quoted=False)
     alias = str(given.get("alias") or word)
-    return _endpoint(settings, alias, str(path) if path else None, host_keys, ())
+    made = _endpoint(settings, alias, str(path) if path else None, host_keys, ())
+    return replace(made, given=(*outright, *(made.given or ())))
 
 
 def parts(word: str) -> tuple[str | None, str, int | None]:
@@ -123,30 +131,36 @@ def _give(settings: Settings, keyword: str, text: str, *, quoted: bool = True) -
         escaped = text.replace("\\", "\\\\").replace('"', '\\"')
         text = f'"{escaped}"'
     try:
-        for name, value in files.setting(keyword, text):
+        for name, value in setting(keyword, text):
             settings.put(name, value)
+        if not quoted and files.judged(keyword, text):
+            settings.put(files.UNSURE, f"the option {keyword[:40]}")
     except ValueError as error:
-        raise SshConfigError(f"the option {keyword} of {settings.word}: {error}") from None
+        raise SshConfigError(f"the option {keyword[:40]} of {settings.word}: {error}") from None
 
 
 def _endpoint(
     settings: Settings, alias: str, config: str | None, host_keys: HostKeys | None, behind: tuple[str, ...]
 ) -> Endpoint:
-    settings.read(_files(config))
+    settings.read(_files(config, settings.values.get("ignoreunknown")))
     try:
         return _Maker(settings, alias, config, host_keys, behind).made()
     except ValueError as error:
         raise SshConfigError(f"ssh_config of {alias}: {error}") from None
 
 
-def _files(config: str | None) -> list[File]:
+def _files(config: str | None, ignored: Value = None) -> list[File]:
+    """Return the files in their order; `ignored` is the list of IgnoreUnknown that a command line gave."""
     home = account().home
+    lists: tuple[str, ...] = (str(ignored),) if ignored else ()
     if config is None:
-        own = files.read(f"{home}/.ssh/config", home, by_user=True, guarded=True)
-        return [each for each in (own, files.read(SYSTEM_FILE, home, by_user=False, guarded=False)) if each]
+        own = files.read(f"{home}/.ssh/config", home, by_user=True, guarded=True, ignored=lists)
+        lists = own.ignored if own else lists
+        system = files.read(SYSTEM_FILE, home, by_user=False, guarded=False, ignored=lists)
+        return [each for each in (own, system) if each]
     if config.lower() == "none":
         return []
-    found = files.read(config, home, by_user=True, guarded=False)
+    found = files.read(config, home, by_user=True, guarded=False, ignored=lists)
     if found is None:
         raise SshConfigError(f"{config}: no such file")
     return [found]
@@ -170,6 +184,7 @@ class _Maker:
         self.user = str(self.values.get("user", account().name))
         self.port = cast("int", self.values.get("port", 22))
         self.notes: list[str] = []
+        self.given: list[tuple[str, ...]] = []
 
     def made(self) -> Endpoint:
         values = self.values
@@ -204,12 +219,14 @@ class _Maker:
             hostkeyalgorithms=self._words("hostkeyalgorithms"),
             macs=self._words("macs"),
             address_family=self._text("addressfamily") or "any",
-            compression=values.get("compression") is True,
+            compression=values.get("compression") == "yes",
             ssh_config=self.config,
-            unsupported=tuple(dict.fromkeys([*self._unsupported(), *self.settings.unsupported, *_of_jumps(jumps)])),
+            unsupported=tuple(dict.fromkeys([*self._unsupported(), *self.settings.unsure, *_of_jumps(jumps)])),
             notes=tuple(self.notes),
             ssh_word=self.settings.word,
             rsa_bits=cast("int", values.get("requiredrsasize", 1024)),
+            given=tuple(self.given),
+            sure=not self.settings.unsure and all(jump.sure for jump in jumps),
         )
 
     def _text(self, keyword: str) -> str | None:
@@ -232,6 +249,7 @@ class _Maker:
         unchecked = self._text("stricthostkeychecking") in ("no", "false", "off")
         if found == (os.devnull,) and unchecked:
             self.notes.append("UserKnownHostsFile /dev/null, given to check no key, is not used: the usual files are")
+            self.given.append(("UserKnownHostsFile", *USER_FILES))
             return tuple(words.tilde(each, account().home) for each in USER_FILES)
         return found
 
@@ -239,10 +257,11 @@ class _Maker:
         named = self._words(keyword) or usual
         if named[0].lower() == "none":
             return ()
+        if not expand:  # ssh takes the system's files as they are written
+            return tuple(os.path.abspath(each) for each in named)
         if not any("%" in each or "$" in each for each in named):
             return _plain_paths(named, account().home)
-        made = (self._expanded(each) if expand else words.tilde(each, account().home) for each in named)
-        return tuple(os.path.abspath(each) for each in made)
+        return tuple(os.path.abspath(self._expanded(each)) for each in named)
 
     def _expanded(self, text: str) -> str:
         """Replace `~`, tokens and variables, in OpenSSH's order."""
@@ -263,7 +282,7 @@ class _Maker:
             "h": host,
             "i": str(who.uid),
             "j": last,
-            "k": (self._text("hostkeyalias") or settings.word).lower(),
+            "k": (self._text("hostkeyalias") or "").lower() or settings.word,
             "L": here.partition(".")[0],
             "l": here,
             "n": settings.word,
@@ -316,11 +335,10 @@ class _Maker:
             ("pkcs11provider", "PKCS11Provider"),
             ("bindaddress", "BindAddress"),
             ("bindinterface", "BindInterface"),
+            ("refuseconnection", "RefuseConnection"),
         ):
             if (self._text(keyword) or "none").lower() != "none":
                 found.append(name)
-        if self._text("canonicalizehostname") in ("yes", "true", "always"):
-            found.append("CanonicalizeHostname")
         if [each for each in self.settings.certificates if each.lower() != "none"]:
             found.append("CertificateFile")
         if self._text("verifyhostkeydns") in ("yes", "true"):

@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from . import words
-from .files import Block, File, Setting, SshConfigError, Value
+from .files import UNSURE, Block, File, Setting, SshConfigError
+from .keywords import Value
 
 
 @dataclass
@@ -20,7 +21,7 @@ class Settings:
     values: dict[str, Value] = field(default_factory=dict)
     identity_files: list[str] = field(default_factory=list)
     certificates: list[str] = field(default_factory=list)
-    unsupported: list[str] = field(default_factory=list)
+    unsure: list[str] = field(default_factory=list)  # what only ssh itself can say here, one phrase each
     hostname: str = ""
 
     def put(self, keyword: str, value: Value) -> None:
@@ -31,6 +32,9 @@ class Settings:
             several = self.identity_files if keyword == "identityfile" else self.certificates
             if value not in several:
                 several.append(str(value))
+        elif keyword == UNSURE:
+            if value not in self.unsure:
+                self.unsure.append(str(value))
         elif keyword in ("proxyjump", "proxycommand"):
             if "proxyjump" not in self.values and "proxycommand" not in self.values:
                 self.values[keyword] = value
@@ -43,10 +47,23 @@ class Settings:
         for each in several:
             self._walk(each, self.word, False)
         self.hostname = self._named()
+        if self.values.get("canonicalizehostname") in ("yes", "true", "always"):
+            self.put(UNSURE, "CanonicalizeHostname")
         if any(each.wants_final for each in several):
             self.values["hostname"] = self.hostname
             for each in several:
                 self._walk(each, self.hostname, True)
+        self._check(several)
+
+    def _check(self, several: Iterable[File]) -> None:
+        """Refuse unknown keywords that the IgnoreUnknown of another host allows, as ssh does."""
+        allowed = str(self.values.get("ignoreunknown", ""))
+        for each in several:
+            for word, where in each.excused:
+                if not words.in_list(word, allowed, lower=True):
+                    raise SshConfigError(
+                        f"{where}: {word[:40]}: no keyword of ssh_config, and no IgnoreUnknown for {self.word} names it"
+                    )
 
     def _named(self) -> str:
         name = self.values.get("hostname")
@@ -54,7 +71,8 @@ class Settings:
             text = words.tokens(str(name), {"h": self.word}) if name is not None else self.word
         except ValueError as error:
             raise SshConfigError(f"HostName of {self.word}: {error}") from None
-        return canonical_address(text) or text.lower()
+        short = ":" not in text and self.values.get("addressfamily") == "inet6"
+        return (None if short else canonical_address(text)) or text.lower()
 
     def _walk(self, file: File, host: str, final: bool) -> None:
         for block in file.candidates(host):
@@ -80,9 +98,7 @@ class Settings:
                 return False
         if foreign:
             # Nobody asked this program to run commands of ssh_config, once for each of thousands of hosts.
-            phrase = f"Match {foreign[0]} ({block.where})"
-            if phrase not in self.unsupported:
-                self.unsupported.append(phrase)
+            self.put(UNSURE, f"Match {foreign[0]} ({block.where})")
             return False
         return True
 

@@ -14,12 +14,19 @@ _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 def keyword(line: str) -> tuple[str, str]:
     """Split a line into its first word in lower case and the rest: `Port 22`, `Port=22`, `Port = 22`, `"Port" 22`.
 
-    Both are "" for a blank line and for a comment. Raises ValueError for a quote that does not end.
+    Both are "" for a blank line and for a comment, and for a keyword with a quote that does not end: OpenSSH too
+    overlooks such a line.
     """
-    text = line.strip(_BLANKS)
+    # For OpenSSH a NUL ends the line.
+    text = line.partition("\0")[0].rstrip(_BLANKS).lstrip(" \t\r\n")
     if not text or text.startswith("#"):
         return "", ""
-    word, rest = delimited(text)
+    try:
+        word, rest = delimited(text)
+        if not word:
+            word, rest = delimited(rest)  # `=` in front is overlooked
+    except ValueError:
+        return "", ""
     return word.lower(), rest
 
 

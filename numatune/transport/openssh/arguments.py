@@ -1,19 +1,20 @@
-"""The words of the `ssh` command for one host: what was given explicitly; the rest ssh reads from its configuration."""
+"""The words of the `ssh` command for one host: what was given outright; the rest ssh reads from its configuration."""
 
 from __future__ import annotations
 
 import math
 import re
+import subprocess
 from collections.abc import Iterator, Sequence
+from functools import cache
 
 from ..endpoint import Endpoint
 from ..failure import Failure, clean
 from ..limits import Limits
 
-# Of an option that is set twice, ssh takes the first: nothing that follows can weaken these. Those that older versions
-# do not know come behind IgnoreUnknown. Phases are told apart by the debug lines (see `messages`).
+# Of an option that is set twice, ssh takes the first: nothing that follows can weaken these. Phases are told apart by
+# the debug lines (see `messages`).
 _ALWAYS = (
-    "IgnoreUnknown=ForkAfterAuthentication,StdinNull,SessionType,EnableEscapeCommandline",
     "LogLevel=DEBUG1",
     "ControlMaster=no",
     # A master that was opened by hand has checked the host's key by other rules, or not at all.
@@ -26,13 +27,12 @@ _ALWAYS = (
     "RemoteCommand=none",
     "RequestTTY=no",
     "Tunnel=no",
-    "ForkAfterAuthentication=no",
-    "StdinNull=no",
-    "SessionType=default",
     "NumberOfPasswordPrompts=1",
     "UpdateHostKeys=no",
     "NoHostAuthenticationForLocalhost=no",
 )
+# Not behind IgnoreUnknown, of which the first counts too: the user's own would not be heard.
+_SINCE_8_7 = ("ForkAfterAuthentication=no", "StdinNull=no", "SessionType=default")
 # The first letters of ssh's options, by its manual page: with a value, and those that would make it do something else.
 _WITH_VALUE = frozenset("BbcDEeFIiJLlmOoPpQRSWw")
 _REFUSED = {
@@ -54,17 +54,30 @@ def words(endpoint: Endpoint, limits: Limits, asks: bool, command: str, config: 
     Raises Failure("resolve") for a host or user that ssh could take for something else, Failure("exec") for further
     words that would make ssh do something else than run a command.
     """
-    host = endpoint.ssh_word or endpoint.hostname
-    if not _HOST.fullmatch(host):
-        raise Failure("resolve", f"{clean(host, 80)!r} is no host name and no address")
-    if endpoint.user and not _USER.fullmatch(endpoint.user):
-        raise Failure("resolve", f"{clean(endpoint.user, 80)!r} is no user to log in as")
+    host = _host(endpoint)
     found = ["ssh", "-T", "-a", "-x", "-e", "none"]
     for option in _options(endpoint, limits, asks):
         found += ["-o", option]
     own, further = further_words(endpoint)
     named = config or own
     return [*found, *(("-F", named) if named is not None else ()), *further, "--", host, command]
+
+
+def question(endpoint: Endpoint) -> list[str]:
+    """Return the command that prints what ssh makes of its configuration for this host; raises as `words` does."""
+    host = _host(endpoint)
+    own, further = further_words(endpoint)
+    options = [word for option in _given(endpoint) for word in ("-o", option)]
+    return ["ssh", "-G", *options, *(("-F", own) if own is not None else ()), *further, "--", host]
+
+
+def _host(endpoint: Endpoint) -> str:
+    host = endpoint.ssh_word or endpoint.hostname
+    if not _HOST.fullmatch(host):
+        raise Failure("resolve", f"{clean(host, 80)!r} is no host name and no address")
+    if endpoint.user and not _USER.fullmatch(endpoint.user):
+        raise Failure("resolve", f"{clean(endpoint.user, 80)!r} is no user to log in as")
+    return host
 
 
 def further_words(endpoint: Endpoint) -> tuple[str | None, list[str]]:
@@ -84,15 +97,30 @@ def further_words(endpoint: Endpoint) -> tuple[str | None, list[str]]:
 
 def _options(endpoint: Endpoint, limits: Limits, asks: bool) -> Iterator[str]:
     yield from _ALWAYS
+    if version() >= (8, 7):
+        yield from _SINCE_8_7
     yield f"StrictHostKeyChecking={'accept-new' if endpoint.strict == 'accept-new' else 'yes'}"
     yield f"BatchMode={'no' if asks else 'yes'}"
     # It ends with the version line, not with the connection; the deadlines of the phases are kept by `collect`.
     yield f"ConnectTimeout={max(1, math.ceil(limits.connect_s + limits.banner_s))}"
+    yield from _given(endpoint)
+
+
+def _given(endpoint: Endpoint) -> Iterator[str]:
+    """Yield what ssh is not to decide by itself."""
+    if endpoint.given is None:
+        yield from _all_of(endpoint)
+        return
+    for keyword, *arguments in endpoint.given:
+        yield f"{keyword}={' '.join(_quoted(each) for each in arguments)}"
+
+
+def _all_of(endpoint: Endpoint) -> Iterator[str]:
+    """Yield all that an endpoint holds which no ssh_config was read for."""
     yield f"Port={endpoint.port}"
     if endpoint.user:
         yield f"User={_quoted(endpoint.user)}"
     if endpoint.known_hosts:
-        # What this program read them to be: without the /dev/null that stands for "check no key".
         yield f"UserKnownHostsFile={' '.join(_file(path) for path in endpoint.known_hosts)}"
         yield "GlobalKnownHostsFile=/dev/null"
     for path in endpoint.identity_files:
@@ -104,6 +132,17 @@ def _options(endpoint: Endpoint, limits: Limits, asks: bool) -> Iterator[str]:
     if endpoint.alive_interval_s:
         yield f"ServerAliveInterval={endpoint.alive_interval_s}"
         yield f"ServerAliveCountMax={endpoint.alive_count}"
+
+
+@cache
+def version() -> tuple[int, int]:
+    """Return the version of the ssh here; that of today where it does not say one that is OpenSSH's."""
+    try:
+        told = subprocess.run(["ssh", "-V"], capture_output=True, text=True, timeout=10, check=False).stderr
+    except (OSError, subprocess.TimeoutExpired):
+        told = ""
+    found = re.search(r"OpenSSH_(\d+)\.(\d+)", told)
+    return (int(found[1]), int(found[2])) if found else (10, 0)
 
 
 def _file(path: str) -> str:

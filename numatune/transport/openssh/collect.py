@@ -10,6 +10,7 @@ from ..endpoint import Target
 from ..failure import Failure
 from ..limits import Limits
 from . import arguments, askpass, config, messages
+from .decided import decided
 from .process import Ssh
 
 _FAILED = 255
@@ -19,12 +20,14 @@ def collect(target: Target, script: str, limits: Limits) -> str:
     """Run `script` by `sh -s` on the target and return what it printed, from the stream's first line on.
 
     One ssh process, which is gone with its children when this returns or raises, whatever raises. Raises Failure, and
-    takes no longer than `limits.total_s`.
+    takes no longer than `limits.total_s`. Where ssh_config asks what only ssh can tell, it is asked first (`decided`).
 
     Host keys: "strict" or "accept-new", for the jump hosts too (see `config`). A ProxyCommand does what it does.
     """
     endpoint = target.endpoint
     total = limits.start()
+    if not endpoint.sure:
+        endpoint = decided(endpoint, _environment(), limits, total)
     line = become.command(endpoint.become, endpoint.user)
     sudo = None
     if line != become.PLAIN and endpoint.become is not None and target.secrets.become_password is not None:

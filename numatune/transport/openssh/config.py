@@ -2,6 +2,7 @@
 
 Options on ssh's command line are for the host itself. To a jump host ssh goes by a further ssh, to which it hands on
 nothing but the file of `-F`: what stands first in that file wins there too, also over `StrictHostKeyChecking no`.
+A host that is reached directly needs no such file: ssh then reads its own.
 """
 
 from __future__ import annotations
@@ -15,10 +16,11 @@ from pathlib import Path
 
 from ..endpoint import Endpoint
 from ..failure import Failure, clean
+from ..ssh_config.resolve import SYSTEM_FILE
 from .arguments import further_words
 from .askpass import private_folder
+from .includes import Copies
 
-SYSTEM_FILE = "/etc/ssh/ssh_config"
 _MOST_BYTES = 16 << 20
 _ALWAYS = "NoHostAuthenticationForLocalhost no\nControlPath none\nForwardAgent no\nUpdateHostKeys no\n"
 # ssh puts the name of the file into a shell's command without quotes.
@@ -29,18 +31,19 @@ _PLAIN = re.compile(r"[A-Za-z0-9/._+-]+")
 def opened(endpoint: Endpoint) -> Iterator[str | None]:
     """Give the file for one ssh process, None where none is needed; it goes when the process ends.
 
-    Raises Failure("exec") where the user's file cannot be read.
+    Where nobody here can tell whether there is a jump host, there may be one. Raises Failure("exec") where a file
+    cannot be read, or where ssh would refuse it.
     """
-    given, _ = further_words(endpoint)
-    if given is not None and given.lower() == "none" and not endpoint.jumps:
+    if endpoint.given is not None and endpoint.sure and not endpoint.jumps:
         yield None
         return
-    text = _text(endpoint, given)
+    given, _ = further_words(endpoint)
     folder = private_folder()
     try:
         path = folder / "config"
         if not _PLAIN.fullmatch(os.fspath(path)):
             raise Failure("exec", f"ssh cannot be handed a file in {clean(folder, 80)}: set TMPDIR to a plainer path")
+        text = _text(endpoint, given, Copies(folder))
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "wb") as file:
             file.write(text)
@@ -49,22 +52,20 @@ def opened(endpoint: Endpoint) -> Iterator[str | None]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _text(endpoint: Endpoint, given: str | None) -> bytes:
+def _text(endpoint: Endpoint, given: str | None, copies: Copies) -> bytes:
     # A jump host that only ssh knows of (a Match exec) takes no new keys.
     new = endpoint.strict == "accept-new" and all(jump.strict == "accept-new" for jump in endpoint.jumps)
     policy = "accept-new" if new and endpoint.jumps else "yes"
     first = f"StrictHostKeyChecking {policy}\n{_ALWAYS}".encode()
     if given is None:
         # Of what is included ssh checks who may write to it, as it does of the user's file and not of the others.
-        return first + b"Include ~/.ssh/config\n" + _content(SYSTEM_FILE, missing=True)
+        return first + b"Include ~/.ssh/config\n" + copies.of(SYSTEM_FILE)
     return first if given.lower() == "none" else first + _content(given)
 
 
-def _content(path: str, missing: bool = False) -> bytes:
+def _content(path: str) -> bytes:
     try:
         with Path(path).expanduser().open("rb") as file:
             return file.read(_MOST_BYTES)
     except OSError as error:
-        if missing and isinstance(error, FileNotFoundError):
-            return b""
         raise Failure("exec", f"ssh's configuration {clean(path, 120)} cannot be read: {error.strerror}") from None

@@ -13,6 +13,7 @@ _SHA1_BLOCK = 64
 _BLANKS = b" \t"
 # OpenSSH cuts a list into names of up to 1,022 signs; where one is longer, the list stands for nobody.
 _LONGEST_NAME = 1022
+_STRINGS = {b"ssh-ed25519": 2, b"ssh-rsa": 3} | {b"ecdsa-sha2-nistp%d" % bits: 3 for bits in (256, 384, 521)}
 # Names of signatures, which OpenSSH takes for the type of the key that makes them.
 _TYPES = {b"rsa-sha2-256": b"ssh-rsa", b"rsa-sha2-512": b"ssh-rsa"}
 
@@ -86,7 +87,17 @@ def parse(text: bytes, path: str = "", number: int = 0) -> Line:
     size = int.from_bytes(blob[:4], "big")
     if not blob or blob[4 : 4 + size] != _TYPES.get(kind, kind) or len(blob) <= 4 + size:
         raise BadLineError("the key is not of the type that the line says")
+    if not _is_whole(blob, blob[4 : 4 + size]):
+        raise BadLineError("the key is cut off")
     return Line(marker, hosts, blob[4 : 4 + size].decode("ascii", "replace"), blob, path, number)
+
+
+def _is_whole(blob: bytes, kind: bytes) -> bool:
+    """Return whether a key of a usual type is as many strings as its type has, and no more."""
+    place = 0
+    for _ in range(_STRINGS.get(kind, 0)):
+        place += 4 + int.from_bytes(blob[place : place + 4], "big")
+    return place in (0, len(blob))
 
 
 def _word(text: bytes) -> tuple[bytes, bytes]:

@@ -36,7 +36,7 @@ def key(kind: str, seed: str) -> bytes:
     body = hashlib.sha256(seed.encode()).digest()
     if kind == "ssh-rsa":
         return string(b"ssh-rsa") + string(b"\1\0\1") + string(b"\0\x80" + body * 8)
-    return string(kind.encode()) + string(body)
+    return string(kind.encode()) + string(body) + (string(body) if kind.startswith("ecdsa") else b"")
 
 
 def line(hosts: str, blob: bytes) -> str:
@@ -101,6 +101,7 @@ SEEN: dict[str, tuple[tuple[str, ...], str]] = {
     "revoked-with-a-return-inside": ((f"@revoked * ssh-ed25519 {B64[:9]}\r{B64[9:]}\r", line(AT, ED)), "revoked"),
     "nothing-behind-a-nul": ((f"# x\0{line(AT, ED)}", f"{AT}\0,x ssh-ed25519 {B64}"), "unknown"),
     "a-return-is-no-blank": ((f"{AT}\rssh-ed25519 {B64}",), "unknown"),
+    "another-that-is-cut-off": ((f"{AT} ssh-ed25519 {base64.b64encode(OTHER[:-3]).decode()}",), "unknown"),
     "a-name-too-long": ((f"{AT},{'x' * 1023} ssh-ed25519 {B64}",), "unknown"),
     "a-name-just-short-enough": ((f"{AT},{'x' * 1022} ssh-ed25519 {B64}",), "ok"),
 }

@@ -99,7 +99,7 @@ def said_by_ssh(config: Path, word: str) -> dict[str, list[str]]:
         [SSH, "-G", "-F", config, word], capture_output=True, text=True, check=True, errors="surrogateescape"
     ).stdout
     found: dict[str, list[str]] = {}
-    for line in told.splitlines():
+    for line in told.split("\n")[:-1]:
         key, _, value = line.partition(" ")
         found.setdefault(key, []).append(value)
     return found

@@ -139,7 +139,7 @@ class _Reader:
 
     def _settings(self, word: str, rest: str, line: str, where: str) -> Iterator[Setting]:
         settings = keywords.setting(word, rest)
-        known = keywords.checked_by(word)
+        known = keywords.checked_by(word, rest)
         if known == "nobody" and self._ignores(word):
             self.excused.append((word, where))
         elif known != "table":
@@ -180,7 +180,7 @@ class _Reader:
 
     def _included(self, rest: str, depth: int, where: str) -> Iterator[File | Setting]:
         arguments = words.split(rest)
-        if not all(arguments) or not arguments:
+        if not all(arguments) or not rest:
             raise ValueError("Include lacks a path")
         for given in arguments:
             if "${" in given or "%" in given:
@@ -207,7 +207,7 @@ def judged(word: str, argument: str) -> bool:
 
     Raises ValueError.
     """
-    known = keywords.checked_by(word)
+    known = keywords.checked_by(word, argument)
     if known == "table":
         return False
     said = _refusal(asked.refused((f"{word} {argument}",)), 0, known == "nobody")

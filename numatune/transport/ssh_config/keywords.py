@@ -102,13 +102,20 @@ _KNOWN = (
 )  # fmt: skip
 
 
-def checked_by(word: str) -> Literal["table", "ssh", "nobody"]:
+# Jump hosts as they usually are; of others ssh says whether they are any, wherever the line stands.
+_JUMP = r"(?:[\w.-]+@)?[\w.%-]+(?::[1-9][0-9]{0,3})?"
+_JUMPS = re.compile(rf"[ \t=]*{_JUMP}(?:,{_JUMP})*[ \t\r]*", re.ASCII)
+
+
+def checked_by(word: str, rest: str) -> Literal["table", "ssh", "nobody"]:
     """Return who can say whether a line with this keyword is good: "nobody" knows it here but perhaps an ssh program.
 
     "ssh" is for what this table takes, but an ssh program may refuse.
     """
     if word not in _KNOWN:
         return "nobody"
+    if word == "proxyjump":
+        return "table" if _JUMPS.fullmatch(rest) else "ssh"
     return "ssh" if word in _HARD | _ALGORITHMS | _NEW else "table"
 
 
@@ -129,7 +136,7 @@ def setting(word: str, rest: str) -> tuple[tuple[str, Value], ...]:
             raise ValueError(f"{word}: none stands alone")
         return ((word, tuple(_needed(each) for each in arguments) or (_needed(""),)),)
     if word == "sendenv":
-        for each in arguments or [""]:
+        for each in arguments:
             if "=" in _needed(each):
                 raise ValueError(f"{word}: no name of a variable: {each[:40]!r}")
         return ()

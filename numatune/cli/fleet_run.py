@@ -25,6 +25,7 @@ from .progress import Display
 
 if TYPE_CHECKING:
     from ..fleet.events import Done
+    from ..fleet.transports import Choice
     from ..fleet.work import Work
     from ..transport.endpoint import Target
 
@@ -60,6 +61,7 @@ class Outcome:
     earlier: Earlier | None
     carried: int
     twice: Twice
+    transport: Choice
 
     @property
     def code(self) -> int:
@@ -73,6 +75,8 @@ class Outcome:
         more: dict[str, Any] = {"asked": self.facts.hosts}
         if self.facts.command == "audit":
             more.update(fail_on=self.facts.fail_on, require=list(self.facts.require))
+        if self.transport.because:
+            more["transport"] = {"name": self.transport.name, "because": self.transport.because}
         if self.earlier is not None:
             again = self.summary["hosts"] - self.carried
             started = {"from": str(self.earlier.source), "started": self.earlier.started}
@@ -111,8 +115,12 @@ def run(
     `keep` takes each payload instead of the store, and may return a failure ({"phase": …, "message": …}). Ctrl-C ends
     the asking: what is finished by then is kept, and the outcome is partial.
     """
+    from ..fleet import transports
     from ..fleet.inventory import targets as find
 
+    choice = transports.choose(args.transport)
+    if choice.because:
+        fleet_options.say(choice.because)
     wanted = find(args.inventory, args.limit, args.target, fleet_options.options(args))
     if not wanted:
         raise CliError("no host matches: see `ansible-inventory --list` for what there is")
@@ -127,7 +135,7 @@ def run(
         left = [target for target in wanted if earlier is None or earlier.wants(target.endpoint.alias)]
         taken = _Taken(store, number, wanted, places, keep)
         try:
-            _ask(args, command, work, left, taken)
+            _ask(args, choice, command, work, left, taken)
         except KeyboardInterrupt:
             # The second one: not even the workers are waited for.
             store.finish(number, targets.now(), partial=True)
@@ -137,7 +145,9 @@ def run(
         if taken.twice.hosts:
             fleet_options.say(str(taken.twice))
         summary = store.summary(number)
-        yield Outcome(store, number, facts, finished, taken.partial, summary, earlier, carried, taken.twice)
+        yield Outcome(
+            store, number, facts, finished, taken.partial, summary, earlier, carried, taken.twice, transport=choice
+        )
         store.prune()
         if store.trouble:
             fleet_options.say(store.trouble)
@@ -196,7 +206,9 @@ def _noted(document: bytes | None, late_s: float) -> bytes | None:
     return json.dumps(value, separators=(",", ":")).encode()
 
 
-def _ask(args: argparse.Namespace, command: str, work: Work, left: Sequence[Target], taken: _Taken) -> None:
+def _ask(
+    args: argparse.Namespace, choice: Choice, command: str, work: Work, left: Sequence[Target], taken: _Taken
+) -> None:
     from ..fleet import pool, transports
     from ..fleet.events import Done, NotDone
     from ..fleet.stop import Stop, on_signals
@@ -208,7 +220,7 @@ def _ask(args: argparse.Namespace, command: str, work: Work, left: Sequence[Targ
     forks = args.forks or fleet_options.FORKS
     limits = Limits(total_s=args.timeout or fleet_options.TIMEOUT_S)
     begun = f"{command} of {len(left):,} hosts, {min(forks, len(left))} at a time"
-    opener = transports.find(args.transport or "paramiko", left)
+    opener = transports.find(choice.name, left)
     for note in transports.notes(opener, left):
         fleet_options.say(note)
     stop = Stop()

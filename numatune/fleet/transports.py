@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import importlib
 import os
+import shutil
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from ..core.errors import SnapshotError
+from ..core.errors import InputError, SnapshotError
 from ..transport.endpoint import Target
 from ..transport.failure import Failure, clean
 from ..transport.limits import Limits
@@ -33,6 +36,56 @@ class Transport(Protocol):
 
 Opener = Callable[[], Transport]
 """Makes a Transport in the worker. A test gives its own; it pickles where the parent has threads."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which transport a run takes, and why it is not the usual one: "" where it is, or where it was asked for."""
+
+    name: str
+    because: str = ""
+
+
+def choose(name: str | None) -> Choice:
+    """Return the transport to take; None leaves it to numatune.
+
+    That is paramiko, or your `ssh` program where the installed paramiko, fabric and invoke are not those that numatune
+    was tested with: both check host keys by the same rule. Raises InputError, one line, where the one that was asked
+    for cannot be used.
+    """
+    why = "" if name == "openssh" else _unusable()
+    if not why:
+        return Choice(name or "paramiko")
+    if name is None and shutil.which("ssh") is not None:
+        return Choice("openssh", f"{why}: your ssh program is used instead, as by --transport openssh")
+    lacking = "" if name else ", which needs the ssh program"
+    raise InputError(f"{why}: use --transport openssh{lacking}, or `pip install {_TESTED}`")
+
+
+_LIBRARIES = ("paramiko", "fabric", "invoke")
+_TESTED = "'paramiko>=3.4,<6' 'fabric>=3.2,<4' 'invoke>=2.1,<4'"
+
+
+def _unusable() -> str:
+    """Return why paramiko cannot be used, "" where it can."""
+    try:
+        with warnings.catch_warnings():
+            # paramiko 3 warns at its import of a cipher that newer releases of cryptography have moved.
+            warnings.simplefilter("ignore")
+            internals = importlib.import_module("numatune.transport.ssh.internals")
+        differs = str(internals.unexpected())
+    except Exception as error:  # whatever another release does when it is imported, or when a class is made of it
+        differs = f"{type(error).__name__}: {error}"
+    if not differs:
+        return ""
+    return clean(f"numatune cannot use {', '.join(map(_installed, _LIBRARIES))} ({clean(differs, 120)})", _NOTE)
+
+
+def _installed(library: str) -> str:
+    try:
+        return f"{library} {metadata.version(library)}"
+    except metadata.PackageNotFoundError:
+        return f"{library} (not installed)"
 
 
 def find(name: str, targets: Iterable[Target]) -> Opener:

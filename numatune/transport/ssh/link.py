@@ -84,6 +84,25 @@ def _config() -> Iterator[_Config]:
         _free.append(config)
 
 
+def _connection(endpoint: Endpoint, config: _Config, further: dict[str, Any]) -> _Connection:
+    return _Connection(
+        endpoint.hostname,
+        user=endpoint.user,
+        port=endpoint.port,
+        config=config,
+        gateway=False,
+        forward_agent=False,
+        connect_kwargs=further,
+        inline_ssh_env=False,
+    )
+
+
+def trial() -> object:
+    """Return what a connection as they are made here holds as its client; nothing is connected."""
+    with _config() as config:
+        return _connection(Endpoint("trial", "localhost"), config, {}).client
+
+
 class Link:
     """A connection to `endpoint` over a connected socket, or over a channel of a jump host.
 
@@ -112,16 +131,8 @@ class Link:
         """Exchange keys, check the host's, log in; return the session. Raises Failure, whatever the host sends."""
         endpoint = self.endpoint
         with _config() as config:
-            connection = _Connection(
-                endpoint.hostname,
-                user=endpoint.user,
-                port=endpoint.port,
-                config=config,
-                gateway=False,
-                forward_agent=False,
-                connect_kwargs={"sock": sock, "transport_factory": self._transport, "auth_strategy": self.login},
-                inline_ssh_env=False,
-            )
+            further = {"sock": sock, "transport_factory": self._transport, "auth_strategy": self.login}
+            connection = _connection(endpoint, config, further)
             # fabric sets a policy that trusts any key; this one must be there before anything is sent.
             connection.client.set_missing_host_key_policy(StrictKeys(endpoint, self._known))
             try:

@@ -53,8 +53,13 @@ class ForeignError(Exception):
     """What answers is no SSH 2 server; its text says what it sent, cleaned."""
 
 
-# One key exchange under its standard name (RFC 8731) and the one that it had before, which paramiko alone knows.
-_OTHER_NAMES = {"curve25519-sha256": "curve25519-sha256@libssh.org"}
+# One key exchange under its standard name (RFC 8731), which paramiko does not know, and under the one before.
+_CURVE, _CURVE_BEFORE = "curve25519-sha256", "curve25519-sha256@libssh.org"
+
+
+def _with_curve(kex: tuple[str, ...]) -> tuple[str, ...]:
+    """Put the standard name in front of the earlier one: a server may offer either alone."""
+    return tuple(name for each in kex for name in ((_CURVE, each) if each == _CURVE_BEFORE else (each,)))
 
 
 class Session(Transport):
@@ -63,6 +68,10 @@ class Session(Transport):
     `phase` is what the connection is at (a word of failure.PHASES), for whoever classes an error. `receivers` maps
     message numbers of authentication and of channels to what takes them.
     """
+
+    if _CURVE_BEFORE in Transport._kex_info and _CURVE not in Transport._kex_info:
+        _kex_info = {**Transport._kex_info, _CURVE: Transport._kex_info[_CURVE_BEFORE]}
+        _preferred_kex = _with_curve(Transport._preferred_kex)
 
     def __init__(self, sock: Any, limits: Limits, total: Deadline, **options: Any) -> None:
         super().__init__(sock, packetizer_class=Packets, **options)
@@ -98,8 +107,7 @@ class Session(Transport):
             "digests": self._mac_info,
             "key_types": self._key_info,
         }[attribute]
-        named = (name if name in known else _OTHER_NAMES.get(name, name) for name in wanted)
-        usable = tuple(dict.fromkeys(name for name in named if name in known))
+        usable = tuple(dict.fromkeys(name for name in wanted if name in known))
         if not usable:
             raise IncompatiblePeer(f"none of {', '.join(wanted)[:100]} is known to paramiko")
         setattr(self.get_security_options(), attribute, usable)

@@ -203,6 +203,7 @@ class _Worker:
         with self._room.place() as place:
             stream = self._transport.collect(host.target, self._job.script, replace(limits, place=place))
             place.settle(weight(stream), host.deadline)
+            stream = host.target.secrets.hide_in_data(stream)
             return self._job.work.make(host.target.endpoint.alias, stream)
 
     def _settle(self, host: _Host, message: dict[str, Any], payload: bytes = b"") -> None:

@@ -125,6 +125,14 @@ def chosen(words: tuple[str, ...] | None, usual: tuple[str, ...]) -> tuple[str, 
     return words
 
 
+def _by_ssh(secret: str) -> str:
+    """Return it as the ssh program prints what is not ASCII, in the locale C."""
+    return "".join(chr(byte) if byte < 128 else f"\\{byte:03o}" for byte in secret.encode("utf-8", "replace"))
+
+
+_SHORTEST_SAID, _SHORTEST, _SHORTEST_PIN = 3, 6, 10
+
+
 @dataclass(frozen=True, repr=False)
 class Secrets:
     """What must be in no log, traceback, process list or result; None where there is none."""
@@ -134,9 +142,33 @@ class Secrets:
     key_passphrase: str | None = field(default=None)
 
     def hide(self, text: str) -> str:
-        """Return what a host said without them, before it is cut or quoted: it may repeat what it was told."""
-        for secret in (self.password, self.become_password, self.key_passphrase):
-            text = text.replace(secret, "***") if secret else text
+        """Return what a host said without them, before it is cut or quoted: it may repeat what it was told.
+
+        One or two characters are left: they are in every sentence, and the gaps would tell them.
+        """
+        known = [secret for secret in self._all() if len(secret) >= _SHORTEST_SAID]
+        return self._without(text, [*known, *(_by_ssh(secret) for secret in known if not secret.isascii())])
+
+    def hide_in_data(self, stream: str) -> str:
+        """Return what a host's files hold without them; the very same text, at the cost of a search, where none is.
+
+        Not looked for are those of fewer than six characters, and digits alone of fewer than ten: such a piece is found
+        in what is not the secret too, and a counter or a name with a gap would be judged wrongly.
+        """
+
+        def is_told_apart(secret: str) -> bool:
+            return len(secret) >= (_SHORTEST_PIN if secret.isdecimal() else _SHORTEST)
+
+        return self._without(stream, [secret for secret in self._all() if is_told_apart(secret)])
+
+    def _all(self) -> set[str]:
+        return {secret for secret in (self.password, self.become_password, self.key_passphrase) if secret}
+
+    @staticmethod
+    def _without(text: str, secrets: list[str]) -> str:
+        # The longest first: one may be the beginning of another.
+        for secret in sorted(secrets, key=len, reverse=True):
+            text = text.replace(secret, "***")
         return text
 
     def __repr__(self) -> str:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
 PHASES = (
     "resolve",
     "tcp",
@@ -33,7 +37,7 @@ class Failure(Exception):  # noqa: N818 - it is the word of the reports
         if phase not in PHASES:
             raise ValueError(f"not a phase: {phase!r}")
         self.phase = phase
-        self.message = clean(message, MOST_CHARACTERS)
+        self.message = _printable(message, MOST_CHARACTERS)
         self.retry = retry
         self.late = late
         self.waited_s = waited_s
@@ -47,13 +51,38 @@ class Failure(Exception):  # noqa: N818 - it is the word of the reports
         return {"phase": self.phase, "message": self.message}
 
 
+_hide: ContextVar[Callable[[str], str]] = ContextVar("hide", default=str)
+
+
+@contextmanager
+def hiding(hide: Callable[[str], str]) -> Iterator[None]:
+    """Take secrets out of whatever of a host's this thread quotes within: `clean` applies `hide` first.
+
+    A host may repeat what it was told anywhere (a disconnect, a list of methods, the name of a signal); all of it comes
+    through `clean`. Words of numatune's own do not: with the password "wrong", `the password is ***` would tell it.
+    """
+    token = _hide.set(hide)
+    try:
+        yield
+    finally:
+        _hide.reset(token)
+
+
+def hidden(text: str) -> str:
+    """Return what a host said without the secrets of `hiding`: for what is matched or cut before `clean` gets it."""
+    return _hide.get()(text)
+
+
 def clean(text: object, most: int = 200) -> str:
     """Return what a target said as one line of printable characters, cut to `most`.
 
     Terminal escapes, control characters, undecodable bytes and the signs that turn the direction of writing become
-    spaces; runs of spaces become one.
+    spaces; runs of spaces become one. Secrets become `***` (see `hiding`), before anything is cut.
     """
-    raw = text.decode("utf-8", "replace") if isinstance(text, bytes) else str(text)
+    return _printable(hidden(text.decode("utf-8", "replace") if isinstance(text, bytes) else str(text)), most)
+
+
+def _printable(raw: str, most: int) -> str:
     # Cut before the work as well: a message may be as long as a packet.
     raw = raw[: 4 * most]
     signs = raw if raw.isprintable() else "".join(sign if sign.isprintable() else " " for sign in raw)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from ..core.snapshot import MAGIC
-from .failure import Failure, clean
+from .failure import Failure, clean, hidden
 
 HEAD = 64 << 10
 """Bytes that a login may print before the stream, and before sudo's marker."""
 
 _END = "@end"
+_TAIL = 4096
 _FIRST = MAGIC.encode() + b"\n"
 
 
@@ -30,9 +29,9 @@ def stream(text: str, script: str, status: int | None) -> str | None:
     return text[at:] if whole else None
 
 
-def quoted(errors: str, printed: bytes, hide: Callable[[str], str]) -> str:
-    """Return what the host said last, for the end of a clause; `hide` masks secrets that it may have echoed."""
-    said = _last_line(hide(errors)) or _last_line(hide(printed[-4096:].decode("utf-8", "replace")))
+def quoted(errors: str, printed: bytes) -> str:
+    """Return what the host said last, for the end of a clause."""
+    said = _last_line(errors) or _last_line(printed[-2 * _TAIL :].decode("utf-8", "replace"))
     return f"; it said: {said}" if said else ""
 
 
@@ -46,5 +45,6 @@ def ended(status: int, said: str) -> Failure:
 
 
 def _last_line(text: str) -> str:
-    lines = [line for line in text[-4096:].splitlines() if line.strip()]
+    # Secrets go before it is cut into lines, or at its beginning.
+    lines = [line for line in hidden(text)[-_TAIL:].splitlines() if line.strip()]
     return clean(lines[-1], 160) if lines else ""

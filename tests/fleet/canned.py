@@ -2,8 +2,8 @@
 
     with Canned(folder, after_kex=flood) as server: …    # server.port, server.seen, server.key_line
 
-`before`, `after_kex` and `on_exec` run in the server's thread with its paramiko.Transport (and the channel); what they
-raise ends the connection.
+`before`, `after_kex`, `on_channel` and `on_exec` run in the server's threads with its paramiko.Transport (and the
+channel); what they raise ends the connection.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ class Server(paramiko.ServerInterface):
         self.owner = owner
         self.command: threading.Event = threading.Event()
         self.text = b""
+        self.transport: paramiko.Transport | None = None
 
     def get_allowed_auths(self, username: str) -> str:
         return self.owner.allowed
@@ -46,6 +47,8 @@ class Server(paramiko.ServerInterface):
 
     def check_auth_password(self, username: str, password: str) -> int:
         self.owner.seen.append(("password", password))
+        if self.owner.hangs:
+            self.owner.ended.wait(30)
         return paramiko.AUTH_SUCCESSFUL if password == self.owner.password else paramiko.AUTH_FAILED
 
     def check_auth_interactive(self, username: str, submethods: str) -> Any:
@@ -59,6 +62,8 @@ class Server(paramiko.ServerInterface):
         return paramiko.AUTH_SUCCESSFUL if list(responses) == [self.owner.password] else paramiko.AUTH_FAILED
 
     def check_channel_request(self, kind: str, chanid: int) -> int:
+        if self.owner.on_channel is not None and self.transport is not None:
+            self.owner.on_channel(self.transport)
         return self.owner.channel
 
     def check_channel_exec_request(self, channel: paramiko.Channel, command: bytes) -> bool:
@@ -85,11 +90,13 @@ class Canned:
         before: Callable[[paramiko.Transport], None] | None = None,
         after_kex: Callable[[paramiko.Transport], None] | None = None,
         on_exec: Callable[[paramiko.Transport, paramiko.Channel], None] | None = None,
+        on_channel: Callable[[paramiko.Transport], None] | None = None,
         disabled: dict[str, list[str]] | None = None,
     ) -> None:
         self.password, self.allowed, self.prompts, self.again, self.banner = password, allowed, prompts, again, banner
         self.channel, self.executes, self.after_kex, self.on_exec = channel, executes, after_kex, on_exec
         self.disabled, self.hangs, self.before = disabled, hangs, before
+        self.on_channel = on_channel
         self.seen: list[tuple[str, Any]] = []
         self.key: paramiko.PKey = host_key()
         self.ended = threading.Event()
@@ -131,6 +138,7 @@ class Canned:
         transport = paramiko.Transport(sock, disabled_algorithms=self.disabled)
         transport.add_server_key(self.key)
         server = Server(self)
+        server.transport = transport
         # Whatever the client does to it, or it to the client: the test looks at the client.
         with contextlib.suppress(Exception):
             if self.before is not None:

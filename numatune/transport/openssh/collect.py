@@ -7,7 +7,7 @@ import os
 from .. import become, outcome
 from ..capture import Capture
 from ..endpoint import Target
-from ..failure import Failure
+from ..failure import Failure, hidden, hiding
 from ..limits import Limits
 from . import arguments, askpass, config, messages
 from .decided import decided
@@ -24,6 +24,11 @@ def collect(target: Target, script: str, limits: Limits) -> str:
 
     Host keys: "strict" or "accept-new", for the jump hosts too (see `config`). A ProxyCommand does what it does.
     """
+    with hiding(target.secrets.hide):
+        return _collected(target, script, limits)
+
+
+def _collected(target: Target, script: str, limits: Limits) -> str:
     endpoint = target.endpoint
     total = limits.start()
     if not endpoint.sure:
@@ -39,7 +44,7 @@ def collect(target: Target, script: str, limits: Limits) -> str:
         output.starter, output.hide = become.starter(endpoint.become, endpoint.user), target.secrets.hide
         environment = _environment() | (asked.environment if asked is not None else {})
         with Ssh(words, environment, limits, total, output, asked) as ssh:
-            ssh.hide, ssh.entry = target.secrets.hide, endpoint.key_entry
+            ssh.entry = endpoint.key_entry
             if sudo is not None:
                 _escalate(ssh, sudo, target.secrets.become_password or "", limits)
             ssh.send(script.encode())
@@ -101,13 +106,13 @@ def _stream(ssh: Ssh, status: int, script: str, by_sudo: bool) -> str:
 
 def _failure(ssh: Ssh, status: int, by_sudo: bool, printed: bytes) -> Failure:
     began = ssh.phase in ("output", "become")
-    refusal = become.refusal(ssh.hide(ssh.error_text()), status, by_sudo) if began else None
+    refusal = become.refusal(hidden(ssh.error_text()), status, by_sudo) if began else None
     if refusal is not None:
         return refusal
     if status == _FAILED:
-        lines = [ssh.hide(line) for line in ssh.lines if line.strip()]
+        lines = [hidden(line) for line in ssh.lines if line.strip()]
         return messages.failure("output" if began else ssh.phase, lines, ssh.entry)
-    said = outcome.quoted(ssh.error_text(), printed, ssh.hide)
+    said = outcome.quoted(ssh.error_text(), printed)
     if status < 0:
         return Failure("exec", f"ssh was ended here by signal {-status}{said}")
     return outcome.ended(status, said)

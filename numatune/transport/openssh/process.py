@@ -30,8 +30,8 @@ class Ssh:
     """A running ssh; to be used as a context, at whose end neither it nor a child of it is left.
 
     `phase` is that of the last milestone, `output` takes standard output, `lines` are what stands on standard error but
-    for ssh's notices; `before_session` of them came before the command was asked for. `hide` takes secrets out of what
-    is quoted, `entry` is the host's name in known_hosts. Raises Failure("timeout"|"output"|…) from whatever waits.
+    for ssh's notices; `before_session` of them came before the command was asked for. `entry` is the host's name in
+    known_hosts. Raises Failure("timeout"|"output"|…) from whatever waits.
     """
 
     def __init__(
@@ -44,7 +44,6 @@ class Ssh:
         askpass: Askpass | None,
     ) -> None:
         self.phase = "resolve"
-        self.hide: Callable[[str], str] = str
         self.entry = "HOST"
         self.output = output
         self.lines: list[str] = []

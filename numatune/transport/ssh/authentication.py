@@ -205,7 +205,7 @@ class Authentication:
         answer = Message()
         answer.add_byte(_MSG_61)
         if count == 1:
-            prompt = clean(self._secrets.hide(asked.get_string().decode("utf-8", "replace")), 80)
+            prompt = clean(asked.get_string(), 80)
             shown = asked.get_boolean()
             fits = not shown and self._rounds == 1
             if not fits:
@@ -233,8 +233,8 @@ class Authentication:
         self._session._auth_trigger()
 
     def _failure(self, message: Message) -> None:
-        names = message.get_string().decode("ascii", "replace").split(",")
-        self._allowed = tuple(clean(name, 40) for name in names[:20] if name)
+        names = message.get_string().decode("utf-8", "replace").split(",")
+        self._allowed = tuple(name for name in names[:20] if name)
         self._answer = common.MSG_USERAUTH_FAILURE
 
     def _sixty(self, message: Message) -> None:
@@ -250,7 +250,7 @@ class Authentication:
     def refused(self, end: str = "") -> Failure:
         """Return the failure that says what was tried, what the server allows, and what to do."""
         tried = ", ".join(self.tried[:8]) + (f" and {len(self.tried) - 8} more" if len(self.tried) > 8 else "")
-        allowed = ", ".join(self._allowed or ()) or "unknown methods"
+        allowed = ", ".join(clean(name, 40) for name in self._allowed or ()) or "unknown methods"
         said = f"; {'; '.join(dict.fromkeys(self.notes[:4]))}" if self.notes else ""
         hint = "check the user, and that its authorized_keys or password fits"
         if self._allowed and not set(_METHODS) & set(self._allowed):

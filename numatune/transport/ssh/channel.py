@@ -24,14 +24,12 @@ class Command:
     """A session channel with one exec request.
 
     `output` takes standard output; `errors` keeps the first KiB of standard error for messages. Both count
-    against the output's limit. `hide` takes secrets out of what is
-    quoted. Raises what `Session.pump` raises, and Failure("exec"|"output"|"timeout").
+    against the output's limit. Raises what `Session.pump` raises, and Failure("exec"|"output"|"timeout").
     """
 
-    def __init__(self, session: Session, output: Capture, hide: Callable[[str], str] = str) -> None:
+    def __init__(self, session: Session, output: Capture) -> None:
         self.session = session
         self.output = output
-        self.hide = hide
         self.errors = bytearray()
         self.status: int | None = None
         self.signal = ""

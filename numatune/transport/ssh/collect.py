@@ -7,7 +7,7 @@ from typing import Any
 from .. import become, outcome
 from ..capture import Capture
 from ..endpoint import Target
-from ..failure import Failure, clean
+from ..failure import Failure, clean, hidden, hiding
 from ..limits import Limits
 from .channel import Command
 from .classify import failure_of
@@ -31,6 +31,11 @@ def collect(
     `known` gives the index of some known_hosts files; `gateways` are those of the process (made for this one host
     when None). Raises Failure, and nothing else, whatever the host does; it takes no longer than `limits.total_s`.
     """
+    with hiding(target.secrets.hide):
+        return _collected(target, script, limits, known, gateways)
+
+
+def _collected(target: Target, script: str, limits: Limits, known: Known, gateways: Gateways | None) -> str:
     total = limits.start()
     endpoint = target.endpoint
     if endpoint.unsupported:
@@ -68,7 +73,7 @@ def _run(session: Session, target: Target, script: str, limits: Limits) -> str:
     capture = Capture(limits.output_bytes, session.total, limits.place)
     capture.starter, capture.hide = become.starter(endpoint.become, endpoint.user), target.secrets.hide
     session.begin("exec", limits.channel_s)
-    command = Command(session, capture, target.secrets.hide)
+    command = Command(session, capture)
     command.open()
     if by_sudo and endpoint.become is not None and target.secrets.become_password is not None:
         _escalate(command, become.Escalation(endpoint.become.user), target.secrets.become_password, limits)
@@ -119,12 +124,12 @@ def _stream(command: Command, script: str, by_sudo: bool) -> str:
 
 
 def _refused(command: Command) -> Failure | None:
-    return become.refusal(command.hide(command.error_text()), command.status, by_sudo=True)
+    return become.refusal(hidden(command.error_text()), command.status, by_sudo=True)
 
 
 def _ended(command: Command, printed: bytes) -> Failure:
     """The failure of a command that ended without the stream."""
-    said = outcome.quoted(command.error_text(), printed, command.hide)
+    said = outcome.quoted(command.error_text(), printed)
     if command.refused:
         return Failure("exec", "the server runs no commands for this user (a forced command, or SFTP only)")
     if command.signal:

@@ -138,7 +138,7 @@ class Session(Transport):
         text = line.decode("ascii", "replace")
         version = text.split("-", 2)[1:2]
         if "\ufffd" in text or version not in (["2.0"], ["1.99"]):
-            raise ForeignError(f"its version line is {clean(text, 80)!r}, not SSH-2.0-…")
+            raise ForeignError(f"its version line is {clean(line, 80)!r}, not SSH-2.0-…")
         self.remote_version = text
 
     def _really_parse_kex_init(self, m: Message, ignore_first_byte: bool = False) -> dict[str, Any]:
@@ -161,7 +161,7 @@ class Session(Transport):
         count = msg.get_int()
         if count > _MOST_EXTENSIONS:
             raise paramiko.SSHException(f"{count} extensions were announced")
-        self.server_extensions = {clean(msg.get_string(), 80): msg.get_string() for _ in range(count)}
+        self.server_extensions = {msg.get_string().decode("ascii", "replace"): msg.get_string() for _ in range(count)}
 
     # --- reading packets ---
 

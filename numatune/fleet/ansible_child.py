@@ -22,6 +22,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TextIO
 
 from .ansible_options import ConnectionOptions
+from .quoted import Quoted, is_odd_name, whole_words
 
 _MOST = 500
 _OLDEST = (2, 19)
@@ -38,19 +39,34 @@ def main(request_fd: int, answer_fd: int) -> None:
         request = json.load(stream)
     # A broken pipe: the parent was stopped and nobody listens any more.
     answer = os.fdopen(answer_fd, "w", encoding="utf-8", errors="backslashreplace")
-    with contextlib.suppress(BrokenPipeError), answer as out:
+    with contextlib.suppress(BrokenPipeError), answer as stream:
+        out = _Out(stream, Quoted(request["inventory"]))
         try:
             _answer(request, out)
         except _StopError as stop:
-            _say(out, {"error": str(stop)})
+            out.say({"error": str(stop)})
         except BrokenPipeError:
             raise
         except Exception as error:
             # A plugin's own failure, an ansible.cfg that makes no sense: a traceback would quote the files' text.
-            _say(out, {"error": f"Ansible could not read the inventory: {type(error).__name__}: {_explain(error)}"})
+            out.say({"error": f"Ansible could not read the inventory: {type(error).__name__}: {_explain(error)}"})
 
 
-def _answer(request: Mapping[str, Any], out: TextIO) -> None:
+class _Out:
+    """Where the answer goes. What it says in words is one line, and quotes no secret of the inventory."""
+
+    def __init__(self, stream: TextIO, quoted: Quoted) -> None:
+        self._stream = stream
+        self.quoted = quoted
+
+    def say(self, row: Mapping[str, Any]) -> None:
+        """Write one line of the answer."""
+        words = [key for key in ("note", "error", "refused") if key in row]
+        told = {key: cut(self.quoted.hide(row[key], of_host=key == "refused")) for key in words}
+        self._stream.write(json.dumps({**row, **told}, separators=(",", ":"), default=str) + "\n")
+
+
+def _answer(request: Mapping[str, Any], out: _Out) -> None:
     _check_version()
     from ansible.errors import AnsibleError
 
@@ -60,12 +76,12 @@ def _answer(request: Mapping[str, Any], out: TextIO) -> None:
         inventory, variables, loader = _load(request)
         hosts = _select(inventory, request)
         count = 0
-        for row in _rows(hosts, inventory, variables, loader, request):
-            _say(out, row)
+        for row in _rows(hosts, inventory, variables, loader, request, out.quoted):
+            out.say(row)
             count += 1
     except AnsibleError as error:
         raise _StopError("; ".join([_explain(error), *_causes(notes)])) from None
-    _say(out, {"end": count})
+    out.say({"end": count})
 
 
 def _check_version() -> None:
@@ -78,11 +94,7 @@ def _check_version() -> None:
         raise _StopError(f"ansible-core {_one_line(version)} is too old to read an inventory with: {_INSTALL}")
 
 
-def _say(out: TextIO, row: Mapping[str, Any]) -> None:
-    out.write(json.dumps(row, separators=(",", ":"), default=str) + "\n")
-
-
-def _silence(notes: list[str], out: TextIO) -> None:
+def _silence(notes: list[str], out: _Out) -> None:
     """Turn Ansible's display into notes, each once: without excerpts of files, which may hold passwords."""
     from ansible import constants
     from ansible.utils.display import Display
@@ -100,7 +112,7 @@ def _silence(notes: list[str], out: TextIO) -> None:
         if line not in seen and len(seen) < 100:
             seen.add(line)
             notes.append(line)
-            _say(out, {"note": line})
+            out.say({"note": line})
 
     def deprecated(summary: Any) -> None:
         if constants.config.get_config_value("DEPRECATION_WARNINGS"):
@@ -157,7 +169,7 @@ def _select(inventory: Any, request: Mapping[str, Any]) -> list[Any]:
 
 
 def _rows(
-    hosts: Iterable[Any], inventory: Any, variables: Any, loader: Any, request: Mapping[str, Any]
+    hosts: Iterable[Any], inventory: Any, variables: Any, loader: Any, request: Mapping[str, Any], quoted: Quoted
 ) -> Iterator[dict[str, Any]]:
     from ansible.errors import AnsibleError
 
@@ -165,9 +177,14 @@ def _rows(
     _leave_out_no_facts()
     for host in hosts:
         row: dict[str, Any] = {"host": str(host.name)}
+        if is_odd_name(str(host.name)):
+            raise _StopError("the name of a host is a password's variable and its value: a colon or a line is missing")
+        known: Mapping[str, Any] = {}
         try:
-            options.fill(row, variables.get_vars(host=host))
+            known = variables.get_vars(host=host)
+            options.fill(row, known)
         except AnsibleError as error:
+            quoted.add(known)
             if _is_vault(error):
                 said = _explain(error)
                 raise _StopError(f"{host.name}: a value in the vault cannot be read: {said}") from None
@@ -201,8 +218,12 @@ def _explain(error: BaseException) -> str:
 
 def _one_line(text: object) -> str:
     # What Ansible quotes of a line that it cannot read may be a piece of a password.
-    line = re.sub(r"(assignment, got|but got): .*", r"\1 something else", str(text)[: 4 * _MOST])
-    line = " ".join("".join(sign if sign.isprintable() else " " for sign in line).split())
+    line = re.sub(r"(assignment, got|but got): .*", r"\1 something else", whole_words(str(text), 4 * _MOST))
+    return " ".join("".join(sign if sign.isprintable() else " " for sign in line).split())
+
+
+def cut(line: str) -> str:
+    """Return a line of at most 500 characters; secrets go before it is cut."""
     return line if len(line) <= _MOST else line[: _MOST - 1] + "…"
 
 

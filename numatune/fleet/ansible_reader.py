@@ -17,6 +17,7 @@ from typing import Any
 
 from ..core.errors import NumatuneError
 from ..transport.failure import clean
+from .quoted import Quoted
 
 
 class InventoryError(NumatuneError):
@@ -80,7 +81,8 @@ def answers(request: Request) -> Iterator[Row]:
         if not complete:
             errors.seek(max(0, errors.seek(0, os.SEEK_END) - 4000))
             # The last line says what happened; those before it are a traceback's, which quotes what it was reading.
-            said = clean((errors.read().strip().splitlines() or [b"it said nothing"])[-1], 400)
+            last = (errors.read().strip().splitlines() or [b"it said nothing"])[-1]
+            said = clean(Quoted(request.inventory).hide(last.decode("utf-8", "replace")), 400)
             raise InventoryError(f"Ansible could not read the inventory (exit {child.wait()}): {said}")
 
 

@@ -116,7 +116,7 @@ def theirs(sources, limit, pattern):
     AdHocCLI(words + (["-l", limit] if limit else [])).run()
 def mine(sources, limit, pattern):
     request = json.loads(json.dumps(asdict(Request(sources, [] if pattern == "all" else [pattern], limit))))
-    ansible_child._answer(request, sys.stdout)
+    ansible_child._answer(request, ansible_child._Out(sys.stdout, ansible_child.Quoted(sources)))
 found = []
 for case in json.load(sys.stdin):
     for work in (theirs, mine):

@@ -242,7 +242,8 @@ class _Pool:
             if not self._stop.is_set():
                 seconds, total = round(self._clock() - host.started, 3), host.seconds
                 late = seconds > total
-                failure = hung(total) if late else Failure("exec", f"{cause}: try this host again (--retry-failed)")
+                lost = Failure("exec", f"{cause}: try this host again (--retry-failed)")
+                failure = hung(total, self._job.opener) if late else lost
                 message = {"status": UNREACHABLE, "seconds": seconds, "attempts": 1, "failure": failure.as_dict()}
                 told.extend(self._finish(number, b"", message))
         return told

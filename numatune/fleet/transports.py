@@ -7,10 +7,11 @@ import os
 import shutil
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ..core.errors import InputError, SnapshotError
 from ..transport.endpoint import Target
@@ -96,8 +97,7 @@ def find(name: str, targets: Iterable[Target]) -> Opener:
     if name == "paramiko":
         return Paramiko(targets)
     if name == "openssh":
-        importlib.import_module("numatune.transport.openssh")
-        return OpenSsh
+        return OpenSsh()
     raise ValueError(f"no transport named {name!r}; there is paramiko, openssh")
 
 
@@ -153,8 +153,38 @@ class _Paramiko:
         self._gateways.close()
 
 
+def or_openssh(opener: Opener) -> str:
+    """Return the end of a message about what went wrong inside: what to try, where there is another transport."""
+    return "; try --transport openssh" if isinstance(opener, Paramiko) else ""
+
+
 class OpenSsh:
-    """The ssh program, one process per host."""
+    """Opens the ssh program; holds the folder of the run's private files, which goes with it."""
+
+    def __init__(self) -> None:
+        folders = importlib.import_module("numatune.transport.openssh.folders")
+        self._held: Any = None
+        self.folder: Path | None = None
+        folders.sweep()
+        with suppress(Failure):  # each host says it
+            self._held = folders.RunFolder()
+            self.folder = self._held.path
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Let a worker know the folder; it stays this process's to remove."""
+        return {"folder": self.folder, "_held": None}
+
+    def __call__(self) -> Transport:
+        """Open it in a worker."""
+        from ..transport.openssh import folders
+
+        if self.folder is not None:
+            folders.enter(self.folder)
+        return _OpenSsh()
+
+
+class _OpenSsh:
+    """One process per host."""
 
     def __init__(self) -> None:
         from ..transport import openssh

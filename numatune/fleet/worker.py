@@ -26,7 +26,7 @@ from .events import UNREACHABLE
 from .lateness import BEAT_S, Lateness, Mark
 from .retry import StoppedError, attempts
 from .stop import SIGNALS
-from .transports import Opener, Transport
+from .transports import Opener, Transport, or_openssh
 from .work import Work, internal, weight
 
 
@@ -194,7 +194,7 @@ class _Worker:
             message = self._failed(host, failure)
         except BaseException as error:
             # Whatever it is, it is this host's: no library may end the run by what one target made it raise.
-            message = _failed(Failure("exec", internal(error, "try --transport openssh, and report it")))
+            message = _failed(Failure("exec", internal(error, f"report it{or_openssh(self._job.opener)}")))
         self._settle(host, message, payload)
 
     def _once(self, host: _Host, limits: Limits) -> Any:
@@ -235,7 +235,7 @@ class _Worker:
         for host in overdue:
             seconds = round(time.monotonic() - host.deadline.started, 3)
             about = {"host": host.number, "seconds": seconds, "attempts": host.attempts}
-            self._channel.send({**about, **self._failed(host, hung(host.deadline.seconds))})
+            self._channel.send({**about, **self._failed(host, hung(host.deadline.seconds, self._job.opener))})
         if worn:
             # Threads cannot be ended; a process can.
             self._channel.send({"worn": True})
@@ -250,13 +250,10 @@ class _Worker:
         return message
 
 
-def hung(total_s: float) -> Failure:
+def hung(total_s: float, opener: Opener) -> Failure:
     """Return the failure of a host whose thread does not come back."""
-    return Failure(
-        "timeout",
-        f"not finished after {total_s:g} s: it hung where no deadline reaches; try --transport openssh",
-        late=True,
-    )
+    what = "it hung where no deadline reaches"
+    return Failure("timeout", f"not finished after {total_s:g} s: {what}{or_openssh(opener)}", late=True)
 
 
 def _failed(failure: Failure) -> dict[str, Any]:

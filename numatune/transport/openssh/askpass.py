@@ -9,13 +9,13 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ..endpoint import Endpoint, Secrets
 from ..failure import Failure
+from .folders import private_folder
 
 # `read` and `printf` are builtins: the answer is in no process's arguments. A line that does not begin with = refuses.
 _HELPER = """#!/bin/sh
@@ -140,15 +140,3 @@ def opened(endpoint: Endpoint, secrets: Secrets) -> Iterator[Askpass | None]:
             askpass.close()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def private_folder() -> Path:
-    """Make a folder of mode 0700 where programs may be run: /tmp is often mounted noexec."""
-    places = (os.environ.get("XDG_RUNTIME_DIR"), tempfile.gettempdir(), os.path.expanduser("~/.cache"), "/var/tmp")
-    for place in places:
-        try:
-            if place and not os.statvfs(place).f_flag & os.ST_NOEXEC:
-                return Path(tempfile.mkdtemp(prefix="numatune-", dir=place))
-        except OSError:
-            continue
-    raise Failure("auth", "no folder in which ssh's password helper could run: set TMPDIR to one not mounted noexec")

@@ -18,7 +18,7 @@ from ..endpoint import Endpoint
 from ..failure import Failure, clean
 from ..ssh_config.resolve import SYSTEM_FILE
 from .arguments import further_words
-from .askpass import private_folder
+from .folders import private_folder
 from .includes import Copies
 
 _MOST_BYTES = 16 << 20

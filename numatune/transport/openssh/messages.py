@@ -41,12 +41,16 @@ def is_own(line: str) -> bool:
 
 
 class Meaning(NamedTuple):
-    """A message of ssh's: `words` is a pattern, `message` what is said to the user; \\1 is what the pattern caught."""
+    """A message of ssh's: `words` is a pattern, `message` what is said to the user; \\1 is what the pattern caught.
+
+    `on_the_way`: it is about a jump host, which is over once ssh speaks to the host itself.
+    """
 
     words: str
     phase: str
     message: str
     retry: bool = False
+    on_the_way: bool = False
 
 
 # From the most telling to the least: the first that any line fits is taken.
@@ -80,11 +84,13 @@ MEANINGS = (
         r"(?:channel \d+: )?open failed: connect failed: (.*)|stdio forwarding failed",
         "tcp",
         r"the jump host cannot reach it: \1; check the address and what the jump host may reach",
+        on_the_way=True,
     ),
     Meaning(
         r"open failed: administratively prohibited",
         "tcp",
         "the jump host forbids forwarding; set AllowTcpForwarding there",
+        on_the_way=True,
     ),
     Meaning(
         r"Connection timed out during banner exchange",
@@ -174,7 +180,7 @@ def failure(phase: str, lines: Sequence[str], entry: str = "HOST") -> Failure:
     for pattern, meaning in _PATTERNS:
         for line in lines:
             found = pattern.search(line)
-            if found is None:
+            if found is None or (meaning.on_the_way and phase != "proxy"):
                 continue
             said = found.expand(meaning.message) if "\\" in meaning.message else meaning.message
             if meaning.phase == "exec" and meaning.message.startswith("ssh refuses"):

@@ -150,7 +150,7 @@ class Builder:
     def _say_about_sudo(self, row: Row) -> None:
         flags = {sign for word in str(row.get("become_flags", "")).split() for sign in word.lstrip("-")}
         if row["become"] and flags - _SUDO_FLAGS:
-            self._say(f"become_flags {clean(row['become_flags'], 60)!r}: numatune gives sudo its own options")
+            self._say("ansible_become_flags: left out, numatune gives sudo its own options")
 
     def _say(self, line: str) -> None:
         if line not in self._noted:
@@ -189,7 +189,8 @@ def _become(row: Row) -> Become | None:
         raise UnusableError(f"ansible_become_method is {clean(method, 60)}: numatune becomes another user by sudo only")
     program = str(row.get("become_exe") or "sudo")
     if program.rpartition("/")[2] != "sudo":
-        raise UnusableError(f"ansible_become_exe is {clean(program, 60)}: numatune becomes another user by sudo only")
+        # Not quoted, nor is a port: of words that were meant otherwise (`sshpass -p`, a pipe) it may be a password.
+        raise UnusableError("ansible_become_exe is another program: numatune becomes another user by sudo only")
     user = str(row.get("become_user") or "root")
     if not words.usable_user(user):
         raise UnusableError(f"{clean(user, 80)!r} is no user to become")
@@ -202,5 +203,5 @@ def _text(value: Any) -> str | None:
 
 def _port(text: str) -> int:
     if not (text.isascii() and text.isdigit() and 0 < int(text[:6]) < 65536):
-        raise UnusableError(f"the port {clean(text, 40)!r} is not a number from 1 to 65535")
+        raise UnusableError("the port (ansible_port, or -p in its ssh arguments) is not a number from 1 to 65535")
     return int(text)

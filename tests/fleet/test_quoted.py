@@ -29,6 +29,11 @@ CASES: dict[str, tuple[str, str]] = {
     "under a name of one's own": ("hosts", f"h1 my_pw='{S}\n"),
     "under a name that tells nothing": ("hosts", f"h1 colour='{S}\n"),
     "in the words for ssh": ("hosts", f"h1 ansible_ssh_common_args='-o ProxyCommand={S}\n"),
+    "sshpass without quotes": (
+        "hosts",
+        f"h1 ansible_ssh_common_args='-o ProxyCommand=sshpass -p {S} ssh -W %h:%p j'\n",
+    ),
+    "a pipe to sudo": ("hosts.yml", of_h1(f"ansible_become: true\nansible_become_exe: echo {S} | sudo")),
     "an escape at the end": ("hosts", f"h1 ansible_password={S}\\\n"),
     "no equals sign": ("hosts", f"h1 ansible_password {S}\n"),
     "a blank too many": ("hosts", f"h1 ansible_password= {S}\n"),

@@ -9,9 +9,8 @@ import signal
 import time
 from collections.abc import Iterable
 from contextlib import suppress
-from typing import Any
+from typing import Any, NamedTuple
 
-from ..transport.limits import Deadline
 from . import channel, worker
 from .stop import SIGNALS
 
@@ -30,23 +29,34 @@ def processes(hosts: int, forks: int) -> int:
     return max(1, min(len(os.sched_getaffinity(0)), _MOST_WORKERS, enough))
 
 
+class Given(NamedTuple):
+    """A host in a worker's hands, on the run's clock: since when, for how many seconds, and when it is given up here.
+
+    That is later than the worker's own watch: what is late by then is a worker that does not run.
+    """
+
+    since: float
+    seconds: float
+    due: float
+
+
 class Member:
     """One worker process: the hosts that it has, by number, and when and for how long each was handed out."""
 
     def __init__(self, slot: int, process: Any, end: channel.ParentEnd) -> None:
         self.slot = slot
         self.channel = end
-        self.in_flight: dict[int, Deadline] = {}
+        self.in_flight: dict[int, Given] = {}
         self._process = process
 
     def give(self, number: int, now: float, seconds: float) -> None:
         """Hand out one host; `now` is on the run's clock."""
-        self.in_flight[number] = Deadline(now, seconds)
+        self.in_flight[number] = Given(now, seconds, now + seconds + max(0.5, 0.08 * seconds))
         self.channel.send(number, seconds)
 
     def due(self) -> float:
-        """Return when, on the run's clock, its first host is given up, for the worker itself should have by then."""
-        return min((host.end + max(0.5, 0.08 * host.seconds) for host in self.in_flight.values()), default=float("inf"))
+        """Return when the first of its hosts is given up; infinity where it has none."""
+        return min([host.due for host in self.in_flight.values()], default=float("inf"))
 
     def kill(self) -> None:
         """End the worker and the programs that it started, now."""

@@ -240,7 +240,7 @@ class _Pool:
             self._release(member, number)
             # Whoever stops a run may stop its workers as well: then their hosts are not done.
             if not self._stop.is_set():
-                seconds, total = round(self._clock() - host.started, 3), host.seconds
+                seconds, total = round(self._clock() - host.since, 3), host.seconds
                 late = seconds > total
                 lost = Failure("exec", f"{cause}: try this host again (--retry-failed)")
                 failure = hung(total, self._job.opener) if late else lost

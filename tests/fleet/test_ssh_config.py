@@ -219,7 +219,7 @@ def test_a_jump_that_leads_back_to_itself_is_said(tmp_path: Path) -> None:
 
 
 def test_tokens_of_a_jump_and_of_a_key(tmp_path: Path) -> None:
-    text = "Host a\n HostName a.lan\n ProxyJump %r@gate-%n:%p\n User me\n IdentityFile /k/%h/%n/%r/%p\n"
+    text = "Host a\n HostName a.lan\n ProxyJump %r@gate-%n:2222\n User me\n IdentityFile /k/%h/%n/%r/%p\n"
     path = config(tmp_path, text)
     endpoint = resolve("a", config=path)
     assert (endpoint.jumps[0].hostname, endpoint.jumps[0].user) == ("gate-a", "me")

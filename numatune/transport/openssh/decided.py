@@ -32,7 +32,7 @@ def decided(endpoint: Endpoint, environment: Mapping[str, str], limits: Limits, 
     with Ssh(arguments.question(asked), environment, limits, total, output, None) as ssh:
         ssh.end_input()
         if ssh.finish():
-            said = clean(ssh.lines[-1], 160) if ssh.lines else "it gave no reason"
+            said = clean(ssh.lines[0], 160) if ssh.lines else "it gave no reason"
             raise Failure("resolve", f"ssh cannot tell what its configuration says of this host: {said}")
     found: dict[str, str] = {}
     keys = []

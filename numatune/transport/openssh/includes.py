@@ -45,10 +45,7 @@ class Copies:
             return None
         lines = []
         for number, line in enumerate(text.split("\n"), 1):
-            try:
-                word, rest = words.keyword(line)
-            except ValueError:
-                word, rest = "", ""  # ssh will say so itself
+            word, rest = words.keyword(line)
             lines.append(self._included(rest, f"{path}:{number}", depth) if word == "include" else line)
         return os.fsencode("\n".join(lines))
 

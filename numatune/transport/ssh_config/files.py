@@ -8,22 +8,16 @@ import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import NamedTuple
 
-from ...core.errors import NumatuneError
 from ..failure import clean
 from . import asked, keywords, words
-from .keywords import Value
+from .keywords import SshConfigError, Value
 
 MOST_NESTED = 16
 _MOST_BYTES = 16 << 20
 # The keyword of a Setting whose value says what ssh would do here that is not known: `Settings.unsure` gathers them.
 UNSURE = "?"
 _CRITERIA = frozenset("all canonical final host originalhost user localuser exec".split())
-
-
-class SshConfigError(NumatuneError):
-    """ssh_config, or the word that names a host, cannot be used; the text says where and why."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +72,7 @@ def read(path: str, home: str, *, by_user: bool, guarded: bool, ignored: tuple[s
     reader = _Reader(home, by_user, list(ignored))
     found = reader.file(path, guarded, 0)
     if found is not None:
-        reader.settle()
+        reader.doubts.settle()
         found = replace(found, ignored=tuple(reader.ignored), excused=tuple(reader.excused))
         _read[path, by_user, ignored] = (tuple((each, _signature(each)) for each in reader.seen), found)
     return found
@@ -92,22 +86,13 @@ def _signature(path: str) -> object:
     return state.st_mtime_ns, state.st_size, state.st_ino
 
 
-class _Doubt(NamedTuple):
-    """A line that only an ssh program can judge; `unknown`: its keyword is in no table here."""
-
-    where: str
-    word: str
-    line: str
-    unknown: bool = False
-
-
 @dataclass
 class _Reader:
     home: str
     by_user: bool
     ignored: list[str]
     seen: list[str] = field(default_factory=list)
-    doubts: list[_Doubt] = field(default_factory=list)
+    doubts: asked.Doubts = field(default_factory=asked.Doubts)
     excused: list[tuple[str, str]] = field(default_factory=list)
 
     def file(self, path: str, guarded: bool, depth: int) -> File | None:
@@ -143,7 +128,7 @@ class _Reader:
         if known == "nobody" and self._ignores(word):
             self.excused.append((word, where))
         elif known != "table":
-            self.doubts.append(_Doubt(where, word, line.partition("\0")[0], known == "nobody"))
+            self.doubts.add(where, word, line.partition("\0")[0], unknown=known == "nobody")
             if known == "nobody":
                 yield Setting(UNSURE, f"{clean(word, 40)} ({where})", where)
         for key, value in settings:
@@ -160,23 +145,8 @@ class _Reader:
         for name, argument in found:
             if name.lstrip("!") not in _CRITERIA:
                 # It decides about no host there, so nothing that it names is run.
-                self.doubts.append(_Doubt(where, "Match", f'Match originalhost {asked.NOBODY} {name} "{argument}"'))
+                self.doubts.add(where, "Match", f'Match originalhost {asked.NOBODY} {name} "{argument}"')
         return found
-
-    def settle(self) -> None:
-        """Have ssh judge what the table of keywords cannot; raises SshConfigError for the first line that is refused.
-
-        Without an ssh to ask, values are taken, since no connection of ours depends on them, and an unknown keyword is
-        refused: it may be a misspelt one that was meant to forbid something.
-        """
-        unique = tuple(dict.fromkeys(doubt.line for doubt in self.doubts))
-        told = asked.refused(unique) if unique else {}
-        for where, word, line, unknown in self.doubts:
-            said = _refusal(told, unique.index(line), unknown)
-            if said is not None:
-                raise SshConfigError(
-                    f"{where}: {clean(f'{word[:40]}: {said}', 200)}; ssh refuses the whole file for it"
-                )
 
     def _included(self, rest: str, depth: int, where: str) -> Iterator[File | Setting]:
         arguments = words.split(rest)
@@ -193,27 +163,6 @@ class _Reader:
                 found = self.file(each, True, depth + 1)
                 if found is not None:
                     yield found
-
-
-def _refusal(told: dict[int, str] | None, place: int, unknown: bool) -> str | None:
-    said = told.get(place) if told else None
-    if unknown and (said is not None or told is None):
-        return "no keyword of ssh_config: take it out, or name it in IgnoreUnknown"
-    return said
-
-
-def judged(word: str, argument: str) -> bool:
-    """Have ssh judge an option of a command line, as `settle` does it of lines; return whether ssh alone knows it.
-
-    Raises ValueError.
-    """
-    known = keywords.checked_by(word, argument)
-    if known == "table":
-        return False
-    said = _refusal(asked.refused((f"{word} {argument}",)), 0, known == "nobody")
-    if said is not None:
-        raise ValueError(clean(said, 160))
-    return known == "nobody"
 
 
 def _file(blocks: list[Block]) -> File:

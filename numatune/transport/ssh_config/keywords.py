@@ -12,9 +12,15 @@ import socket
 from functools import lru_cache
 from typing import Literal
 
+from ...core.errors import NumatuneError
 from . import words
 
 Value = str | int | bool | tuple[str, ...] | None
+
+
+class SshConfigError(NumatuneError):
+    """ssh_config, or the word that names a host, cannot be used; the text says where and why."""
+
 
 # --- what counts for a connection ---
 
@@ -102,6 +108,13 @@ _KNOWN = (
 )  # fmt: skip
 
 
+_BY_SSH = _HARD | _ALGORITHMS | _NEW
+_COUNTS = _STRING | _FLAG | _NUMBER | _ALGORITHMS | _TIME | _CHOICE.keys() | {"port"}
+_COMMANDS = _COMMAND | _IDLE_COMMAND
+_TIMES = _TIME | _IDLE_TIME
+_NUMBERS = _NUMBER | _IDLE_NUMBER
+_FLAGS = _FLAG | _IDLE_FLAG
+_CHOICES = {**_CHOICE, **_IDLE_CHOICE}
 # Jump hosts as they usually are; of others ssh says whether they are any, wherever the line stands.
 _JUMP = r"(?:[\w.-]+@)?[\w.%-]+(?::[1-9][0-9]{0,3})?"
 _JUMPS = re.compile(rf"[ \t=]*{_JUMP}(?:,{_JUMP})*[ \t\r]*", re.ASCII)
@@ -116,7 +129,7 @@ def checked_by(word: str, rest: str) -> Literal["table", "ssh", "nobody"]:
         return "nobody"
     if word == "proxyjump":
         return "table" if _JUMPS.fullmatch(rest) else "ssh"
-    return "ssh" if word in _HARD | _ALGORITHMS | _NEW else "table"
+    return "ssh" if word in _BY_SSH else "table"
 
 
 @lru_cache(1024)  # the options of an inventory are mostly the same for all of its hosts
@@ -125,7 +138,7 @@ def setting(word: str, rest: str) -> tuple[tuple[str, Value], ...]:
     word = _OTHER_NAMES.get(word, word)
     _needed(rest.strip(" \t\r\n\f"))
     arguments = words.split(rest)  # ssh finds quotes that do not end in any line
-    if word in _COMMAND | _IDLE_COMMAND:
+    if word in _COMMANDS:
         return ((word, rest.lstrip(" \t=")),) if word in _COMMAND else ()
     if word == "proxyjump":
         return ((word, _needed(rest.lstrip(" \t=").partition("#")[0].rstrip())),)
@@ -143,26 +156,25 @@ def setting(word: str, rest: str) -> tuple[tuple[str, Value], ...]:
     if len(arguments) > 1:
         raise ValueError(f"{word} takes one argument, found {len(arguments)}")
     value = _value(word, _needed(arguments[0] if arguments else ""))
-    counts = word == "port" or word in _STRING | _FLAG | _NUMBER | _ALGORITHMS | _TIME | _CHOICE.keys()
-    return ((word, value),) if counts else ()
+    return ((word, value),) if word in _COUNTS else ()
 
 
 def _value(word: str, text: str) -> Value:
     if word in _ALGORITHMS:
         return tuple(text.split(","))
-    if word in _TIME | _IDLE_TIME:
+    if word in _TIMES:
         return words.seconds(text)
     if word == "port":
         return _port(text)
-    if word in _NUMBER | _IDLE_NUMBER:
+    if word in _NUMBERS:
         if not _WHOLE.fullmatch(text) or int(text) > _MOST:
             raise ValueError(f"{word}: not a number: {text[:40]!r}")
         return int(text)
-    if word in _FLAG | _IDLE_FLAG:
+    if word in _FLAGS:
         if text.lower() not in _YES:
             raise ValueError(f"{word}: not yes or no: {text[:40]!r}")
         return text.lower() in ("yes", "true")
-    choices = _CHOICE.get(word) or _IDLE_CHOICE.get(word)
+    choices = _CHOICES.get(word)
     if choices is not None:
         if text.lower() not in choices:
             raise ValueError(f"{word}: {text[:40]!r} is none of {', '.join(choices)}")

@@ -27,9 +27,9 @@ from pathlib import Path
 from typing import NamedTuple, cast
 
 from ..endpoint import Endpoint, HostKeys
-from . import files, words
-from .files import File, SshConfigError
-from .keywords import Value, setting
+from . import asked, files, words
+from .files import File
+from .keywords import SshConfigError, Value, setting
 from .settings import Settings
 
 SYSTEM_FILE = "/etc/ssh/ssh_config"
@@ -133,7 +133,7 @@ def _give(settings: Settings, keyword: str, text: str, *, quoted: bool = True) -
     try:
         for name, value in setting(keyword, text):
             settings.put(name, value)
-        if not quoted and files.judged(keyword, text):
+        if not quoted and asked.judged(keyword, text):
             settings.put(files.UNSURE, f"the option {keyword[:40]}")
     except ValueError as error:
         raise SshConfigError(f"the option {keyword[:40]} of {settings.word}: {error}") from None

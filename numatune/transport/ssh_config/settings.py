@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from . import words
-from .files import UNSURE, Block, File, Setting, SshConfigError
-from .keywords import Value
+from .files import UNSURE, Block, File, Setting
+from .keywords import SshConfigError, Value
 
 
 @dataclass

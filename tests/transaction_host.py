@@ -17,7 +17,7 @@ from typing import Any
 
 from synthetic import host, write
 
-from plugins.module_utils import reading, store, system, transaction, tree
+from plugins.module_utils import attributes, reading, store, system, transaction, tree, undo
 from plugins.module_utils.core import revert
 from plugins.module_utils.core.audit import judge
 from plugins.module_utils.core.loaders.debian_grub import TRIAL_SCRIPT
@@ -79,7 +79,7 @@ class Target:
         self.root = root
         self.profile = from_mapping(profile or {})
         self.tree = tree.Tree(str(root))
-        self.host = transaction.Host(self.tree, system.System(self.tree, self._command), store.Store(self.tree))
+        self.host = undo.Host(self.tree, system.System(self.tree, self._command), store.Store(self.tree))
 
     def _command(self, argv: Sequence[str]) -> tuple[int, str, str]:
         assert list(argv[:2]) == ["chroot", str(self.root)]
@@ -109,7 +109,7 @@ class Target:
         """Do what the module tune_host does."""
         with self.host.store.lock(create=False):
             done = transaction.tune(self.host, self.look, self._prove, write=False)
-            unfinished = transaction.interrupted(self.host)
+            unfinished = undo.interrupted(self.host)
         if done.changes or unfinished:
             with self.host.store.lock(create=True):
                 done = transaction.tune(self.host, self.look, self._prove, write=True)
@@ -124,16 +124,9 @@ class Target:
         """Do what the module journal does for `reverted`; a step that fails is an error."""
         with self.host.store.lock(create=True):
             generations = revert.open_generations(self.host.store.read(), to + 1)
-            transaction.clean(self.host, generations)
-            current = self.host.look(revert.paths(generations))
-            way = revert.plan_back(generations, current, self.tree.boot_id(), to + 1)
-
-            def mark(done: Any) -> None:
-                for item in generations:
-                    self.host.store.write(revert.mark(item, done, store.now()))
-
-            assert transaction.put_back(self.host, way, mark) is None
-        return way
+            undone = undo.undo(self.host, generations, to + 1)
+            assert undone.failure is None, undone.failure
+        return undone.way
 
     def reboot(self) -> None:
         """Boot as GRUB would: the one-time entry once, its arguments on the command line, every value the kernel's."""
@@ -180,7 +173,10 @@ def copy(root: Path, to: Path) -> Path:
 class _Os:
     """`os` as the engine sees it: everything that changes the disk is a point at which the process may end."""
 
-    names = ("open", "rename", "unlink", "mkdir", "rmdir", "symlink", "fsync", "write", "fchmod", "fchown", "chmod")
+    names = (
+        *("open", "rename", "unlink", "mkdir", "rmdir", "symlink", "fsync", "write", "fchmod", "fchown", "chmod"),
+        *("setxattr", "removexattr"),
+    )
 
     def __init__(self) -> None:
         self.at = -1
@@ -216,7 +212,7 @@ _OS = _Os()
 def faults(at: int = -1, error: BaseException | None = None) -> Iterator[_Os]:
     """Count the points of a run, and end it (or raise an error) right before one of them; by default before none."""
     _OS.at, _OS.count, _OS.log, _OS.error = at, 0, [], error or Crash()
-    modules = (tree, store, system)
+    modules = (tree, store, system, attributes)
     try:
         for module in modules:
             module.os = _OS  # only what these modules see

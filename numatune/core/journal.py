@@ -1,43 +1,52 @@
-"""The journal: what was there before numatune's first write on a host, and what numatune left.
+"""The journal: what was there before numatune's first write on a host, what numatune left, and how far it came.
 
-One JSON file per generation (one transaction of tune that changed something), `numatune/journal/2`:
+A generation is one transaction of tune that changed something; core.journal_file says how its file looks. Each of its
+entries is one path with what stood there (`before`), what numatune left or planned to leave (`after`), and whether it
+is as it was again (`back`). It is in one of four states, and each has a step that leads out of it:
 
-    {"schema": "numatune/journal/2", "generation": 1, "state": "recorded | completed | reverted",
-     "boot_id": "…", "recorded": "…Z", "completed": "…Z" or null, "reverted": "…Z" or null,
-     "entries": [{"setting": "numa_balancing", "kind": KIND, "path": "/etc/…", "before": SEEN, "after": SEEN,
-                  "back": false}]}
+    recorded    written before the first change. The run is under way, or it was cut: nobody holds the lock then.
+                -> completed   by tune, when its last change was read back and judged
+                -> completed   by the next tune.yml, when it was cut: closed with what it came to (`settle`)
+                -> reverting   by tune itself, when a step failed; or by revert.yml
+    completed   all changes were proven, or what was cut was closed.
+                -> reverting   by revert.yml, before its first step
+    reverting   written before the first step back. The revert is under way, or it was cut, or a step of it failed.
+                -> reverted    by revert.yml, or by tune itself, when all is back
+                -> completed   by revert.yml, when all is back but what somebody changed since, which stays
+                -> completed   by the next tune.yml: what is back is marked, what is not stays numatune's (`settle`)
+                -> reverted    by the next tune.yml, where all was back already
+    reverted    all is back; the end.
 
-KIND is one of a change's kinds (core.model.Change), or "directory" for one that had to be made. SEEN is what stood at
-a path: {"state": "absent | file | link | directory | other"}, for a file its "content" (base64), "sha256", "mode",
-"uid", "gid" and security "label" as far as they are known, for a link its target as content. A generation is
-`recorded` from before its first write until its last one was checked, so an interrupted run is seen; `back` says that
-this entry is as it was before. A later version of the format gets a new schema name; an unknown one is refused, never
-guessed at. (Version 1 knew three kinds, and is read.)
+Audits name what is recorded or reverting (core.runs). What a step finds decides, not what the last run meant to do:
+each compares what stands on disk with the `before` and `after` of the entries, so it may be cut anywhere and be done
+again. Where several generations changed one path they are a chain, from the oldest one's `before` to the newest one's
+`after`. A run or a revert that was cut, and a package that puts its old file back, lead to what the chain has seen
+before: its first `before`, or any `after`. The chain goes on from there (core.revert). Generations are marked from the
+newest to the oldest, so that what is left of a chain still begins at its first `before`.
 
 Reading and writing the files is the Ansible module's work.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
 import hashlib
-import json
-import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Optional
+from typing import Optional
 
 from .errors import NumatuneError
 from .model import Change
 
-SCHEMA = "numatune/journal/2"
-_READ = ("numatune/journal/1", SCHEMA)
-STATES = ("recorded", "completed", "reverted")
+STATES = ("recorded", "completed", "reverting", "reverted")
+UNFINISHED = ("recorded", "reverting")
+"""The states that a run leaves behind only when it was cut, or could not put everything back."""
 KINDS = ("file", "link", "runtime", "service", "menu", "once", "directory")
 SEEN_STATES = ("absent", "file", "link", "directory", "other")
 _ACTIVE = {"restarted": b"active", "started": b"active", "stopped": b"inactive"}
-_UNIT = re.compile(r"[A-Za-z0-9@._:\\-]+\.(?:service|slice)")
+
+
+_SIGNED = "security.ima"
+"""Hash or signature of a file's content: it goes with the content, and a kernel that wants it makes it anew."""
 
 
 class JournalError(NumatuneError):
@@ -55,21 +64,28 @@ class Seen:
     uid: Optional[int] = None
     gid: Optional[int] = None
     label: Optional[str] = None
+    xattrs: Optional[tuple[tuple[str, bytes], ...]] = None
+    """Extended attributes by name, raw: ACLs, capabilities, user.*; the security label is not among them."""
     names: tuple[str, ...] = ()
     """What a directory holds; never kept in the journal."""
 
     def satisfies(self, wanted: Seen) -> bool:
-        """Whether everything that `wanted` knows is so here; a security label does not count."""
+        """Whether everything that `wanted` knows is so here; a security label or signature does not count."""
         if self.state != wanted.state or self.state == "link":
             return self.state == wanted.state and self.content == wanted.content
-        here = (self.digest, self.mode, self.uid, self.gid)
-        there = (wanted.digest, wanted.mode, wanted.uid, wanted.gid)
+        here = (self.digest, self.mode, self.uid, self.gid, self.kept_xattrs)
+        there = (wanted.digest, wanted.mode, wanted.uid, wanted.gid, wanted.kept_xattrs)
         return all(known is None or mine == known for mine, known in zip(here, there))
 
     @property
     def digest(self) -> Optional[str]:
         """Return the hash of the content, where there is one."""
         return hashlib.sha256(self.content).hexdigest() if self.content is not None else self.sha256
+
+    @property
+    def kept_xattrs(self) -> Optional[tuple[tuple[str, bytes], ...]]:
+        """Return the extended attributes that a file keeps when it gets other content."""
+        return None if self.xattrs is None else tuple(item for item in self.xattrs if item[0] != _SIGNED)
 
 
 ABSENT = Seen("absent")
@@ -190,30 +206,39 @@ def complete(
     return replace(generation, state="completed", completed=now, entries=tuple(entries))
 
 
-def settle(generation: Generation, current: Mapping[str, Seen], now: str) -> Generation:
-    """Close a generation whose run was interrupted with what it came to.
+def settle(generation: Generation, current: Mapping[str, Seen], now: str, back: Collection[str] = ()) -> Generation:
+    """Close a generation whose run or revert was cut with what it came to.
 
-    What still is as before counts as back; what was written stays numatune's; what is neither keeps what was
-    planned, so that revert leaves it alone as somebody else's.
+    What still is as before, and the paths of `back`, counts as back; what was written stays numatune's; what is
+    neither keeps what was planned, so that revert leaves it alone as somebody else's.
     """
     entries = []
     for entry in generation.entries:
         here = current[entry.path]
-        if not entry.back and _is_before(entry, here) and not _is_after(entry, here):
+        untouched = generation.state == "recorded" and _is_before(entry, here) and not _is_after(entry, here)
+        if entry.back or untouched or entry.path in back:
             entries.append(replace(entry, back=True))
         else:
             entries.append(_left(entry, here) if _is_after(entry, here) else entry)
-    if all(entry.back for entry in entries):
-        return replace(generation, state="reverted", reverted=now, entries=tuple(entries))
-    return replace(generation, state="completed", completed=now, entries=tuple(entries))
+    return close(replace(generation, entries=tuple(entries)), now)
 
 
-def undone_effects(generation: Generation, current: Mapping[str, Seen]) -> list[Entry]:
-    """Return the menu and services of an interrupted generation that may not have seen its files yet."""
+def close(generation: Generation, now: str) -> Generation:
+    """Return the generation as nobody works on it any more: reverted when all of it is back."""
+    if all(entry.back for entry in generation.entries):
+        return replace(generation, state="reverted", reverted=now)
+    return replace(generation, state="completed", completed=generation.completed or now)
+
+
+def undone_effects(generation: Generation, current: Mapping[str, Seen], back: Collection[str] = ()) -> list[Entry]:
+    """Return the menu and services of a generation that was cut which may not have seen its files yet."""
     placed = [entry for entry in generation.entries if entry.kind in ("file", "link")]
-    if not any(_is_after(entry, current[entry.path]) for entry in placed):
-        return []
-    return [entry for entry in generation.entries if entry.kind in ("menu", "service")]
+    effects = [entry for entry in generation.entries if entry.kind in ("menu", "service") and not entry.back]
+    if generation.state == "reverting":
+        # Files go back before them; a menu that is as it was needs no new one once all files are.
+        whole = all(entry.back or entry.path in back for entry in placed)
+        return [entry for entry in effects if placed and not (whole and entry.kind == "menu" and entry.path in back)]
+    return effects if any(_is_after(entry, current[entry.path]) for entry in placed) else []
 
 
 def _is_before(entry: Entry, here: Seen) -> bool:
@@ -239,125 +264,3 @@ def _left(entry: Entry, here: Seen) -> Entry:
 def value_of(seen: Seen) -> bytes:
     """Return a kernel file's value without the newline that some writers leave out."""
     return (seen.content or b"").strip()
-
-
-def dump(generation: Generation) -> str:
-    """Return a generation as the text of its file."""
-    entries = [
-        {
-            "setting": entry.setting,
-            "kind": entry.kind,
-            "path": entry.path,
-            "before": _dump_seen(entry.before),
-            "after": _dump_seen(entry.after),
-            "back": entry.back,
-        }
-        for entry in generation.entries
-    ]
-    document = {
-        "schema": SCHEMA,
-        "generation": generation.number,
-        "state": generation.state,
-        "boot_id": generation.boot_id,
-        "recorded": generation.recorded,
-        "completed": generation.completed,
-        "reverted": generation.reverted,
-        "entries": entries,
-    }
-    return json.dumps(document, indent=1) + "\n"
-
-
-def load(text: str, name: str) -> Generation:
-    """Read a generation; `name` is the file that the one-line error names."""
-    try:
-        data = json.loads(text)
-        if not isinstance(data, dict):
-            raise TypeError("no object")
-        if data.get("schema") not in _READ:
-            raise JournalError(
-                f"{name}: schema {str(data.get('schema'))[:40]!r} is not {SCHEMA}: use the version of "
-                "numatune that wrote it; nothing was changed"
-            )
-        generation = Generation(
-            number=_typed(data["generation"], int),
-            state=_one_of(data["state"], STATES),
-            boot_id=_typed(data["boot_id"], str),
-            recorded=_typed(data["recorded"], str),
-            entries=tuple(_load_entry(item) for item in _typed(data["entries"], list)),
-            completed=_optional(data.get("completed"), str),
-            reverted=_optional(data.get("reverted"), str),
-        )
-        if name.rsplit("/", 1)[-1] != file_name(generation.number):
-            raise ValueError(f"it says generation {generation.number}")
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        what = f"{type(error).__name__}: {str(error)[:80]}".replace("\n", " ")
-        raise JournalError(
-            f"{name}: the journal is damaged ({what}): nothing was changed; undo by hand with the -undo.txt "
-            "beside it, then move both away"
-        ) from None
-    return generation
-
-
-def _dump_seen(seen: Seen) -> dict[str, Any]:
-    data: dict[str, Any] = {"state": seen.state}
-    if seen.content is not None:
-        data["content"] = base64.b64encode(seen.content).decode()
-    known = {"sha256": seen.digest, "mode": seen.mode, "uid": seen.uid, "gid": seen.gid, "label": seen.label}
-    data.update({key: value for key, value in known.items() if value is not None})
-    return data
-
-
-def _load_seen(data: Any) -> Seen:
-    content = _optional(data.get("content"), str)
-    try:
-        raw = None if content is None else base64.b64decode(content, validate=True)
-    except binascii.Error as error:
-        raise ValueError(f"content: {error}") from None
-    seen = Seen(
-        state=_one_of(data["state"], SEEN_STATES),
-        content=raw,
-        sha256=_optional(data.get("sha256"), str),
-        mode=_optional(data.get("mode"), str),
-        uid=_optional(data.get("uid"), int),
-        gid=_optional(data.get("gid"), int),
-        label=_optional(data.get("label"), str),
-    )
-    if seen.mode is not None:
-        int(seen.mode, 8)
-    if raw is not None and seen.sha256 != seen.digest:
-        raise ValueError("the content is not what its sha256 says")
-    return replace(seen, sha256=None) if raw is not None else seen
-
-
-def _load_entry(data: Any) -> Entry:
-    entry = Entry(
-        setting=_typed(data["setting"], str),
-        kind=_one_of(data["kind"], KINDS),
-        path=_typed(data["path"], str),
-        before=_load_seen(data["before"]),
-        after=_load_seen(data["after"]),
-        back=_typed(data["back"], bool),
-    )
-    parts = entry.path.split("/")
-    named = _UNIT.fullmatch(entry.path) if entry.kind == "service" else not parts[0] and len(parts) > 1
-    if not named or any(part in ("", ".", "..") for part in parts[1:]):
-        raise ValueError(f"path {entry.path[:60]!r}")
-    if entry.kind != "directory" and entry.before.state == "file" and entry.before.content is None:
-        raise ValueError(f"no content for {entry.path[:60]}")
-    return entry
-
-
-def _typed(value: Any, kind: type) -> Any:
-    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        raise ValueError(f"{str(value)[:40]!r} is no {kind.__name__}")
-    return value
-
-
-def _optional(value: Any, kind: type) -> Any:
-    return None if value is None else _typed(value, kind)
-
-
-def _one_of(value: Any, choices: tuple[str, ...]) -> str:
-    if value not in choices:
-        raise ValueError(f"{str(value)[:40]!r} is none of {', '.join(choices)}")
-    return str(value)

@@ -1,7 +1,9 @@
 """From the journal and what stands now to the way back; pure, so that check mode and the real run agree.
 
-Where several generations changed one path, the way back leads to what was there before the first of them, and
-only what the last of them left may be replaced: anything else was changed by somebody since, and stays.
+Where several generations changed one path, they are a chain: the way back leads to what was there before the first of
+them. Each link begins at what the chain has seen, its first `before` or what any generation left: mostly what the last
+one left, but a run or a revert that was cut, or a package that put its old file back, starts it over. Only what the
+chain has seen may be replaced: anything else was changed by somebody since, and stays.
 """
 
 from __future__ import annotations
@@ -10,14 +12,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Callable, NamedTuple, Optional, Union
 
-from .journal import ABSENT, Entry, Generation, Seen, value_of
+from .journal import ABSENT, UNFINISHED, Entry, Generation, Seen, close, value_of
 
 _ENTRIES = "/boot/loader/entries/"
 
 
 @dataclass(frozen=True)
 class Action:
-    """One step back: "write" (a file's bytes, mode, owner and label, or a link), "remove", "rmdir", or a change's kind.
+    """One step back: "write" (a file with all its attributes, or a link), "remove", "rmdir", or a change's kind.
 
     "menu" is made anew where it cannot be put back as it was; a "service" is restarted, started or stopped.
     """
@@ -38,6 +40,8 @@ class Reversal:
     notes: tuple[str, ...]
     done: frozenset[str]
     """The paths whose entries are back once the actions are done."""
+    back: frozenset[str] = frozenset()
+    """Those of them that are as they were already."""
 
 
 def open_generations(generations: Iterable[Generation], first: int = 1) -> list[Generation]:
@@ -53,11 +57,13 @@ def paths(generations: Iterable[Generation]) -> list[tuple[str, str]]:
 
 def plan_back(generations: Iterable[Generation], current: Mapping[str, Seen], boot_id: str, first: int = 1) -> Reversal:
     """Plan the way back to the state before generation `first`; `current` holds every path of `paths`."""
-    chains = _chains(open_generations(generations, first))
+    opened = open_generations(generations, first)
+    chains = _chains(opened)
     actions: list[Action] = []
     found: dict[str, _Outcome] = {}
     done: set[str] = set()
-    files = any(chain[0].entry.kind in ("file", "link") for chain in chains.values())
+    # Also those that an earlier revert put back: it was cut before the daemon saw them.
+    files = any(entry.kind in ("file", "link") for item in opened for entry in item.entries)
     # Within a kind as recorded: an energy preference is taken only after its governor.
     for path, chain in sorted(chains.items(), key=_order):
         kind = chain[0].entry.kind
@@ -80,16 +86,21 @@ def plan_back(generations: Iterable[Generation], current: Mapping[str, Seen], bo
     if later:
         more = f" and {len(later) - 1} more values" if len(later) > 1 else ""
         notes.append(f"{later[0]}{more} stay as tuned until the next boot: what was there is of an earlier boot")
-    return Reversal(tuple(actions), conflicts, tuple(notes), frozenset(done))
+    back = frozenset(path for path, outcome in found.items() if isinstance(outcome, _Back))
+    return Reversal(tuple(actions), conflicts, tuple(notes), frozenset(done), back)
 
 
-def mark(generation: Generation, done: Iterable[str], now: str) -> Generation:
-    """Return the generation with these paths marked as back, and reverted when none is left."""
+def begin(generation: Generation) -> Generation:
+    """Return the generation as it stands before the first step back."""
+    return replace(generation, state="reverting")
+
+
+def mark(generation: Generation, done: Iterable[str], now: str, over: bool = True) -> Generation:
+    """Return the generation with these paths marked as back; one that is not `over` is still being reverted."""
     chosen = set(done)
     entries = tuple(replace(entry, back=entry.back or entry.path in chosen) for entry in generation.entries)
-    if all(entry.back for entry in entries):
-        return replace(generation, entries=entries, state="reverted", reverted=now)
-    return replace(generation, entries=entries)
+    marked = replace(generation, entries=entries)
+    return close(marked, now) if over or all(entry.back for entry in entries) else marked
 
 
 class _Step(NamedTuple):
@@ -141,19 +152,19 @@ def _order(item: tuple[str, _Chain]) -> tuple[int, int]:
 
 
 def _file(chain: _Chain, here: Seen) -> _Outcome:
-    entry, last = chain[0].entry, chain[-1]
+    entry = chain[0].entry
     if here.satisfies(entry.before):
         return _Back()
     if here.state == "absent" and entry.path.startswith(_ENTRIES):
         return _Note(f"{entry.path} went with its kernel: nothing to put back")
-    broken = _broken(chain)
+    seen, broken = _follow(chain)
     if broken:
         return _Conflict(
             f"{entry.path} was changed by somebody between generations {broken[0]} and {broken[1]}, and is left alone: "
             f"take out by hand what numatune wrote (the -undo.txt of {broken[0]} shows what was there first), then run "
             "revert again"
         )
-    if not here.satisfies(last.entry.after) and not _untouched(last, here.satisfies(last.entry.before)):
+    if not _among(here, seen):
         what = "removed" if here.state == "absent" else "changed"
         advice = (
             f"remove it by hand (there was none before {entry.setting} was tuned)"
@@ -168,19 +179,27 @@ def _file(chain: _Chain, here: Seen) -> _Outcome:
     return Action(kind, entry.path, entry.setting, here, entry.before)
 
 
-def _broken(chain: _Chain) -> Optional[tuple[int, int]]:
-    """Return the two generations between which somebody else wrote, None where each began at what the last one left."""
-    for one, other in zip(chain, chain[1:]):
-        if not other.entry.before.satisfies(one.entry.after):
-            return one.generation.number, other.generation.number
-    return None
+def _follow(chain: _Chain) -> tuple[list[Seen], Optional[tuple[int, int]]]:
+    """Return what the chain has seen, and the two generations between which somebody else wrote, if any."""
+    seen = [chain[0].entry.before]
+    last = chain[0].generation.number
+    for generation, entry in chain:
+        if not _among(entry.before, seen):
+            return seen, (last, generation.number)
+        seen.append(entry.after)
+        last = generation.number
+    return seen, None
+
+
+def _among(here: Seen, seen: Iterable[Seen]) -> bool:
+    return any(here.satisfies(one) for one in seen)
 
 
 def _menu(chain: _Chain, here: Seen) -> _Outcome:
     entry, last = chain[0].entry, chain[-1]
     if here.satisfies(entry.before):
         return _Back()
-    if last.entry.after.digest is not None and here.satisfies(last.entry.after) and _broken(chain) is None:
+    if last.entry.after.digest is not None and here.satisfies(last.entry.after) and _follow(chain)[1] is None:
         return Action("write", entry.path, entry.setting, here, entry.before)
     # A kernel came or went since, or the run was cut: what generates the menu is as it was, so it is made anew.
     return Action("menu", entry.path, entry.setting, here, entry.before)
@@ -220,8 +239,8 @@ _PLACED: dict[str, Callable[[_Chain, Seen], _Outcome]] = {"menu": _menu, "once":
 
 
 def _untouched(last: _Step, as_before: bool) -> bool:
-    # An interrupted run may have stopped before its write.
-    return last.generation.state == "recorded" and as_before
+    # A run that was cut may have stopped before its write.
+    return last.generation.state in UNFINISHED and as_before
 
 
 def _runtime(chain: _Chain, here: Seen, boot_id: str) -> _Outcome:

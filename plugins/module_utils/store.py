@@ -8,15 +8,19 @@ import contextlib
 import fcntl
 import os
 import re
+import stat
 import time
 from collections.abc import Iterator
 
-from .core.journal import Generation, JournalError, Seen, dump, file_name, load, recipe_name
+from .core.journal import Generation, JournalError, Seen, file_name, recipe_name
+from .core.journal_file import dump, load
 from .core.recipe import recipe
 from .tree import Tree, TreeError, sync_directory
 
 FOLDER = "/var/lib/numatune/journal"
-_NAME = re.compile(r"^\d{4,}\.json$")
+_NAME = re.compile(r"[0-9]{4,}\.json")
+_LIMIT = 16 << 20
+"""Bytes of one generation: a menu and a few hundred values are a few hundred kilobytes."""
 
 
 class Store:
@@ -35,9 +39,8 @@ class Store:
         if not create and not os.path.exists(path):
             yield
             return
-        descriptor = (
-            os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600) if create else os.open(path, os.O_RDONLY)
-        )
+        # Not for writing: a lock that is there can be held on a filesystem that has turned read-only.
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | (os.O_CREAT if create else 0), 0o600)
         try:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -50,25 +53,27 @@ class Store:
     def read(self) -> list[Generation]:
         """Return all generations, oldest first; a damaged one is an error, never skipped."""
         try:
-            names = sorted(name for name in os.listdir(self.folder) if _NAME.match(name))
+            names = sorted(name for name in os.listdir(self.folder) if _NAME.fullmatch(name))
         except FileNotFoundError:
             return []
         found = []
         for name in names:
             path = os.path.join(self.folder, name)
-            with open(path, "rb") as handle:
-                data = handle.read()
             try:
-                text = data.decode()
+                found.append(load(_read(path).decode(), path))
             except UnicodeDecodeError:
                 raise JournalError(f"{path}: the journal is damaged (no UTF-8): nothing was changed") from None
-            found.append(load(text, path))
         return sorted(found, key=lambda item: item.number)
 
     def write(self, generation: Generation) -> str:
         """Write a generation and its recipe so that they last; return the generation's path."""
         name = f"{FOLDER}/{recipe_name(generation.number)}"
-        self._tree.replace(name, Seen("file", content=recipe(generation).encode(), mode="0600"))
+        text = recipe(generation).encode("utf-8", "surrogateescape")
+        self._tree.replace(name, Seen("file", content=text, mode="0600"))
+        return self.update(generation)
+
+    def update(self, generation: Generation) -> str:
+        """Write a generation whose state alone changed, or what is back of it: its recipe stays as it is."""
         name = f"{FOLDER}/{file_name(generation.number)}"
         self._tree.replace(name, Seen("file", content=dump(generation).encode(), mode="0600"))
         return name
@@ -87,6 +92,22 @@ class Store:
         for path in reversed(missing):
             os.mkdir(path, 0o700 if "/var/lib/numatune" in path else 0o755)
             sync_directory(os.path.dirname(path))
+
+
+def _read(path: str) -> bytes:
+    """Read a file of the journal: a plain one of a sane size, so that nothing waits with the lock held."""
+    # A pipe without a writer answers at once then.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        info = os.fstat(descriptor)
+        if not stat.S_ISREG(info.st_mode):
+            raise JournalError(f"{path} is no plain file: move it away, then run again; nothing was changed")
+        if info.st_size > _LIMIT:
+            raise JournalError(f"{path}: the journal is damaged ({info.st_size} bytes): nothing was changed")
+        with os.fdopen(os.dup(descriptor), "rb") as handle:
+            return handle.read(_LIMIT)
+    finally:
+        os.close(descriptor)
 
 
 def now() -> str:

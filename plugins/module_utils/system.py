@@ -7,8 +7,10 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Callable
 
+from . import attributes
 from .core.journal import Seen
 from .tree import Tree, TreeError, sync_directory
 
@@ -54,16 +56,16 @@ class System:
         try:
             descriptor = os.open(made, os.O_RDWR)
             try:
-                os.fchmod(descriptor, int(here.mode or "0600", 8))
-                if here.uid is not None and here.gid is not None:
-                    os.fchown(descriptor, here.uid, here.gid)
+                attributes.give(descriptor, replace(here, xattrs=here.kept_xattrs))
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
             os.rename(made, self._tree.real(path))
         except OSError as error:
-            self._drop(made)
-            raise TreeError(f"{path} could not be written: {error.strerror}; what was there is untouched") from None
+            with contextlib.suppress(OSError):
+                self._drop(made)
+            text = f"{path} could not be written: {error.strerror}; what was there is untouched"
+            raise TreeError(text, error.strerror) from None
         sync_directory(os.path.dirname(self._tree.real(path)))
 
     def remove_scratch(self, path: str) -> None:

@@ -3,7 +3,7 @@
 """Changes to a target as one transaction: refused before the first write, journaled, made, proven, or put back.
 
 One module run is one transaction, under a lock that the kernel drops when the process ends: a generation that is
-`recorded` while nobody holds the lock was interrupted.
+`recorded` or `reverting` while nobody holds the lock was interrupted (core.journal has the states).
 """
 
 from __future__ import annotations
@@ -11,22 +11,19 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from . import store as stores
+from . import undo
 from .core import journal
 from .core.errors import NumatuneError
-from .core.journal import ABSENT, Entry, Generation, Seen, value_of
-from .core.loaders.bls import FOLDER as ENTRIES
-from .core.loaders.loader import OWNED
+from .core.journal import ABSENT, Generation, Seen
 from .core.model import Change, Plan, Status
 from .core.parsers.interrupts import KEPT
-from .core.revert import Action, Reversal, mark, plan_back
-from .core.revert import paths as back_paths
-from .store import Store, now
-from .system import System
+from .store import now
 from .tree import Tree, TreeError, reason
+from .undo import Host
 
 _UNITS = "/etc/systemd/system/"
 
@@ -43,28 +40,6 @@ class Done:
     """Setting -> status afterwards; None where nothing was changed."""
 
 
-class Host:
-    """A target as a transaction sees it: its files, its tools, its journal."""
-
-    def __init__(self, tree: Tree, system: System, store: Store) -> None:
-        self.tree = tree
-        self.system = system
-        self.store = store
-
-    def look(self, items: Iterable[tuple[str, str]]) -> dict[str, Seen]:
-        """Return what stands at each (kind, path)."""
-        return {path: self._look(kind, path) for kind, path in items}
-
-    def _look(self, kind: str, path: str) -> Seen:
-        if kind == "runtime":
-            return self.tree.look_value(path)
-        if kind == "service":
-            return self.system.look_service(path)
-        if kind == "once":
-            return self.tree.variable(path)
-        return self.tree.look(path)
-
-
 def tune(
     host: Host, look: Callable[[], Plan], prove: Callable[[], Mapping[str, tuple[Status, str]]], write: bool
 ) -> Done:
@@ -75,7 +50,7 @@ def tune(
     change fails or does not hold.
     """
     if write:
-        settle(host)
+        undo.settle(host)
     plan = look()
     if plan.conflicts:
         raise TreeError("; ".join(item.message for item in plan.conflicts) + "; nothing was changed")
@@ -127,6 +102,8 @@ def preflight(host: Host, changes: Sequence[Change], check_menu: bool) -> dict[s
             continue
         if kind in ("file", "link", "menu"):
             _usable(tree, change, seen[path])
+        elif kind == "once":
+            tree.refuse_odd(tree.environment_file(path))
         if kind in ("file", "runtime"):
             _as_planned(path, change.before, seen[path])
     if check_menu and any(change.kind == "menu" for change in changes):
@@ -144,6 +121,7 @@ def _below_nothing(path: str, seen: Mapping[str, Seen]) -> bool:
 def _usable(tree: Tree, change: Change, here: Seen) -> None:
     if here.state not in (("link", "absent") if change.kind == "link" else ("file", "absent")):
         raise TreeError(f"{change.path} is in the way: it is no plain {change.kind}; move it, then run again")
+    tree.refuse_odd(change.path)
     full = tree.may_hold(change.path, len(change.content or ""))
     if full:
         raise TreeError(f"{full}; nothing was changed")
@@ -194,12 +172,9 @@ def _make_one(host: Host, change: Change, before: Seen) -> bool:
     elif change.kind == "link":
         tree.replace(change.path, Seen("link", content=change.content.encode()))
     else:
-        mode = change.mode or before.mode
-        content = change.content.encode()
-        tree.replace(
-            change.path,
-            Seen("file", content=content, mode=mode, uid=before.uid, gid=before.gid, label=before.label),
-        )
+        # All but the content is kept: owner, label, ACL and other extended attributes.
+        kept = replace(before, state="file", sha256=None, mode=change.mode or before.mode, xattrs=before.kept_xattrs)
+        tree.replace(change.path, replace(kept, content=change.content.encode()))
     return True
 
 
@@ -251,21 +226,10 @@ def _remember(tree: Tree, refused: Sequence[str]) -> None:
 
 
 def _put_back(host: Host, generation: Generation) -> str:
-    clean(host, [generation])
-    current = host.look(back_paths([generation]))
-    way = plan_back([generation], current, host.tree.boot_id(), generation.number)
-    try:
-        failure = put_back(host, way, lambda done: host.store.write(mark(generation, done, now())))
-    except (NumatuneError, OSError) as error:
-        return f"what was there is back, but the journal could not be written ({reason(error)}): run revert"
-    if failure:
-        return failure
-    return "; but ".join(["what was there is back", *way.conflicts])
-
-
-def interrupted(host: Host) -> tuple[int, ...]:
-    """Return the numbers of the generations that are neither finished nor undone."""
-    return tuple(item.number for item in host.store.read() if item.state == "recorded")
+    undone = undo.undo(host, [generation], generation.number)
+    if undone.failure:
+        return undone.failure
+    return "; but ".join(["what was there is back", *undone.way.conflicts, *undone.leftovers])
 
 
 def difference(change: Change) -> dict[str, str]:
@@ -284,107 +248,3 @@ def _shown(change: Change, text: str | None) -> str:
         return ""
     text = f"link to {text}" if change.kind == "link" else text
     return text if text.endswith("\n") else text + "\n"
-
-
-def settle(host: Host) -> tuple[int, ...]:
-    """Close generations whose run was interrupted with what they came to; return their numbers.
-
-    What their files should have led to (the menu, a daemon that reads them) is done first.
-    """
-    found = [item for item in host.store.read() if item.state == "recorded"]
-    clean(host, found)
-    for generation in found:
-        items = [(entry.kind, entry.path) for entry in generation.entries]
-        try:
-            for entry in journal.undone_effects(generation, host.look(items)):
-                _effect(host, entry)
-        except TreeError as error:
-            number = generation.number
-            raise TreeError(
-                f"generation {number} was interrupted and cannot be finished: {error}; playbooks/revert.yml undoes it"
-            ) from None
-        host.store.write(journal.settle(generation, host.look(items), now()))
-    return tuple(item.number for item in found)
-
-
-def clean(host: Host, generations: Iterable[Generation]) -> None:
-    """Remove what interrupted runs, of tune or of revert, left half-written beside the files."""
-    for entry in (entry for generation in generations for entry in generation.entries):
-        if entry.kind in ("file", "link") or (entry.kind == "runtime" and host.tree.root):
-            host.tree.remove_temporary(entry.path)
-        elif entry.kind == "once":
-            host.tree.remove_temporary(host.tree.environment_file(entry.path))
-        elif entry.kind == "menu":
-            host.tree.remove_temporary(entry.path)
-            host.system.remove_scratch(entry.path)
-
-
-def _effect(host: Host, entry: Entry) -> None:
-    if entry.kind == "menu":
-        host.system.make_menu(entry.path)
-    else:
-        host.system.reload()
-        host.system.service(entry.path, "stopped" if value_of(entry.after) == b"inactive" else "restarted")
-
-
-def strangers(host: Host, generations: Iterable[Generation]) -> list[str]:
-    """Return a line for each boot entry of a kernel that came since, and still holds numatune's arguments."""
-    known = {entry.path: entry for generation in generations for entry in generation.entries}
-    if OWNED not in known:
-        return []
-    owned = host.tree.look(OWNED).content or known[OWNED].before.content or b""
-    words = [line for line in owned.decode("utf-8", "replace").splitlines() if line and not line.startswith("#")]
-    wanted = set(" ".join(words).split())
-    found = []
-    for name in host.tree.look(ENTRIES).names if wanted else ():
-        path = f"{ENTRIES}/{name}"
-        text = (host.tree.look(path).content or b"").decode("utf-8", "replace")
-        held = sorted(wanted & set(text.split()))
-        if name.endswith(".conf") and path not in known and held:
-            found.append(
-                f"{path} came with a kernel installed since, and holds {' '.join(held)}: take that out by hand "
-                "(grubby --remove-args)"
-            )
-    return found
-
-
-def put_back(host: Host, way: Reversal, mark_done: Callable[[Iterable[str]], object]) -> str | None:
-    """Do the steps; then mark in the journal what is back. Return why it stopped short, as one line."""
-    unfinished = [action.path for action in way.actions]
-    # Also what an earlier revert put back, and was cut before systemd saw it.
-    reload = any(path.startswith(_UNITS) for path in way.done)
-    for count, action in enumerate(way.actions):
-        try:
-            if action.kind == "service" and reload:
-                host.system.reload()
-                reload = False
-            _step(host, action)
-        except (OSError, TreeError) as error:
-            mark_done(way.done - set(unfinished[count:]))
-            return f"{action.path} could not be put back: {reason(error)}; mend that, then run revert again"
-    if reload:
-        host.system.reload()
-    mark_done(way.done)
-    return None
-
-
-def _step(host: Host, action: Action) -> None:
-    tree = host.tree
-    if action.kind == "rmdir":
-        tree.rmdir(action.path)
-    elif action.kind == "remove":
-        tree.remove(action.path)
-    elif action.kind == "write":
-        tree.replace(action.path, action.then)
-    elif action.kind == "menu":
-        host.system.make_menu(action.path)
-    elif action.kind == "once":
-        tree.set_variable(action.path, action.then)
-    elif action.kind == "service":
-        active = value_of(action.then) == b"active"
-        verb = "stopped" if not active else "restarted" if value_of(action.now) == b"active" else "started"
-        host.system.service(action.path, verb)
-    else:
-        tree.write_value(action.path, action.then.content or b"")
-        if value_of(Seen("file", content=tree.value(action.path))) != value_of(action.then):
-            raise TreeError("the kernel did not take the old value")

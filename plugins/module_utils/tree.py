@@ -11,19 +11,27 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
+from dataclasses import replace
 
+from . import attributes
 from .core.errors import NumatuneError
 from .core.journal import ABSENT, Seen
 from .core.parsers import grub
 
-_LABEL = "security.selinux"
 _KERNEL = ("/proc/", "/sys/")
 _MARGIN = 64 << 10
 """Bytes that must be free beside what is written."""
 
 
 class TreeError(NumatuneError):
-    """A file that cannot be used as asked; one line that says which, why and what to do."""
+    """A file that cannot be used as asked; one line that says which, why and what to do.
+
+    `why` is the reason alone, where what it happened to is said by others.
+    """
+
+    def __init__(self, text: str, why: str | None = None) -> None:
+        super().__init__(text)
+        self.why = why
 
 
 class Tree:
@@ -62,7 +70,23 @@ class Tree:
         if not stat.S_ISREG(info.st_mode):
             return Seen("other", **known)
         with open(real, "rb") as handle:
-            return Seen("file", content=handle.read(), label=_label(real), **known)
+            content = handle.read()
+        return Seen("file", content=content, label=attributes.label(real), xattrs=attributes.of(real), **known)
+
+    def refuse_odd(self, path: str) -> None:
+        """Raise TreeError where a file cannot be replaced so that nothing of it is lost."""
+        real = self.real(path)
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            count = os.lstat(real).st_nlink
+            if count > 1 and os.path.isfile(real):
+                raise TreeError(
+                    f"{path} has {count} names (hard links), and the others would keep what it holds now: make it "
+                    f"a file of its own (cp -a {path} {path}.own && mv {path}.own {path}), then run again; "
+                    "nothing was changed"
+                )
+        for name in (self.temporary(path), f"{real}.numatune", f"{real}.numatune.new"):
+            if os.path.isdir(name) and not os.path.islink(name):
+                raise TreeError(f"{name} is in the way, a directory: move it, then run again; nothing was changed")
 
     def look_directory(self, path: str) -> Seen:
         """Return whether a directory stands at a path, through links that stay in the tree."""
@@ -90,9 +114,8 @@ class Tree:
         real = self._kernel_file(path)
         if self.root:
             # A plain file that stands for the kernel's: a write there must not be seen half-done either.
-            info = os.stat(real)
-            mode = f"{stat.S_IMODE(info.st_mode):04o}"
-            self.replace(real[len(self.root) :], Seen("file", content, mode=mode, uid=info.st_uid, gid=info.st_gid))
+            name = real[len(self.root) :]
+            self.replace(name, replace(self.look(name), content=content))
             return
         descriptor = os.open(real, os.O_WRONLY)
         try:
@@ -122,8 +145,12 @@ class Tree:
                 _write_whole(temporary, seen)
             os.rename(temporary, real)
         except OSError as error:
-            _unlink(temporary)
-            raise TreeError(f"{real} could not be written: {error.strerror}; what was there is untouched") from None
+            with contextlib.suppress(OSError):
+                _unlink(temporary)
+            why = str(error.strerror)
+            if os.path.isdir(temporary) and not os.path.islink(temporary):
+                why += f" ({temporary}: move it away)"
+            raise TreeError(f"{real} could not be written: {why}; what was there is untouched", why) from None
         sync_directory(os.path.dirname(real))
 
     def temporary(self, path: str) -> str:
@@ -168,7 +195,8 @@ class Tree:
         value = None if seen.state == "absent" else (seen.content or b"").decode()
         text = grub.with_variable(text, path.rpartition(":")[2], value)
         here = self.look(file)
-        self.replace(file, Seen("file", content=text.encode(), mode=here.mode or "0644", uid=here.uid, gid=here.gid))
+        wanted = replace(here, state="file", content=text.encode(), mode=here.mode or "0644", xattrs=here.kept_xattrs)
+        self.replace(file, wanted)
 
     def _environment(self, path: str) -> tuple[str, str]:
         """Return the path of the block's file and its text."""
@@ -220,11 +248,7 @@ def _write_whole(path: str, seen: Seen) -> None:
     with os.fdopen(descriptor, "wb") as handle:
         handle.write(seen.content or b"")
         handle.flush()
-        if seen.uid is not None and seen.gid is not None:
-            os.fchown(handle.fileno(), seen.uid, seen.gid)
-        os.fchmod(handle.fileno(), int(seen.mode or "0600", 8))
-        if seen.label is not None:
-            os.setxattr(handle.fileno(), _LABEL, seen.label.encode())
+        attributes.give(handle.fileno(), seen)
         os.fsync(handle.fileno())
 
 
@@ -242,15 +266,8 @@ def sync_directory(path: str) -> None:
         os.close(descriptor)
 
 
-def _label(real: str) -> str | None:
-    try:
-        return os.getxattr(real, _LABEL, follow_symlinks=False).decode()
-    except OSError:
-        return None
-
-
 def reason(error: Exception) -> str:
     """Return an error as one line."""
     if isinstance(error, OSError) and error.filename:
-        return f"{error.filename}: {error.strerror}"
+        return " ".join(f"{error.filename}: {error.strerror}".split())
     return " ".join(str(error).split()) or type(error).__name__

@@ -65,7 +65,7 @@ serving_cpus:
   returned: success
   type: str
 interrupted:
-  description: The generations of the journal whose run of tune was interrupted.
+  description: The generations of the journal whose run of tune, or whose revert, was interrupted.
   returned: success
   type: list
   elements: int

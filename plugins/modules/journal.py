@@ -18,8 +18,10 @@ description:
 options:
   state:
     description:
-      - C(settled) closes what an interrupted run left with what it came to, so that tune can go on from there.
-      - C(reverted) puts back what was there before, except where somebody changed it since, which is reported.
+      - C(settled) closes what an interrupted run, of tune or of revert, left with what it came to, so that tune can go
+        on from there.
+      - C(reverted) puts back what was there before, except where somebody changed it since, which is reported. A step
+        that fails keeps no other from being done; all that failed is named.
     type: str
     choices: [settled, reverted]
     required: true
@@ -76,45 +78,36 @@ reboot:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.numatune.latency.plugins.module_utils import transaction
+from ansible_collections.numatune.latency.plugins.module_utils import undo
 from ansible_collections.numatune.latency.plugins.module_utils.core import revert
 from ansible_collections.numatune.latency.plugins.module_utils.core.errors import NumatuneError
 from ansible_collections.numatune.latency.plugins.module_utils.core.model import kernel_lines
 from ansible_collections.numatune.latency.plugins.module_utils.core.plain import plain
-from ansible_collections.numatune.latency.plugins.module_utils.store import Store, now
+from ansible_collections.numatune.latency.plugins.module_utils.store import Store
 from ansible_collections.numatune.latency.plugins.module_utils.system import System, runner
 from ansible_collections.numatune.latency.plugins.module_utils.tree import Tree, TreeError, reason
 
 
 def settle(params, host, write):
     """Close what interrupted runs left."""
-    numbers = transaction.settle(host) if write else transaction.interrupted(host)
+    numbers = undo.settle(host) if write else undo.interrupted(host)
     return {"changed": bool(numbers), "settled": list(numbers)}
 
 
-def undo(params, host, write):
+def go_back(params, host, write):
     """Put back what was there before; what somebody changed since is reported and left alone."""
     first = params["to"] + 1
     generations = revert.open_generations(host.store.read(), first)
-    if write:
-        transaction.clean(host, generations)
-    strangers = transaction.strangers(host, generations)
-    current = host.look(revert.paths(generations))
-    way = revert.plan_back(generations, current, host.tree.boot_id(), first)
-    if write and generations:
-
-        def mark(done):
-            for generation in generations:
-                host.store.write(revert.mark(generation, done, now()))
-
-        failure = transaction.put_back(host, way, mark)
-        if failure:
-            raise TreeError(failure)
+    strangers = undo.strangers(host, generations)
+    undone = undo.undo(host, generations, first, write)
+    if undone.failure:
+        raise TreeError(undone.failure)
+    way = undone.way
     return {
         "changed": bool(way.actions),
         "actions": [{"kind": item.kind, "path": item.path, "setting": item.setting} for item in way.actions],
         "conflicts": [*way.conflicts, *strangers],
-        "notes": list(way.notes),
+        "notes": [*way.notes, *undone.leftovers],
         "reboot": any(item.setting in ("kernel_arguments", "core_isolation") for item in way.actions),
         "diff": [difference(item) for item in way.actions],
     }
@@ -145,14 +138,14 @@ def main():
         },
         supports_check_mode=True,
     )
-    work = {"settled": settle, "reverted": undo}[module.params["state"]]
+    work = {"settled": settle, "reverted": go_back}[module.params["state"]]
     try:
         if module.params["to"] < 0:
             raise TreeError("to: a generation's number from 0 is wanted; nothing was changed")
         tree = Tree(module.params["sysroot"])
         if not tree.may_write():
             raise TreeError("needs root: run with become (numatune_become: true) or as root; nothing was changed")
-        host = transaction.Host(tree, System(tree, runner(module)), Store(tree))
+        host = undo.Host(tree, System(tree, runner(module)), Store(tree))
         # What is refused is refused before anything is written, the journal's own folder included.
         with host.store.lock(create=False):
             result = work(module.params, host, write=False)

@@ -15,7 +15,7 @@ description:
     refused before the first write. What was there is recorded in C(/var/lib/numatune/journal) first; each file is
     replaced whole; each running value is read back; then the host is judged again. Where something fails or does not
     hold, what was there is put back.
-  - A run that was interrupted before is finished first.
+  - A run that was interrupted before is finished first; a revert that was interrupted is closed with what it came to.
   - It never reboots. Kernel arguments are first put into an entry that boots once; see the role C(kernel_arguments).
 extends_documentation_fragment:
   - numatune.latency.host
@@ -85,8 +85,9 @@ from ansible_collections.numatune.latency.plugins.module_utils.core.plan import 
 from ansible_collections.numatune.latency.plugins.module_utils.reading import OPTIONS, snapshot_of, wanted
 from ansible_collections.numatune.latency.plugins.module_utils.store import Store
 from ansible_collections.numatune.latency.plugins.module_utils.system import System, runner
-from ansible_collections.numatune.latency.plugins.module_utils.transaction import Host, difference, interrupted, tune
+from ansible_collections.numatune.latency.plugins.module_utils.transaction import difference, tune
 from ansible_collections.numatune.latency.plugins.module_utils.tree import Tree, TreeError, reason
+from ansible_collections.numatune.latency.plugins.module_utils.undo import Host, interrupted
 
 
 def work(module):

@@ -18,7 +18,7 @@ AT_ONCE = ("-e", "numatune_serial=100%", "-e", "numatune_max_fail_percentage=100
 REFUSED = {
     "foreign": "/etc/sysctl.d/zzz-vendor.conf line 1 would win over",
     "damaged": "0001.json: the journal is damaged",
-    "newer": "'numatune/journal/9' is not numatune/journal/2",
+    "newer": "'numatune/journal/9' is not numatune/journal/3",
     "leads_out": "leads out of",
     "in_the_way": "99-zz-numatune.conf",
     "no_sysroot": "is not a directory: sysroot must be an existing tree",

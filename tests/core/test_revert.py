@@ -14,13 +14,12 @@ from numatune.core.journal import (
     JournalError,
     Seen,
     complete,
-    dump,
     file_name,
-    load,
     parents,
     paths_to_record,
     record,
 )
+from numatune.core.journal_file import dump, load
 from numatune.core.model import Change
 from numatune.core.recipe import recipe
 from numatune.core.revert import Reversal, mark, open_generations, paths, plan_back
@@ -87,7 +86,7 @@ def test_a_generation_survives_its_file() -> None:
         ("", "damaged"),
         ("[]", "damaged"),
         (dump(tuned())[:-40], "damaged"),
-        (dump(tuned()).replace("journal/2", "journal/9"), "'numatune/journal/9' is not"),
+        (dump(tuned()).replace("journal/3", "journal/9"), "'numatune/journal/9' is not"),
         (dump(tuned()).replace('"generation": 1', '"generation": 2'), "generation 2"),
         (dump(tuned()).replace('"generation": 1', '"generation": true'), "damaged"),
         (dump(tuned()).replace('"completed",', '"done",'), "'done' is none of"),
@@ -302,7 +301,7 @@ def test_what_is_back_is_not_looked_at_again() -> None:
 
 def test_the_file_holds_what_its_documentation_says() -> None:
     data = json.loads(dump(tuned()))
-    assert data["schema"] == "numatune/journal/2"
+    assert data["schema"] == "numatune/journal/3"
     assert set(data["entries"][0]) == {"setting", "kind", "path", "before", "after", "back"}
     assert file_name(12345) == "12345.json"
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from transaction_host import KERNEL, Crash, Target, copy, faults, make, state
 
-from plugins.module_utils import transaction
+from plugins.module_utils import undo
 
 # What each setting's truth hangs on: these, as they are after a whole run, and not one of them otherwise.
 TRUTH = {
@@ -59,7 +59,7 @@ def audit_is_true(target: Target, tuned: dict[str, str]) -> None:
         right = all(now.get(key) == tuned[key] for key in related)
         assert (statuses[setting] == "ok") is right, (setting, statuses[setting])
     report = target.audit()
-    open_runs = transaction.interrupted(target.host)
+    open_runs = undo.interrupted(target.host)
     assert any("was interrupted" in note for note in report.notes) is bool(open_runs)
     if open_runs:
         assert report.status != "ok"
@@ -81,7 +81,7 @@ def test_a_run_of_every_setting_that_ends_anywhere(tmp_path: Path) -> None:
         target.tune()
         assert state(target.root) == tuned, at
         assert target.tune().changes == ()
-        assert transaction.interrupted(target.host) == ()
+        assert undo.interrupted(target.host) == ()
         target.revert()
         assert state(target.root) == before, at
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from transaction_host import JOURNAL, KERNEL, Target, copy, faults, make, state
 
-from plugins.module_utils import transaction
+from plugins.module_utils import transaction, undo
 from plugins.module_utils.core.model import Change
 from plugins.module_utils.tree import TreeError
 
@@ -67,7 +67,7 @@ def test_a_step_that_fails_puts_back_what_was_there(tmp_path: Path) -> None:
         if state(target.root) != before:
             # An error after the last step that counts: then all of it is there.
             assert target.tune().changes == ()
-        assert transaction.interrupted(target.host) == (), at
+        assert undo.interrupted(target.host) == (), at
     assert len(failed) > 40
     assert not [line for line in failed if "\n" in line]
 

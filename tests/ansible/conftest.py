@@ -190,12 +190,20 @@ def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
         server.wait(10)
 
 
+class Local:
+    """The way to a host that needs no server: its modules run on this machine, on the host's fake root."""
+
+    def variables(self) -> dict[str, Any]:
+        """Return the inventory variables."""
+        return {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
+
+
 class Controller:
     """A folder with an inventory, and ansible-playbook run from the repository's root."""
 
     repo = REPO
 
-    def __init__(self, folder: Path, sshd: Sshd) -> None:
+    def __init__(self, folder: Path, sshd: Sshd | Local) -> None:
         self.folder = folder
         self._variables = sshd.variables()
         self._hosts: dict[str, dict[str, Any]] = {}
@@ -218,19 +226,10 @@ class Controller:
 
     def run(self, command: str, *arguments: str, cwd: Path = REPO) -> Run:
         """Run one of Ansible's commands, with none of the developer's own settings."""
-        environment = {key: value for key, value in os.environ.items() if not key.startswith("ANSIBLE_")}
-        environment |= {
-            "HOME": str(self.folder),
-            "ANSIBLE_HOME": str(self.folder / ".ansible"),
-            "ANSIBLE_NOCOLOR": "1",
-            # No connection outlives its task, so that nothing is left running.
-            "ANSIBLE_SSH_ARGS": "-o ControlMaster=no -o ControlPath=none",
-            "LC_ALL": "C.UTF-8",
-        }
         done = subprocess.run(
             [str(Path(sys.executable).parent / command), *arguments],
             cwd=cwd,
-            env=environment,
+            env=self.environment(),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -238,11 +237,30 @@ class Controller:
         )
         return Run(done.returncode, done.stdout, done.stderr)
 
+    def environment(self) -> dict[str, str]:
+        """Return what Ansible's commands get as their environment."""
+        environment = {key: value for key, value in os.environ.items() if not key.startswith("ANSIBLE_")}
+        return environment | {
+            "HOME": str(self.folder),
+            "ANSIBLE_HOME": str(self.folder / ".ansible"),
+            "ANSIBLE_NOCOLOR": "1",
+            # No connection outlives its task, so that nothing is left running.
+            "ANSIBLE_SSH_ARGS": "-o ControlMaster=no -o ControlPath=none",
+            "LC_ALL": "C.UTF-8",
+        }
+
 
 @pytest.fixture(scope="module")
 def controller(tmp_path_factory: pytest.TempPathFactory, sshd: Sshd) -> Controller:
     """Return a controller that the tests of one module share."""
     return Controller(tmp_path_factory.mktemp("controller"), sshd)
+
+
+@pytest.fixture
+def local() -> Iterator[Controller]:
+    """Return a controller whose hosts are fake roots on this machine, without any ssh."""
+    with tempfile.TemporaryDirectory(prefix="numatune-test-") as name:
+        yield Controller(Path(name), Local())
 
 
 @pytest.fixture(scope="session")

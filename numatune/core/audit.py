@@ -25,8 +25,8 @@ def judge(
     """Judge one host: a finding for every setting of the profile.
 
     The host is "incomplete" when a required setting is unknown (`require`, else the critical ones), "findings" when
-    a bad one is at `fail_on` or worse or a run of tune was interrupted, else "ok". `today` decides whether a waiver
-    still holds. Raises InputError when the profile's CPU roles do not fit the host.
+    a bad one is at `fail_on` or worse or a run of tune or a revert was interrupted, else "ok". `today` decides whether
+    a waiver still holds. Raises InputError when the profile's CPU roles do not fit the host.
     """
     host = Host(snapshot, profile)
     notes = [*([host.roles.note] if not host.roles.split else []), *runs.notes(snapshot)]

@@ -19,6 +19,8 @@ from .tree import Tree, TreeError, sync_directory
 
 FOLDER = "/var/lib/numatune/journal"
 _NAME = re.compile(r"[0-9]{4,}\.json")
+_FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
+"""Not waiting: a pipe in a file's place, which has no writer, answers at once."""
 _LIMIT = 16 << 20
 """Bytes of one generation: a menu and a few hundred values are a few hundred kilobytes."""
 
@@ -40,7 +42,7 @@ class Store:
             yield
             return
         # Not for writing: a lock that is there can be held on a filesystem that has turned read-only.
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | (os.O_CREAT if create else 0), 0o600)
+        descriptor = os.open(path, _FLAGS | (os.O_CREAT if create else 0), 0o600)
         try:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -96,8 +98,7 @@ class Store:
 
 def _read(path: str) -> bytes:
     """Read a file of the journal: a plain one of a sane size, so that nothing waits with the lock held."""
-    # A pipe without a writer answers at once then.
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    descriptor = os.open(path, _FLAGS)
     try:
         info = os.fstat(descriptor)
         if not stat.S_ISREG(info.st_mode):

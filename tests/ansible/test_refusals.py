@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sys
@@ -18,6 +19,9 @@ AT_ONCE = ("-e", "numatune_serial=100%", "-e", "numatune_max_fail_percentage=100
 REFUSED = {
     "foreign": "/etc/sysctl.d/zzz-vendor.conf line 1 would win over",
     "damaged": "0001.json: the journal is damaged",
+    "pipe": "0002.json is no plain file",
+    "nested": "0001.json: the journal is damaged (RecursionError",
+    "odd_owner": "0001.json: the journal is damaged (ValueError: a number is out of range)",
     "newer": "'numatune/journal/9' is not numatune/journal/3",
     "leads_out": "leads out of",
     "in_the_way": "99-zz-numatune.conf",
@@ -39,6 +43,27 @@ REFUSED = {
     "security": "numatune changes no security setting",
     "loader": "no boot loader's configuration",
 }
+
+JOURNALS = ("damaged", "newer", "pipe", "nested", "odd_owner")
+ODD_OWNER = json.dumps(
+    {
+        "schema": "numatune/journal/3",
+        "generation": 1,
+        "state": "completed",
+        "boot_id": "x",
+        "recorded": "x",
+        "entries": [
+            {
+                "setting": "x",
+                "kind": "file",
+                "path": "/etc/x",
+                "before": {"state": "file", "content": "", "uid": -5},
+                "after": {"state": "absent"},
+                "back": False,
+            }
+        ],
+    }
+)
 
 
 def _wrapper(folder: Path, text: str) -> str:
@@ -79,6 +104,10 @@ def refused(controller: Controller) -> SimpleNamespace:
         roots[host] = controller.root(host, **variables.get(host, {}))
     roots["foreign"].write("etc/sysctl.d/zzz-vendor.conf", "kernel.numa_balancing = 1\n")
     roots["damaged"].write("var/lib/numatune/journal/0001.json", '{"schema": "numatune/journal/1", "gener')
+    roots["pipe"].write("var/lib/numatune/journal/lock", "")
+    os.mkfifo(roots["pipe"].path / "var/lib/numatune/journal/0002.json")
+    roots["nested"].write("var/lib/numatune/journal/0001.json", "[" * 200_000)
+    roots["odd_owner"].write("var/lib/numatune/journal/0001.json", ODD_OWNER)
     roots["newer"].write("var/lib/numatune/journal/0001.json", '{"schema": "numatune/journal/9"}')
     outside = controller.folder / "outside"
     outside.mkdir()
@@ -98,7 +127,8 @@ def refused(controller: Controller) -> SimpleNamespace:
     run = controller.play("playbooks/tune.yml", *AT_ONCE)
     # The role's own variable, which the playbook sets: refused by its argument specification.
     typed = controller.play("playbooks/tune.yml", "--limit", "bad_dict", "-e", '{"numa_balancing_audit": "no"}')
-    return SimpleNamespace(roots=roots, before=before, run=run, typed=typed, outside=outside)
+    back = controller.play("playbooks/revert.yml", "--limit", ",".join(JOURNALS))
+    return SimpleNamespace(roots=roots, before=before, run=run, typed=typed, back=back, outside=outside)
 
 
 @pytest.mark.parametrize("host", REFUSED)
@@ -111,6 +141,13 @@ def test_it_is_refused_before_the_first_write(refused: SimpleNamespace, host: st
         assert refused.roots[host].state(journal=True) == refused.before[host]
     assert "Traceback" not in run.out + run.err
     assert list(refused.outside.iterdir()) == []
+
+
+@pytest.mark.parametrize("host", JOURNALS)
+def test_revert_refuses_a_journal_that_is_none(refused: SimpleNamespace, host: str) -> None:
+    assert REFUSED[host] in refused.back.failure(host)
+    assert refused.roots[host].state(journal=True) == refused.before[host]
+    assert "Traceback" not in refused.back.out + refused.back.err
 
 
 def test_without_root_tune_is_refused_and_audit_is_not(controller: Controller, open_folder: Path) -> None:

@@ -18,11 +18,13 @@ from numatune.core.journal import (
     parents,
     paths_to_record,
     record,
+    settle,
+    undone_effects,
 )
 from numatune.core.journal_file import dump, load
 from numatune.core.model import Change
 from numatune.core.recipe import recipe
-from numatune.core.revert import Reversal, mark, open_generations, paths, plan_back
+from numatune.core.revert import Reversal, begin, mark, open_generations, paths, plan_back
 
 BOOT, LATER_BOOT = "boot-1", "boot-2"
 CONF, VALUE, FOLDER = "/etc/sysctl.d/99-x.conf", "/proc/sys/kernel/numa_balancing", "/etc/sysctl.d"
@@ -297,6 +299,40 @@ def test_what_is_back_is_not_looked_at_again() -> None:
     whole = mark(half, {CONF}, "now")
     assert (whole.state, whole.reverted) == ("reverted", "now")
     assert open_generations([whole]) == []
+
+
+def test_a_revert_that_was_cut_is_closed_with_what_it_came_to() -> None:
+    entries = (
+        Entry("irqbalance", "file", CONF, file("a"), file("b")),
+        Entry("irqbalance", "service", UNIT, value("active"), value("active")),
+        Entry("irqbalance", "menu", MENU, file("old menu"), file("new menu")),
+    )
+    cut = begin(Generation(1, "completed", BOOT, "", entries, completed="then"))
+    now = {CONF: file("a"), UNIT: value("active"), MENU: file("new menu")}
+    back = plan_back([cut], now, BOOT).back
+    assert back == {CONF}
+    # The daemon and the menu may not have seen the file that is back.
+    assert [entry.kind for entry in undone_effects(cut, now, back)] == ["service", "menu"]
+    closed = settle(cut, now, "now", back)
+    assert (closed.state, closed.completed) == ("completed", "then")
+    assert [entry.back for entry in closed.entries] == [True, False, False]
+    whole = {**now, MENU: file("old menu")}
+    assert [entry.kind for entry in undone_effects(cut, whole, plan_back([cut], whole, BOOT).back)] == ["service"]
+    half = {**whole, CONF: file("b")}
+    assert [entry.kind for entry in undone_effects(cut, half, plan_back([cut], half, BOOT).back)] == ["service", "menu"]
+
+
+def test_a_generation_is_over_only_when_the_revert_says_so() -> None:
+    under_way = mark(begin(tuned()), {VALUE}, "now", over=False)
+    assert under_way.state == "reverting"
+    assert mark(under_way, (), "now").state == "completed"
+    assert mark(under_way, {CONF}, "now", over=False).state == "reverted"
+    assert load(dump(under_way), "/j/0001.json") == under_way
+
+
+@pytest.mark.parametrize("schema", ["numatune/journal/1", "numatune/journal/2"])
+def test_an_older_journal_is_read(schema: str) -> None:
+    assert load(dump(tuned()).replace("numatune/journal/3", schema), "/j/0001.json") == tuned()
 
 
 def test_the_file_holds_what_its_documentation_says() -> None:

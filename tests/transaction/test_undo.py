@@ -54,6 +54,7 @@ def test_a_revert_that_was_cut_is_named_and_tuned_over_and_undone(target: Target
     assert target.audit().status != "ok"
     target.tune()
     assert states(target) == ["completed", "completed"]
+    assert [entry.back for entry in target.host.store.read()[0].entries if entry.path == f"/{CONF}"] == [True]
     assert not [note for note in target.audit().notes if "interrupted" in note]
     cut_revert(target)
     target.tune()

@@ -81,6 +81,42 @@ def test_a_revert_of_two_generations_that_ends_anywhere(tmp_path: Path, rebooted
         assert {item.state for item in target.host.store.read()} == {"reverted"}, at
 
 
+def on_disk(root: Path) -> dict[str, str]:
+    """Return what the next boot reads; of GRUB's block, which a boot changes, only what is set in it."""
+    found = {name: what for name, what in state(root).items() if not name.startswith(("proc/", "sys/"))}
+    block = "boot/grub/grubenv"
+    return {**found, block: "\n".join(line for line in found[block].split("\n") if not line.startswith("#"))}
+
+
+@pytest.mark.parametrize("following", [("boot",), ("boot", "tune"), ("tune",), ("tune", "boot")])
+def test_a_revert_of_permanent_kernel_arguments_that_ends_anywhere(tmp_path: Path, following: tuple[str, ...]) -> None:
+    stock, template = tmp_path / "stock", tmp_path / "template"
+    make(stock)
+    before = on_disk(stock)
+    target = Target(copy(stock, template), KERNEL)
+    target.tune()
+    target.reboot()
+    target.tune()
+    assert target.statuses()["kernel_arguments"] == "ok"
+    with faults() as seen:
+        Target(copy(template, tmp_path / "counted")).revert()
+    assert on_disk(tmp_path / "counted") == before
+    cuts = [at for at, line in enumerate(seen.log) if "/journal/" not in line]
+    for at in cuts[len(following) - 1 :: 2]:
+        target = Target(copy(template, tmp_path / f"{at}"), KERNEL)
+        with faults(at), pytest.raises(Crash):
+            target.revert()
+        honest(target)
+        for step in following:
+            if step == "boot":
+                target.reboot()
+            else:
+                target.tune()
+                assert undo.interrupted(target.host) == ()
+        assert target.revert().conflicts == (), at
+        assert on_disk(target.root) == before, at
+
+
 @pytest.mark.parametrize("seed", WALKS)
 def test_a_walk_of_runs_that_are_cut(tmp_path: Path, seed: int) -> None:
     chance = random.Random(seed)
@@ -106,19 +142,32 @@ def test_a_walk_of_runs_that_are_cut(tmp_path: Path, seed: int) -> None:
     assert {item.state for item in target.host.store.read()} <= {"reverted"}
 
 
-def killed(run: Callable[[], object], seconds: float | None) -> float:
-    """Run in a process of its own and kill it; return how long it ran. With None it ends by itself."""
-    began = time.monotonic()
+def killed(target: Target, name: str, part: float | None) -> float:
+    """Run in a process of its own, and kill it so many seconds after its first write; return how long it writes.
+
+    With None it ends by itself.
+    """
+    folder = target.root / "var/lib/numatune/journal"
+
+    def stamp() -> int:
+        return folder.stat().st_mtime_ns if folder.exists() else 0
+
+    before = stamp()
     child = os.fork()
     if child == 0:
         try:
-            run()
+            getattr(target, name)()
         finally:
             os._exit(0)
-    if seconds is not None:
-        time.sleep(seconds)
+    ended = False
+    while not ended and stamp() == before:
+        ended = os.waitpid(child, os.WNOHANG)[0] == child
+    began = time.monotonic()
+    if part is not None and not ended:
+        time.sleep(part)
         os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
+    if not ended:
+        os.waitpid(child, 0)
     return time.monotonic() - began
 
 
@@ -135,8 +184,8 @@ def test_an_engine_that_is_killed_at_any_instant(
     name = chance.choice(("tune", "revert"))
     if name == "revert":
         target.tune()
-    whole = killed(getattr(Target(copy(root, tmp_path / "whole"), profile), name), None)
-    killed(getattr(target, name), chance.uniform(0.1, 1) * whole)
+    whole = killed(Target(copy(root, tmp_path / "whole"), profile), name, None)
+    killed(target, name, chance.uniform(0, 1) * whole)
     following = chance.choice((["revert"], ["tune", "revert"], ["revert", "revert"]))
     states = [item.state for item in target.host.store.read()]
     left = len([path for path in root.rglob("*.numatune*") if not path.is_relative_to(root / "var")])

@@ -154,6 +154,8 @@ class _Worker:
 
     def _start(self, number: int, seconds: float) -> None:
         host = _Host(number, self._job.targets[number], Deadline(time.monotonic(), seconds))
+        # From here on being late counts: the host's thread may run before this one sleeps again.
+        self._late.beat(BEAT_S)
         with self._lock:
             self._hosts.add(host)
             waits = self._idle > 0

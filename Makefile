@@ -7,7 +7,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export ANSIBLE_HOME := $(CURDIR)/.ansible
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint type unit benchmark wheel wheel-check collection python39 debian13 molecule trees lab lab-scenario lab-image lab-shell lab-fleet lab-counts lab-qualify lab-powercuts lab-windows clean setup-run setup-dev
+.PHONY: help run test lint type unit benchmark wheel wheel-check collection python39 debian13 molecule trees lab lab-scenario lab-image lab-shell lab-fleet lab-counts lab-qualify lab-powercuts lab-windows lock-wheels clean setup-run setup-dev
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -84,6 +84,9 @@ lab-powercuts: setup-dev ## 30 power cuts during tune.yml, at seeded random inst
 
 lab-windows: setup-dev ## power cuts while a trial boot is armed and while its arguments are made permanent (NUMATUNE_WINDOW_CUTS=10)
 	@tools/check-lab windows
+
+lock-wheels: setup-dev ## the table of numatune/bench/locks.py: fetches each wheel and holds it against the index (needs a network)
+	@$(BIN)/python tools/lock_wheels.py
 
 clean: ## remove what the targets made (.venv, build, dist, caches)
 	rm -rf .venv build dist .ansible .mypy_cache .ruff_cache .pytest_cache

@@ -27,6 +27,8 @@ from .result import write_result
 NAME = "numatune-bench"
 VERSION = str(getattr(sys.modules[__name__.partition(".")[0]], "__version__", ""))
 """The version of the package around this one; the recorder imports nothing of it."""
+TRUSTED: tuple[str, ...] = getattr(sys.modules[__name__.partition(".")[0]], "TRUSTED_WHEELS", ())
+"""Hashes of a person's own wheels, which `numatune pack --trust-wheel` writes into the package around this one."""
 
 OK, INTERNAL = 0, 4
 _AFTERWARDS = (
@@ -152,9 +154,12 @@ def _find_packages(args: argparse.Namespace, packages: tuple[str, ...]) -> None:
     wheels = [] if args.packages == "target" else carried.find_wheels(beside, python_version(), platform.machine())
     if args.packages == "carry" and not wheels:
         raise BenchError(f"no wheels in {beside}: make them with `numatune pack`, or name their folder with --wheels")
-    site = carried.unpacked(wheels, args.site or os.path.join(cache_folder(), "site")) if wheels else ""
+    site = carried.unpacked(wheels, args.site or os.path.join(cache_folder(), "site"), TRUSTED) if wheels else ""
     if site:
         sys.path.insert(0, site)
+        # Bytecode beside the modules would be nothing that the wheels hold: see `carried`.
+        sys.dont_write_bytecode = True
+        os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
     for package in packages:
         try:
             # By the recorder's own ways, which keep thread pools and the engine's telemetry away.

@@ -1,57 +1,28 @@
 """Packages that came along with the recorder: wheels beside it, unpacked once, for a target without pip or network.
 
-A wheel is a zip file, so that the standard library is enough. What is unpacked is keyed by the wheels' content, is
-there whole or not at all, and is looked over before each use: a power cut leaves files that are empty.
+A wheel is a zip file, so that the standard library is enough. Nothing is taken on trust: before each use, each wheel is
+read whole and held against its hash, and what was unpacked against the wheel, byte for byte, in a folder that nobody
+else can write. That takes less than a second of the minutes that a run needs.
 """
 
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import shutil
+import stat
 import zipfile
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Optional
+from collections.abc import Collection, Iterator, Sequence
 
 from .errors import BenchError, reason
 from .locks import OLDEST_PYTHON, lock_for
-
-OLDEST_GLIBC = (2, 28)
-"""What the wheels of every lock are content with: RHEL 8, Debian 10 and later have it."""
+from .wheels import choose, distrust
 
 _CHUNK = 1 << 20
+_MOST = 512 << 20
+"""Bytes of a wheel; the largest has a twentieth."""
 _REMEDY = "free some space, or set XDG_CACHE_HOME to a folder with room"
-
-
-@dataclass(frozen=True)
-class WheelName:
-    """What a wheel's file name says; `platforms` such as ("manylinux_2_27_x86_64", "manylinux_2_28_x86_64")."""
-
-    package: str
-    version: str
-    pythons: tuple[str, ...]
-    abis: tuple[str, ...]
-    platforms: tuple[str, ...]
-
-    def fits(self, python: tuple[int, int], arch: str) -> bool:
-        """Whether CPython `python` on `arch` can use it, with glibc 2.28 or later."""
-        own = f"cp{python[0]}{python[1]}"
-        exact = own in self.pythons and bool({own, "abi3", "none"}.intersection(self.abis))
-        older = "abi3" in self.abis and any(
-            tag.startswith("cp3") and tag[3:].isdecimal() and int(tag[3:]) <= python[1] for tag in self.pythons
-        )
-        anything = "none" in self.abis and "py3" in self.pythons
-        return (exact or older or anything) and any(_platform_fits(word, arch) for word in self.platforms)
-
-
-def parse_wheel_name(name: str) -> Optional[WheelName]:
-    """The parts of a wheel's file name; None for what is no wheel."""
-    parts = name[: -len(".whl")].split("-") if name.endswith(".whl") else []
-    if len(parts) not in (5, 6):  # the sixth is a build number
-        return None
-    pythons, abis, platforms = (tuple(part.split(".")) for part in parts[-3:])
-    return WheelName(parts[0].replace("_", "-").lower(), parts[1], pythons, abis, platforms)
 
 
 def find_wheels(folder: str, python: tuple[int, int], arch: str) -> list[str]:
@@ -67,13 +38,13 @@ def find_wheels(folder: str, python: tuple[int, int], arch: str) -> list[str]:
         return []
     found = []
     for package, version in sorted(wanted(python).items()):
-        fitting = [name for name in names if _is(name, package, version, python, arch)]
-        if not fitting:
+        name = choose(names, package, version, python, arch)
+        if name is None:
             raise BenchError(
                 f"{folder} has no wheel of {package} {version} for Python {python[0]}.{python[1]} on {arch} "
                 f"(there is {', '.join(names)}): make the pack for this target with `numatune pack`"
             )
-        found.append(os.path.join(folder, fitting[0]))
+        found.append(os.path.join(folder, name))
     return found
 
 
@@ -86,13 +57,21 @@ def wanted(python: tuple[int, int]) -> dict[str, str]:
     return lock
 
 
-def unpacked(wheels: Sequence[str], site: str) -> str:
-    """A folder below `site` that holds what the wheels hold, to be put on sys.path; made where it is not there."""
-    folder = os.path.join(site, _key_of(wheels))
+def unpacked(wheels: Sequence[str], site: str, trusted: Collection[str] = ()) -> str:
+    """A folder below `site` that holds what the wheels hold and nothing else, to be put on sys.path.
+
+    It is made where it is not there or is not so. BenchError for a wheel whose hash is neither known nor `trusted`, and
+    for a folder that somebody else can write.
+    """
+    contents = [_trusted(path, trusted) for path in wheels]
+    folder = os.path.join(site, _key_of(contents))
     try:
-        if _is_whole(folder, wheels):
-            return folder
-        _unpack(wheels, folder)
+        os.makedirs(site, mode=0o755, exist_ok=True)
+        _refuse_of_others(os.path.realpath(site))
+        with zipfile.ZipFile(contents[0]):  # no half of a folder for a file that is no wheel
+            pass
+        if not _is_whole(folder, contents):
+            _unpack(contents, folder)
     except zipfile.BadZipFile as error:
         raise BenchError(f"a wheel beside the recorder is damaged ({error}): copy the pack again") from error
     except OSError as error:
@@ -100,70 +79,103 @@ def unpacked(wheels: Sequence[str], site: str) -> str:
     return folder
 
 
-def _is(name: str, package: str, version: str, python: tuple[int, int], arch: str) -> bool:
-    wheel = parse_wheel_name(name)
-    same = wheel is not None and (wheel.package, wheel.version) == (package, version)
-    return same and wheel is not None and wheel.fits(python, arch)
+def _trusted(path: str, trusted: Collection[str]) -> io.BytesIO:
+    """A wheel's content, read once: what was hashed is what is unpacked."""
+    try:
+        with open(path, "rb") as file:
+            content = file.read(_MOST + 1)
+    except OSError as error:
+        raise BenchError(f"cannot read {path}: {reason(error)}; copy the pack again") from error
+    why = distrust(os.path.basename(path), content, trusted) if len(content) <= _MOST else "it is larger than any wheel"
+    if why:
+        raise BenchError(
+            f"{path}: {why}: not run; make the pack anew with `numatune pack` (with --trust-wheel for one of your own)"
+        )
+    return io.BytesIO(content)
 
 
-def _platform_fits(word: str, arch: str) -> bool:
-    if word == "any":
-        return True
-    if not word.startswith("manylinux") or not word.endswith("_" + arch):
-        return False
-    version = word[len("manylinux") : -len("_" + arch)].strip("_").split("_")
-    if len(version) == 1:
-        return version[0] in ("1", "2010", "2014")  # glibc 2.5, 2.12 and 2.17
-    return all(part.isdecimal() for part in version) and tuple(map(int, version)) <= OLDEST_GLIBC
+def _refuse_of_others(folder: str) -> None:
+    """Raise BenchError where somebody else could change what lies in a folder, or put another in its place."""
+    here = folder
+    while True:
+        info = os.stat(here)
+        shared = info.st_mode & stat.S_IWOTH and not info.st_mode & stat.S_ISVTX
+        if shared or info.st_uid not in (0, os.geteuid()):
+            raise BenchError(f"{here} can be written by others: name a folder of your own with --site")
+        if here == os.path.dirname(here):
+            return
+        here = os.path.dirname(here)
 
 
-def _key_of(wheels: Sequence[str]) -> str:
+def _key_of(contents: Sequence[io.BytesIO]) -> str:
     digest = hashlib.sha256()
-    for path in sorted(wheels):
-        try:
-            with open(path, "rb") as file:
-                while True:
-                    chunk = file.read(_CHUNK)
-                    if not chunk:
-                        break
-                    digest.update(chunk)
-        except OSError as error:
-            raise BenchError(f"cannot read {path}: {reason(error)}; copy the pack again") from error
+    for content in contents:
+        digest.update(content.getbuffer())
     return digest.hexdigest()[:16]
 
 
-def _is_whole(folder: str, wheels: Sequence[str]) -> bool:
-    """Whether each file of the wheels is there in its full size."""
-    if not os.path.isdir(folder):
+def _is_whole(folder: str, contents: Sequence[io.BytesIO]) -> bool:
+    """Whether a folder of this user's holds each file of the wheels as it is there, and no other.
+
+    Bytecode that lies beside a module would be run in its place, so that none may be there either.
+    """
+    try:
+        info = os.lstat(folder)
+    except OSError:
         return False
-    for path in wheels:
-        with zipfile.ZipFile(path) as wheel:
+    if not stat.S_ISDIR(info.st_mode) or info.st_uid != os.geteuid() or info.st_mode & 0o022:
+        return False
+    wanted = set()
+    for content in contents:
+        with zipfile.ZipFile(content) as wheel:
             for entry in wheel.infolist():
-                try:
-                    size = os.stat(os.path.join(folder, entry.filename)).st_size
-                except OSError:
+                if entry.is_dir():
+                    continue
+                wanted.add(os.path.join(folder, entry.filename))
+                if not _same(os.path.join(folder, entry.filename), wheel, entry):
                     return False
-                if not entry.is_dir() and size != entry.file_size:
-                    return False
-    return True
+    return wanted.issuperset(_files(folder))
 
 
-def _unpack(wheels: Sequence[str], folder: str) -> None:
+def _files(folder: str) -> Iterator[str]:
+    for parent, names, files in os.walk(folder):
+        # A link to a folder is none that was unpacked.
+        links = (name for name in names if os.path.islink(os.path.join(parent, name)))
+        for name in (*files, *links):
+            yield os.path.join(parent, name)
+
+
+def _same(path: str, wheel: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bool:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return False
+    with os.fdopen(descriptor, "rb") as file, wheel.open(entry) as source:
+        if os.fstat(descriptor).st_size != entry.file_size:
+            return False
+        while True:
+            chunk = source.read(_CHUNK)
+            if chunk != file.read(len(chunk) or 1):
+                return False
+            if not chunk:
+                return True
+
+
+def _unpack(contents: Sequence[io.BytesIO], folder: str) -> None:
     """Unpack under a name of this process and rename; a second recorder that was faster is taken as it is."""
     temporary = f"{folder}.{os.getpid()}.part"
-    os.makedirs(os.path.dirname(folder), mode=0o755, exist_ok=True)
     shutil.rmtree(temporary, ignore_errors=True)
     try:
-        os.mkdir(temporary, 0o755)
-        for path in wheels:
-            with zipfile.ZipFile(path) as wheel:
+        os.mkdir(temporary, 0o700)
+        for content in contents:
+            with zipfile.ZipFile(content) as wheel:
                 wheel.extractall(temporary)
-        if os.path.isdir(folder) and not _is_whole(folder, wheels):
-            shutil.rmtree(folder)  # cut short by a power cut: the folder is the recorder's own
+        if os.path.lexists(folder) and not _is_whole(folder, contents):
+            shutil.rmtree(folder)  # cut short by a power cut, or changed: the folder is the recorder's own
         try:
             os.rename(temporary, folder)
         except OSError:
-            if not _is_whole(folder, wheels):
+            if not _is_whole(folder, contents):
                 raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

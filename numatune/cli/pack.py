@@ -6,6 +6,7 @@ import argparse
 import hashlib
 import json
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -37,6 +38,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--wheels", type=Path, metavar="DIR", help="take the wheels from this folder, without a network"
     )
     wheels.add_argument("--no-wheels", action="store_true", help="the recorder alone: the target has the packages")
+    parser.add_argument(
+        "--trust-wheel",
+        action="append",
+        default=[],
+        type=_digest,
+        metavar="SHA256",
+        help="take a wheel of this hash too, one that you built yourself; no other than the package index's is taken",
+    )
     parser.add_argument("--format", choices=("text", "json"), default="text", help="(default: text)")
     parser.epilog = (
         "on the target, with both in one folder: python3 numatune-bench.pyz bench -o FILE. "
@@ -52,9 +61,10 @@ def run(args: argparse.Namespace) -> int:
         raise CliError(str(error), error.code) from error
     folder: Path = args.output
     _make_folder(folder)
-    made = [_put_program(folder)]
+    made = [_put_program(folder, args.trust_wheel)]
     if not args.no_wheels:
-        made += _put_wheels(folder, versions, args.python, args.arch, args.wheels)
+        target = packing.Target(args.python, args.arch, tuple(args.trust_wheel))
+        made += _put_wheels(folder, versions, target, args.wheels)
     _print(args, folder, made)
     return OK
 
@@ -64,6 +74,12 @@ def _python(word: str) -> tuple[int, int]:
     if not dot or not major.isdecimal() or not minor.isdecimal():
         raise argparse.ArgumentTypeError(f"{word!r} is not a Python such as 3.9")
     return int(major), int(minor)
+
+
+def _digest(word: str) -> str:
+    if not re.fullmatch("[0-9a-fA-F]{64}", word):
+        raise argparse.ArgumentTypeError(f"{word!r} is no SHA-256: 64 hexadecimal digits, as sha256sum prints them")
+    return word.lower()
 
 
 def _here() -> str:
@@ -77,9 +93,9 @@ def _make_folder(folder: Path) -> None:
         raise CliError(f"cannot create {folder}: {error.strerror}; name another folder with -o") from error
 
 
-def _put_program(folder: Path) -> tuple[str, bool]:
+def _put_program(folder: Path, trusted: list[str]) -> tuple[str, bool]:
     """(name, whether it is new) of the recorder."""
-    content = packing.program(packing.recorder_files(Path(__file__).parents[1] / "bench"), __version__)
+    content = packing.program(packing.recorder_files(Path(__file__).parents[1] / "bench"), __version__, trusted)
     target = folder / packing.PROGRAM
     if target.is_file() and target.read_bytes() == content:
         return target.name, False
@@ -88,20 +104,20 @@ def _put_program(folder: Path) -> tuple[str, bool]:
 
 
 def _put_wheels(
-    folder: Path, versions: dict[str, str], python: tuple[int, int], arch: str, source: Path | None
+    folder: Path, versions: dict[str, str], target: packing.Target, source: Path | None
 ) -> list[tuple[str, bool]]:
     """(name, whether it is new) of each wheel; a CliError names the first that cannot be had."""
     made, missing = [], []
     for package, version in sorted(versions.items()):
-        name = packing.choose(_names(folder), package, version, python, arch)
-        if name and not packing.why_not(folder / name, package, version, python, arch):
+        name = target.choose(_names(folder), package, version)
+        if name and not packing.why_not(folder / name, package, version, target):
             made.append((name, False))
         elif source is not None:
-            made.append((_take(source, folder, package, version, python, arch), True))
+            made.append((_take(source, folder, package, version, target), True))
         else:
             missing.append((package, version))
     if missing:
-        made += [(name, True) for name in _download(folder, missing, python, arch)]
+        made += [(name, True) for name in _download(folder, missing, target)]
     return made
 
 
@@ -112,25 +128,24 @@ def _names(folder: Path) -> list[str]:
         raise CliError(f"{folder}: {error.strerror}; name a folder that holds wheels") from error
 
 
-def _take(source: Path, folder: Path, package: str, version: str, python: tuple[int, int], arch: str) -> str:
+def _take(source: Path, folder: Path, package: str, version: str, target: packing.Target) -> str:
     """Copy the wheel of a package from a folder of wheels; its name."""
-    target = f"Python {python[0]}.{python[1]} on {arch}"
-    name = packing.choose(_names(source), package, version, python, arch)
+    name = target.choose(_names(source), package, version)
     if name is None:
         there = ", ".join(sorted(_names(source))) or "no wheel at all"
         raise CliError(f"{source} has no wheel of {package} {version} for {target}; there is {there}")
-    wrong = packing.why_not(source / name, package, version, python, arch)
+    wrong = packing.why_not(source / name, package, version, target)
     if wrong:
         raise CliError(f"{source / name}: {wrong}")
     write_whole(folder / name, (source / name).read_bytes())
     return name
 
 
-def _download(folder: Path, missing: list[tuple[str, str]], python: tuple[int, int], arch: str) -> list[str]:
+def _download(folder: Path, missing: list[tuple[str, str]], target: packing.Target) -> list[str]:
     """Fetch wheels by pip into a folder of their own, check them, and only then put them into the pack."""
     with tempfile.TemporaryDirectory(prefix=".numatune-", dir=folder) as place:
-        words = ["--python-version", f"{python[0]}.{python[1]}", "--implementation", "cp", "--dest", place]
-        for tag in packing.platform_tags(arch):
+        words = ["--python-version", ".".join(map(str, target.python)), "--implementation", "cp", "--dest", place]
+        for tag in packing.platform_tags(target.arch):
             words += ["--platform", tag]
         words += [f"{package}=={version}" for package, version in missing]
         command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-input"]
@@ -140,11 +155,12 @@ def _download(folder: Path, missing: list[tuple[str, str]], python: tuple[int, i
             command, capture_output=True, text=True, errors="replace", check=False, stdin=subprocess.DEVNULL
         )
         if done.returncode:
-            raise CliError(_pip_failed(done.stderr, missing, python, arch))
+            raise CliError(_pip_failed(done.stderr, missing, target))
         names = []
         for package, version in missing:
-            name = packing.choose(_names(Path(place)), package, version, python, arch)
-            wrong = packing.why_not(Path(place) / name, package, version, python, arch) if name else "pip brought none"
+            name = target.choose(_names(Path(place)), package, version)
+            path = Path(place) / name if name else None
+            wrong = packing.why_not(path, package, version, target) if path else "pip brought none"
             if name is None or wrong:
                 raise CliError(f"the wheel of {package} {version}: {wrong}; try again, or give one with --wheels DIR")
             names.append(name)
@@ -153,10 +169,9 @@ def _download(folder: Path, missing: list[tuple[str, str]], python: tuple[int, i
         return names
 
 
-def _pip_failed(said: str, missing: list[tuple[str, str]], python: tuple[int, int], arch: str) -> str:
+def _pip_failed(said: str, missing: list[tuple[str, str]], target: packing.Target) -> str:
     """One line for what pip says in many."""
     what = " and ".join(" ".join(one) for one in missing)
-    target = f"Python {python[0]}.{python[1]} on {arch}"
     remedy = "or give the wheels with --wheels DIR"
     if "No module named pip" in said:
         return f"{sys.executable} has no pip to fetch {what} with: install pip there, {remedy}"

@@ -6,8 +6,9 @@ import io
 import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
-from ..bench.carried import OLDEST_GLIBC, parse_wheel_name
+from ..bench.wheels import OLDEST_GLIBC, choose, distrust, parse_wheel_name
 
 PROGRAM = "numatune-bench.pyz"
 ARCHITECTURES = ("x86_64", "aarch64")
@@ -24,8 +25,23 @@ from numatune.bench.__main__ import main
 
 sys.exit(main())
 """
-_PACKAGE = '"""The recorder of numatune, alone."""\n\n__version__ = "{version}"\n'
+_PACKAGE = '"""The recorder of numatune, alone."""\n\n__version__ = "{version}"\nTRUSTED_WHEELS = {trusted}\n'
 _SHEBANG = b"#!/usr/bin/env python3\n"
+
+
+class Target(NamedTuple):
+    """Whom a pack is for: its Python such as (3, 11), its architecture, the hashes of own wheels that it may run."""
+
+    python: tuple[int, int]
+    arch: str
+    trusted: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return f"Python {self.python[0]}.{self.python[1]} on {self.arch}"
+
+    def choose(self, names: Iterable[str], package: str, version: str) -> str | None:
+        """The wheel of a package among file names; None where there is none that fits."""
+        return choose(names, package, version, self.python, self.arch)
 
 
 def recorder_files(bench: Path) -> dict[str, bytes]:
@@ -39,12 +55,15 @@ def recorder_files(bench: Path) -> dict[str, bytes]:
     return {name: content for name, content in found.items() if name.endswith((".py", ".onnx", ".json"))}
 
 
-def program(files: Mapping[str, bytes], version: str) -> bytes:
+def program(files: Mapping[str, bytes], version: str, trusted: Iterable[str] = ()) -> bytes:
     """The zip file: the same bytes for the same files, whoever makes it, so that Ansible copies it once.
+
+    It runs a wheel whose hash is of `numatune.bench.locks`, or `trusted`, and no other.
 
     It is not compressed, since libraries compress differently, and its entries carry no times.
     """
-    whole = {"__main__.py": _START.encode(), "numatune/__init__.py": _PACKAGE.format(version=version).encode(), **files}
+    package = _PACKAGE.format(version=version, trusted=tuple(sorted(set(trusted))))
+    whole = {"__main__.py": _START.encode(), "numatune/__init__.py": package.encode(), **files}
     sink = io.BytesIO()
     with zipfile.ZipFile(sink, "w", zipfile.ZIP_STORED) as archive:
         for name in sorted(whole):
@@ -61,41 +80,17 @@ def platform_tags(arch: str) -> list[str]:
     return [*named, f"manylinux2014_{arch}"]
 
 
-def why_not(path: Path, package: str, version: str, python: tuple[int, int], arch: str) -> str:
+def why_not(path: Path, package: str, version: str, target: Target) -> str:
     """What is wrong with the wheel at `path` for a target; empty where nothing is. Its whole content is read."""
     wheel = parse_wheel_name(path.name)
     if wheel is None:
         return "its name is not that of a wheel"
     if (wheel.package, wheel.version) != (package, version):
         return f"it is {wheel.package} {wheel.version}, not {package} {version}"
-    if not wheel.fits(python, arch):
-        return f"it is not for Python {python[0]}.{python[1]} on {arch} with glibc {'.'.join(map(str, OLDEST_GLIBC))}"
-    try:
-        with zipfile.ZipFile(path) as archive:
-            broken = archive.testzip()
-            if broken:
-                return f"it is damaged: {broken}"
-            head = archive.read(f"{wheel.package.replace('-', '_')}-{version}.dist-info/METADATA").decode("utf-8")
-    except (zipfile.BadZipFile, KeyError, UnicodeDecodeError, EOFError) as error:
-        return f"it is damaged or cut short: {error}"
-    said = _fields(head.partition("\n\n")[0].splitlines())
-    if (said.get("name", "").lower(), said.get("version")) != (package, version):
-        return f"inside it calls itself {said.get('name')} {said.get('version')}"
-    return ""
-
-
-def choose(names: Iterable[str], package: str, version: str, python: tuple[int, int], arch: str) -> str | None:
-    """The wheel of a package among file names; None where there is none that fits."""
-    for name in sorted(names):
-        wheel = parse_wheel_name(name)
-        if wheel and (wheel.package, wheel.version) == (package, version) and wheel.fits(python, arch):
-            return name
-    return None
-
-
-def _fields(lines: Iterable[str]) -> dict[str, str]:
-    pairs = (line.partition(":") for line in lines if not line[:1].isspace())
-    fields: dict[str, str] = {}
-    for name, _colon, value in pairs:
-        fields.setdefault(name.strip().lower(), value.strip())
-    return fields
+    if not wheel.fits(target.python, target.arch):
+        return f"it is not for {target} with glibc {'.'.join(map(str, OLDEST_GLIBC))}"
+    content = path.read_bytes()
+    why = distrust(path.name, content, target.trusted)
+    if why:
+        return f"{why}; if you made it yourself and trust it, name that hash with --trust-wheel"
+    return "" if zipfile.is_zipfile(io.BytesIO(content)) else "it is damaged or cut short: no zip file"

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import ast
+import hashlib
 import importlib.metadata
 import json
 import os
+import shutil
 import signal
+import stat
 import subprocess
 import sys
 import venv
@@ -17,9 +20,9 @@ from types import SimpleNamespace
 import pytest
 from measuring import calm_python
 
-from numatune.bench import carried
+from numatune.bench import carried, wheels
 from numatune.bench.errors import BenchError
-from numatune.bench.locks import lock_for
+from numatune.bench.locks import LOCKS, WHEELS, lock_for
 from numatune.cli import main, pack, packing
 
 HERE = sys.version_info[:2]
@@ -57,6 +60,31 @@ def made_wheels(folder: Path) -> list[Path]:
     return [made_wheel(folder, package, version) for package, version in sorted(lock_for(HERE).items())]
 
 
+def trust(folder: Path) -> list[str]:
+    """The words that make a pack take the wheels of a folder, which are none of the package index's."""
+    found = [hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.glob("*.whl"))]
+    return [word for digest in found for word in ("--trust-wheel", digest)]
+
+
+@pytest.fixture
+def known(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A folder of small wheels that stand in the table as if the package index had them."""
+    for path in made_wheels(tmp_path / "wheels"):
+        monkeypatch.setitem(wheels.WHEELS, path.name, hashlib.sha256(path.read_bytes()).hexdigest())
+    return tmp_path / "wheels"
+
+
+def change(path: Path) -> None:
+    """Put a line into a wheel's first module: its name, its version and its METADATA stay."""
+    with zipfile.ZipFile(path) as archive:
+        files = {entry.filename: archive.read(entry) for entry in archive.infolist()}
+    first = next(name for name in files if name.endswith("/__init__.py"))
+    files[first] += b"\nprint('the line was run')\n"
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+
+
 @pytest.fixture(scope="module")
 def bare(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
     """A pack made from the packages that are installed here, and a Python that has none."""
@@ -68,7 +96,8 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
     (folder / "wheels").mkdir()
     for package in lock_for(HERE):
         repack(package, folder / "wheels")
-    assert main(["pack", "-o", str(folder / "pack"), "--wheels", str(folder / "wheels")]) == 0
+    given = ["--wheels", str(folder / "wheels"), *trust(folder / "wheels")]
+    assert main(["pack", "-o", str(folder / "pack"), *given]) == 0
     venv.create(folder / "venv", with_pip=False, symlinks=True)
     python = str(folder / "venv/bin/python")
     return SimpleNamespace(folder=folder, python=python, calm=calm_python(folder, python))
@@ -172,12 +201,11 @@ def test_a_python_that_is_too_old_is_told_so() -> None:
     assert start.index("sys.exit(2)") < start.index("from numatune")
 
 
-def test_a_pack_that_is_right_is_left_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    made_wheels(tmp_path / "wheels")
+def test_a_pack_that_is_right_is_left_alone(known: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     other = tmp_path / "pack" / "other-1-py3-none-any.whl"
     other.parent.mkdir()
     other.write_text("somebody's")
-    command = ["pack", "-o", str(tmp_path / "pack"), "--wheels", str(tmp_path / "wheels"), "--format", "json"]
+    command = ["pack", "-o", str(tmp_path / "pack"), "--wheels", str(known), "--format", "json"]
     assert main(command) == 0
     first = json.loads(capsys.readouterr().out)
     assert [file["new"] for file in first["files"]] == [True, True, True]
@@ -196,22 +224,82 @@ def test_what_a_pack_refuses(tmp_path: Path, capsys: pytest.CaptureFixture[str])
         assert len(err.splitlines()) == 1
         return err
 
-    wheels = tmp_path / "wheels"
-    _numpy, onnxruntime = made_wheels(wheels)
+    place = tmp_path / "wheels"
+    _numpy, onnxruntime = made_wheels(place)
     assert "Python 3.8 is too old for the recorder" in refused("--python", "3.8")
     assert "is not a Python such as 3.9" in refused("--python", "three")
     assert "riscv64" in refused("--arch", "riscv64")
     assert "no wheel of numpy 2.0.2 for Python 3.9 on aarch64" in refused(
-        "--wheels", str(wheels), "--python", "3.9", "--arch", "aarch64"
+        "--wheels", str(place), "--python", "3.9", "--arch", "aarch64"
     )
     assert "/no/such" in refused("--wheels", "/no/such")
-    whole = onnxruntime.read_bytes()
-    onnxruntime.write_bytes(whole[: len(whole) // 2])
-    assert "damaged or cut short" in refused("--wheels", str(wheels))
-    onnxruntime.unlink()
-    made_wheel(wheels, "onnxruntime", lock_for(HERE)["onnxruntime"], inside="onnxruntime-gpu")
-    assert "inside it calls itself onnxruntime-gpu" in refused("--wheels", str(wheels))
+    assert "SHA-256" in refused("--wheels", str(place), "--trust-wheel", "0" * 64)
+    assert "'abc' is no SHA-256" in refused("--wheels", str(place), "--trust-wheel", "abc")
+    onnxruntime.write_bytes(onnxruntime.read_bytes()[:100])
+    assert "damaged or cut short" in refused("--wheels", str(place), *trust(place))
     assert not list((tmp_path / "pack").glob("onnxruntime*"))
+
+
+def test_every_wheel_that_a_pack_fetches_is_in_the_table() -> None:
+    for python in ((3, minor) for minor in range(min(LOCKS)[1], 15)):
+        for arch in packing.ARCHITECTURES:
+            for package, version in lock_for(python).items():
+                assert packing.Target(python, arch).choose(WHEELS, package, version), (python, arch, package)
+    assert all(len(digest) == 64 for digest in WHEELS.values())
+    assert len(set(WHEELS.values())) == len(WHEELS)
+
+
+def test_a_changed_wheel_is_not_packed(known: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["pack", "-o", str(tmp_path / "pack"), "--wheels", str(known)]
+    (right,) = known.glob("numpy*")
+    was = right.read_bytes()
+    change(right)
+    assert main(command) == 2
+    assert capsys.readouterr().err.startswith(f"numatune: {right}: its SHA-256 is ")
+    assert not list((tmp_path / "pack").glob("numpy*"))
+    right.write_bytes(was)
+    assert main(command) == 0
+    # In the pack itself, as in the cache of bench.yml: it is looked at again, and replaced.
+    packed = tmp_path / "pack" / right.name
+    change(packed)
+    capsys.readouterr()
+    assert main(command) == 0
+    assert f"made {packed}\n" in capsys.readouterr().out
+    assert packed.read_bytes() == was
+    # One that sorts first is not taken for the right one.
+    (packed.parent / right.name.replace("-cp", "-0-cp", 1)).write_bytes(b"evil")
+    assert main(command) == 0
+    assert f"kept {packed}\n" in capsys.readouterr().out
+
+
+def test_a_changed_wheel_is_not_run(bare: SimpleNamespace) -> None:
+    place = bare.folder / "changed"
+    shutil.copytree(bare.folder / "pack", place)
+    change(next(place.glob("numpy*.whl")))
+    words = ("probe", "--seconds", "0.2", "--size", "16", "-o", str(bare.folder / "changed.json"))
+    done = record(bare, *words, "--wheels", str(place), calm=False)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert "SHA-256" in done.stderr
+    assert "not run; make the pack anew with `numatune pack`" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_what_was_changed_after_it_was_unpacked_is_not_run(bare: SimpleNamespace) -> None:
+    target = bare.folder / "replaced.json"
+    words = ("probe", "--seconds", "0.2", "--size", "16", "-o", str(target))
+    assert record(bare, *words).returncode == 0
+    (site,) = (bare.folder / "cache/numatune/bench/site").iterdir()
+    module = site / "numpy/__init__.py"
+    was = module.read_bytes()
+    # Of the same size, as a manifest of sizes would have it.
+    line = b"print('the line was run')\n"
+    module.write_bytes(line + was[len(line) :])
+    done = record(bare, *words)
+    assert (done.returncode, "the line" in done.stdout) == (0, False), done.stderr
+    assert module.read_bytes() == was
+    assert not list(site.rglob("*.pyc"))
+    assert stat.S_IMODE(site.stat().st_mode) == 0o700
 
 
 @pytest.mark.parametrize(
@@ -252,34 +340,66 @@ FITTING = [
 
 @pytest.mark.parametrize(("name", "python", "arch", "fits"), FITTING)
 def test_which_wheel_is_for_which_target(name: str, python: tuple[int, int], arch: str, fits: bool) -> None:
-    wheel = carried.parse_wheel_name(name)
+    wheel = wheels.parse_wheel_name(name)
     assert wheel is not None
     assert wheel.fits(python, arch) is fits
 
 
-def test_what_a_power_cut_left_is_unpacked_again(tmp_path: Path) -> None:
-    wheels = [str(path) for path in made_wheels(tmp_path / "wheels")]
-    site = Path(carried.unpacked(wheels, str(tmp_path / "site")))
-    (site / "numpy/__init__.py").write_text("")
-    (site / "onnxruntime/__init__.py").unlink()
-    assert carried.unpacked(wheels, str(tmp_path / "site")) == str(site)
-    assert (site / "numpy/__init__.py").read_text() == (site / "onnxruntime/__init__.py").read_text() == "VALUE = 1\n"
+@pytest.mark.parametrize("harm", ["cut", "another file", "bytecode", "a link", "open to others"])
+def test_what_is_not_as_it_was_unpacked_is_unpacked_again(known: Path, tmp_path: Path, harm: str) -> None:
+    """What a power cut left, or somebody put there."""
+    brought = [str(path) for path in sorted(known.iterdir())]
+    site = Path(carried.unpacked(brought, str(tmp_path / "site")))
+    module = site / "numpy/__init__.py"
+    if harm == "cut":
+        module.write_text("")
+        (site / "onnxruntime/__init__.py").unlink()
+    elif harm == "another file":
+        (site / "sitecustomize.py").write_text("print()")
+    elif harm == "bytecode":
+        (site / "numpy/__pycache__").mkdir()
+        (site / "numpy/__pycache__/__init__.cpython-311.pyc").write_bytes(b"")
+    elif harm == "a link":
+        (tmp_path / "same.py").write_bytes(module.read_bytes())
+        module.unlink()
+        module.symlink_to(tmp_path / "same.py")
+    else:
+        site.chmod(0o777)
+    assert carried.unpacked(brought, str(tmp_path / "site")) == str(site)
+    assert module.read_text() == (site / "onnxruntime/__init__.py").read_text() == "VALUE = 1\n"
+    assert not list(site.rglob("*.pyc"))
+    assert not (site / "sitecustomize.py").exists()
+    assert not module.is_symlink()
+    assert stat.S_IMODE(site.stat().st_mode) == 0o700
     assert [path.name for path in site.parent.iterdir()] == [site.name]
 
 
-def test_other_wheels_are_unpacked_beside(tmp_path: Path) -> None:
-    wheels = made_wheels(tmp_path / "wheels")
-    first = carried.unpacked([str(path) for path in wheels], str(tmp_path / "site"))
-    with zipfile.ZipFile(wheels[0], "a") as archive:
+def test_a_folder_that_others_can_write_is_refused(known: Path, tmp_path: Path) -> None:
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "shared").chmod(0o777)
+    brought = [str(path) for path in known.iterdir()]
+    with pytest.raises(BenchError, match=r"shared can be written by others: .* --site"):
+        carried.unpacked(brought, str(tmp_path / "shared/site"))
+    (tmp_path / "shared").chmod(0o1777)
+    assert carried.unpacked(brought, str(tmp_path / "shared/site"))
+
+
+def test_other_wheels_are_unpacked_beside(known: Path, tmp_path: Path) -> None:
+    brought = sorted(known.iterdir())
+    first = carried.unpacked([str(path) for path in brought], str(tmp_path / "site"))
+    with zipfile.ZipFile(brought[0], "a") as archive:
         archive.writestr("numpy/more.py", "")
-    assert carried.unpacked([str(path) for path in wheels], str(tmp_path / "site")) != first
+    with pytest.raises(BenchError, match="SHA-256"):
+        carried.unpacked([str(path) for path in brought], str(tmp_path / "site"))
+    mine = trust(known)[1::2]
+    assert carried.unpacked([str(path) for path in brought], str(tmp_path / "site"), mine) != first
 
 
 def test_half_of_the_wheels_are_refused(tmp_path: Path) -> None:
-    wheels = made_wheels(tmp_path / "wheels")
-    assert carried.find_wheels(str(tmp_path / "wheels"), HERE, ARCH) == [str(path) for path in wheels]
-    wheels[0].unlink()
+    brought = made_wheels(tmp_path / "wheels")
+    assert carried.find_wheels(str(tmp_path / "wheels"), HERE, ARCH) == [str(path) for path in brought]
+    brought[0].unlink()
     with pytest.raises(BenchError, match=r"has no wheel of numpy .* make the pack for this target"):
         carried.find_wheels(str(tmp_path / "wheels"), HERE, ARCH)
-    wheels[1].unlink()
+    brought[1].unlink()
     assert carried.find_wheels(str(tmp_path / "wheels"), HERE, ARCH) == []

@@ -92,11 +92,11 @@ class Target:
 
     def look(self) -> Plan:
         """Plan every setting of the profile."""
-        return make_plan(collect(reading.Sysroot(str(self.root)), complete=True), self.profile, TODAY)
+        return make_plan(collect(reading.Sysroot(str(self.root)), complete=True, secrets=True), self.profile, TODAY)
 
     def audit(self) -> HostReport:
         """Judge the host as it is now."""
-        return judge(collect(reading.Sysroot(str(self.root)), complete=True), self.profile, TODAY)
+        return judge(collect(reading.Sysroot(str(self.root)), complete=True, secrets=True), self.profile, TODAY)
 
     def statuses(self) -> dict[str, str]:
         """Return setting -> status."""

@@ -12,12 +12,14 @@ tool (systemd's) is asked only where no file gives the same answer.
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterable, Iterator
 from functools import cache
 
+from . import withheld
 from .boot import SOURCES as BOOT
 from .catalogue import SETTINGS
-from .collector_shell import HEAD, LINES, TEXTS
+from .collector_shell import HEAD, LINES, TEXTS, VEILED
 from .facts import SOURCES as FACTS
 from .runs import SOURCES as RUNS
 from .sources import Command, Directory, Extract, File, Source
@@ -48,14 +50,16 @@ def sources() -> tuple[Source, ...]:
 
 
 @cache
-def script() -> str:
-    """Return the read-only script for `sh -s`."""
+def script(secrets: bool = False) -> str:
+    """Return the read-only script for `sh -s`; it leaves secrets out, unless they are asked for (see `withheld`)."""
     for source in sources():
         if not isinstance(source, Command) and not _PLAIN.fullmatch(source.path):
             raise ValueError(f"a source path the script cannot carry: {source.path}")
     commands = [source for source in sources() if isinstance(source, Command)]
     extracts = [source for source in sources() if isinstance(source, Extract)]
     files = [source for source in sources() if isinstance(source, File) and not source.captured_only]
+    veiled = [] if secrets else [source.path for source in files if withheld.covers(source.path)]
+    files = [source for source in files if source.path not in veiled]
     folders = [source.path for source in sources() if isinstance(source, Directory) and not source.captured_only]
     early = [command for command in commands if command.early]
     late = [command for command in commands if not command.early]
@@ -64,6 +68,7 @@ def script() -> str:
         *map(_command, early),
         *(_paragraph(extract) for extract in extracts if extract.first_paragraph),
         _states(files, folders),
+        _veiled(veiled),
         TEXTS,
         *(_first(extract) for extract in extracts if extract.first),
         _picked([extract for extract in extracts if extract.keep and not extract.cut and not extract.first], commands),
@@ -118,6 +123,20 @@ def _states(files: list[File], folders: list[str]) -> str:
         levels = " ".join(str(level + 1) for level in range(max(path.count("*") for path in cgroups)))
         lines.append(f"cgroups '{names}' '{levels}' {_CGROUP}")
     return "\n".join(lines) + "\n"
+
+
+def _veiled(paths: list[str]) -> str:
+    """Return what reads the files that may hold secrets: by a grep of their own, and sed only where one may be."""
+    if not paths:
+        return ""
+    hints = "|".join(
+        "*" + "".join(f"[{sign.upper()}{sign}]" if sign.isalpha() else sign for sign in word) + "*"
+        for word in withheld.HINTS
+    )
+    # There the path and a colon stand before the line.
+    words = (f"s%{found.replace('(^|', '(^[^:]*:|')}%{instead}%g" for found, instead in withheld.EXPRESSIONS)
+    sed = " ".join(f"-e {shlex.quote(word)}" for word in words)
+    return "\n".join(["veil=1", *_scans(paths), VEILED.replace("HINTS", hints).replace("EXPRESSIONS", sed)])
 
 
 def _scans(paths: list[str]) -> Iterator[str]:

@@ -12,6 +12,7 @@ from fnmatch import fnmatchcase
 from itertools import islice
 from typing import Optional, Protocol
 
+from . import withheld
 from .collector import sources
 from .errors import SnapshotError
 from .model import Reading, Snapshot, State
@@ -46,8 +47,8 @@ class Filesystem(Protocol):
         """Return a file's bytes; raises OSError."""
 
 
-def collect(fs: Filesystem, complete: bool) -> Snapshot:
-    """Read the collector's list from a tree.
+def collect(fs: Filesystem, complete: bool, secrets: bool = False) -> Snapshot:
+    """Read the collector's list from a tree; secrets are left out of it, unless they are asked for (see `withheld`).
 
     `complete` is true for a root that stands for a whole host (an image, a fake root under Ansible): what is not
     there does not exist. It is false for a captured tree, whose gaps say nothing.
@@ -84,7 +85,8 @@ def collect(fs: Filesystem, complete: bool) -> Snapshot:
                 if not reading.present:
                     problems[name] = reading
                 else:
-                    files[name] = extract(source, reading.text) if isinstance(source, Extract) else reading.text
+                    text = extract(source, reading.text) if isinstance(source, Extract) else reading.text
+                    files[name] = withheld.text(text) if withheld.covers(name) and not secrets else text
     for path in walk.closed:
         problems["/" + path] = Reading("/" + path, State.DENIED)
     return Snapshot(files, problems, links, frozenset(dirs), {}, complete)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from . import withheld
 from .errors import SnapshotError
 from .model import Reading, Snapshot, State
 
@@ -16,8 +17,8 @@ _MAX_NAMES = 4096
 _GREP_ERROR = re.compile(r"\| grep: (/[^:]+): (.*)")
 
 
-def parse_stream(text: str) -> Snapshot:
-    """Read what the collector's script printed.
+def parse_stream(text: str, secrets: bool = False) -> Snapshot:
+    """Read what the collector's script printed; secrets are left out of it, unless they are asked for (see `withheld`).
 
     Raises SnapshotError when the stream does not begin as one, does not end with its trailer (it was cut), or
     holds a line that belongs to no frame.
@@ -48,7 +49,7 @@ def parse_stream(text: str) -> Snapshot:
                 raise SnapshotError(f"line {number} of the snapshot names no listed file") from None
         else:
             reader.line(line, number)
-    return reader.snapshot()
+    return reader.snapshot(secrets)
 
 
 class _Reader:
@@ -124,12 +125,14 @@ class _Reader:
         elif kind == "e":
             self.problems[path] = Reading(path, State.ERROR, detail="it holds a file name that cannot be carried")
 
-    def snapshot(self) -> Snapshot:
+    def snapshot(self, secrets: bool) -> Snapshot:
         files = {
             path: "\n".join(lines) + "\n" if lines else ""
             for path, lines in self.readable.items()
             if path not in self.problems
         }
+        if not secrets:
+            files.update({path: withheld.text(text) for path, text in files.items() if withheld.covers(path)})
         commands = {}
         for name, (code, lines) in self.commands.items():
             while lines and not lines[-1]:

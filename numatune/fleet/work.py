@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any, NamedTuple
 
+from ..core import withheld
 from ..core.audit import judge
 from ..core.errors import InputError, NumatuneError
 from ..core.model import Severity, Snapshot
@@ -67,7 +68,8 @@ class Work:
         try:
             snapshot = parse_stream(stream)
             if self.kind == "collect":
-                return Made("ok", gzip.compress(stream.encode("utf-8", "backslashreplace"), _LEVEL, mtime=0))
+                kept = withheld.stream(stream).encode("utf-8", "backslashreplace")
+                return Made("ok", gzip.compress(kept, _LEVEL, mtime=0))
             return self._judge(alias, snapshot) if self.kind == "judge" else self._plan(alias, snapshot)
         except InputError as error:
             raise Failure("parse", f"the profile does not fit this host: {error}") from None

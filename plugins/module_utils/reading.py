@@ -9,10 +9,12 @@ import stat
 from collections.abc import Mapping
 from typing import Any
 
+from .core import withheld
 from .core.catalogue import setting
 from .core.collector import script
 from .core.errors import InputError
 from .core.model import Snapshot
+from .core.plain import plain
 from .core.profile import Profile, from_mapping
 from .core.replay import collect
 from .core.snapshot import parse_stream
@@ -99,17 +101,27 @@ def _mapping(value: Any, where: str) -> dict[str, Any]:
 
 
 def snapshot_of(module: Any, tree: Tree) -> Snapshot:
-    """Read the running host through the collector's script, or a sysroot through the same list."""
+    """Read the running host through the collector's script, or a sysroot through the same list.
+
+    Whole, secrets included, for a boot entry is copied as it is: what is told of it passes `shown`.
+    """
     if tree.root:
-        found = collect(Sysroot(tree.root), complete=True)
+        found = collect(Sysroot(tree.root), complete=True, secrets=True)
         if not found.files:
             raise TreeError(
                 f"{tree.root} holds nothing that numatune reads: sysroot must be a tree with etc, proc and sys"
             )
         return found
     # Bytes, because files such as /proc/cmdline need not be UTF-8.
-    code, out, err = module.run_command(["sh", "-s"], data=script(), environ_update={"LC_ALL": "C"}, encoding=None)
+    code, out, err = module.run_command(
+        ["sh", "-s"], data=script(secrets=True), environ_update={"LC_ALL": "C"}, encoding=None
+    )
     if code:
         detail = err.decode("utf-8", "replace").strip().splitlines()
         raise TreeError(f"the collector ended with code {code}: {detail[-1] if detail else 'no message'}")
-    return parse_stream(out.decode("utf-8", "backslashreplace"))
+    return parse_stream(out.decode("utf-8", "backslashreplace"), secrets=True)
+
+
+def shown(result: Any) -> Any:
+    """Return what a module may tell: a result or a message, fit for a terminal, with secrets left out."""
+    return plain(withheld.value(result))

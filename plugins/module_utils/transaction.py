@@ -21,6 +21,7 @@ from .core.errors import NumatuneError
 from .core.journal import ABSENT, Generation, Seen
 from .core.model import Change, Plan, Status
 from .core.parsers.interrupts import KEPT
+from .core.withheld import MARK
 from .store import now
 from .tree import Tree, TreeError, reason
 from .undo import Host
@@ -100,6 +101,9 @@ def preflight(host: Host, changes: Sequence[Change], check_menu: bool) -> dict[s
         change = kinds.get(path)
         if change is None:
             continue
+        if MARK in (change.content or ""):
+            # It stands for a secret that was not read: what is copied would lack it.
+            raise TreeError(f"{path} would get {MARK} where a password was left out: nothing was changed")
         if kind in ("file", "link", "menu"):
             _usable(tree, change, seen[path])
         elif kind == "once":

@@ -93,9 +93,8 @@ from ansible_collections.numatune.latency.plugins.module_utils.core import runs
 from ansible_collections.numatune.latency.plugins.module_utils.core.audit import judge
 from ansible_collections.numatune.latency.plugins.module_utils.core.errors import NumatuneError
 from ansible_collections.numatune.latency.plugins.module_utils.core.host import Host
-from ansible_collections.numatune.latency.plugins.module_utils.core.plain import plain
 from ansible_collections.numatune.latency.plugins.module_utils.core.plan import make_plan
-from ansible_collections.numatune.latency.plugins.module_utils.reading import OPTIONS, snapshot_of, wanted
+from ansible_collections.numatune.latency.plugins.module_utils.reading import OPTIONS, shown, snapshot_of, wanted
 from ansible_collections.numatune.latency.plugins.module_utils.store import Store
 from ansible_collections.numatune.latency.plugins.module_utils.summary import summarize
 from ansible_collections.numatune.latency.plugins.module_utils.tree import Tree, reason
@@ -146,7 +145,7 @@ def main():
         plan = make_plan(snapshot, profile, today=today, only=module.params["tuned"] or None)
         roles = Host(snapshot, profile).roles
     except (NumatuneError, OSError) as error:
-        module.fail_json(msg=plain(reason(error)))
+        module.fail_json(msg=shown(reason(error)))
     result = {
         "changed": False,
         "report": report,
@@ -162,7 +161,7 @@ def main():
         ],
         "summary": summarize(report, plan),
     }
-    module.exit_json(**plain(result))
+    module.exit_json(**shown(result))
 
 
 if __name__ == "__main__":

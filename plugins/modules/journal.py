@@ -82,7 +82,7 @@ from ansible_collections.numatune.latency.plugins.module_utils import undo
 from ansible_collections.numatune.latency.plugins.module_utils.core import revert
 from ansible_collections.numatune.latency.plugins.module_utils.core.errors import NumatuneError
 from ansible_collections.numatune.latency.plugins.module_utils.core.model import kernel_lines
-from ansible_collections.numatune.latency.plugins.module_utils.core.plain import plain
+from ansible_collections.numatune.latency.plugins.module_utils.reading import shown
 from ansible_collections.numatune.latency.plugins.module_utils.store import Store
 from ansible_collections.numatune.latency.plugins.module_utils.system import System, runner
 from ansible_collections.numatune.latency.plugins.module_utils.tree import Tree, TreeError, reason
@@ -153,8 +153,8 @@ def main():
             with host.store.lock(create=result["changed"]):
                 result = work(module.params, host, write=True)
     except (NumatuneError, OSError) as error:
-        module.fail_json(msg=plain(reason(error)))
-    module.exit_json(**plain(result))
+        module.fail_json(msg=shown(reason(error)))
+    module.exit_json(**shown(result))
 
 
 if __name__ == "__main__":

@@ -80,9 +80,8 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.numatune.latency.plugins.module_utils.core.audit import judge
 from ansible_collections.numatune.latency.plugins.module_utils.core.catalogue import setting
 from ansible_collections.numatune.latency.plugins.module_utils.core.errors import NumatuneError
-from ansible_collections.numatune.latency.plugins.module_utils.core.plain import plain
 from ansible_collections.numatune.latency.plugins.module_utils.core.plan import make_plan
-from ansible_collections.numatune.latency.plugins.module_utils.reading import OPTIONS, snapshot_of, wanted
+from ansible_collections.numatune.latency.plugins.module_utils.reading import OPTIONS, shown, snapshot_of, wanted
 from ansible_collections.numatune.latency.plugins.module_utils.store import Store
 from ansible_collections.numatune.latency.plugins.module_utils.system import System, runner
 from ansible_collections.numatune.latency.plugins.module_utils.transaction import difference, tune
@@ -131,7 +130,7 @@ def main():
     try:
         done = work(module)
     except (NumatuneError, OSError) as error:
-        module.fail_json(msg=plain(reason(error)))
+        module.fail_json(msg=shown(reason(error)))
     result = {
         "changed": bool(done.changes),
         "changes": [{"setting": item.setting, "kind": item.kind, "path": item.path} for item in done.changes],
@@ -141,7 +140,7 @@ def main():
         "reboot": any(item.needs_reboot for item in done.changes),
         "diff": [difference(item) for item in done.changes],
     }
-    module.exit_json(**plain(result))
+    module.exit_json(**shown(result))
 
 
 if __name__ == "__main__":

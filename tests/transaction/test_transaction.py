@@ -11,10 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from transaction_host import JOURNAL, KERNEL, Target, copy, faults, make, state
+from transaction_host import JOURNAL, KERNEL, MENU, TODAY, TRIAL_SCRIPT, Target, copy, faults, make, state
 
-from plugins.module_utils import transaction, undo
+from plugins.module_utils import reading, transaction, undo
+from plugins.module_utils.core import withheld
 from plugins.module_utils.core.model import Change
+from plugins.module_utils.core.plan import make_plan
+from plugins.module_utils.core.replay import collect
 from plugins.module_utils.tree import TreeError
 
 
@@ -37,6 +40,44 @@ def test_what_is_predicted_is_what_is_made(target: Target) -> None:
     assert items(predicted) == items(made) != []
     assert {setting for setting, *_ in items(made)} >= {"numa_balancing", "cpu_governor", "cpu_idle", "irq_affinity"}
     assert target.predict().changes == target.tune().changes == ()
+
+
+SECRET = "rd.iscsi.password=geheim"
+
+
+def with_secret(root: Path) -> Path:
+    """A host whose entries hold a password: the trial's entry is a copy of one."""
+    make(root)
+    main = root / "etc/default/grub"
+    main.write_text(main.read_text().replace("quiet", f"quiet {SECRET}"))
+    menu = root / MENU
+    menu.write_text(menu.read_text().replace("quiet", f"quiet {SECRET}"))
+    return root
+
+
+def test_an_entry_is_copied_with_its_secrets_and_none_is_told(tmp_path: Path) -> None:
+    target = Target(with_secret(tmp_path / "root"), KERNEL)
+    made = target.tune()
+    assert SECRET in (target.root / TRIAL_SCRIPT[1:]).read_text()
+    assert SECRET in (target.root / MENU).read_text()
+    assert not [path for path in target.root.rglob("*") if path.is_file() and withheld.MARK in path.read_text()]
+    differences = [transaction.difference(change) for change in made.changes]
+    assert "geheim" in repr(differences)
+    assert "geheim" not in repr(reading.shown(differences))
+    assert withheld.MARK in repr(reading.shown(differences))
+
+
+def test_what_stands_for_a_secret_is_never_written(tmp_path: Path) -> None:
+    """A plan from what was read without secrets, as the controller has it: what would copy one is refused."""
+    root = with_secret(tmp_path / "root")
+    target = Target(root, KERNEL)
+    before = state(root)
+    plan = make_plan(collect(reading.Sysroot(str(root)), complete=True), target.profile, TODAY)
+    assert any(withheld.MARK in (change.content or "") for change in plan.changes)
+    for write in (False, True):
+        with target.host.store.lock(create=False), pytest.raises(TreeError, match="where a password was left out"):
+            transaction.tune(target.host, lambda: plan, dict, write=write)
+        assert state(root) == before
 
 
 def test_every_change_is_on_disk_as_planned(target: Target) -> None:

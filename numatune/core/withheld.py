@@ -1,0 +1,84 @@
+r"""Secrets that boot configuration may hold, left out of what is read: GRUB's passwords, tokens in kernel arguments.
+
+The collector's script leaves them out on the host (by the same expressions, for sed), and whatever reads a stream, a
+tree or an archive does so again: what is judged, stored or shown never held them. Only the modules that change a host
+read it whole, on the host itself, for an entry is copied with all its arguments; what they tell passes `value`.
+
+An expression means the same to `sed -E` and to Python, and none takes much longer than a line is long: a count bounds
+what could be tried from every character on.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+MARK = "[left-out]"
+"""What stands in the place of a secret; no blank, for it is part of one argument. It is never written to a host."""
+
+_FOLDERS = ("/boot/", "/efi/", "/etc/default/grub", "/etc/grub.d/", "/etc/kernel/", "/etc/tuned/")
+_FILES = ("/proc/cmdline", "/proc/mounts")
+_STREAMED = re.compile(rf"^((?:{'|'.join(_FOLDERS)})[^:\n]*:|(?:{'|'.join(_FILES)}):)(.+)$", re.M)
+
+# What a line must hold for one of the expressions to match, in lower case.
+HINTS = ("pass", "pwd", "psk", "token", "secret", "credential", "key", "pbkdf2", "://", "iscsi:")
+
+
+def _any_case(words: str) -> str:
+    return re.sub("[a-z]", lambda found: f"[{found[0].upper()}{found[0]}]", words)
+
+
+# A word, then what is in quotes (to the line's end where they are never closed), escaped or plain.
+_VALUE = r"""(\\?"[^"]+$|\\?'[^']+$|([^ 	"'\\]+|\\"[^"]*"|\\.|"[^"]*"|'[^']*')+)"""
+_WORDS = _any_case("passwd|password|passphrase|token|credential|api[_-]?key|auth[_-]?key|private[_-]?key")
+# secretmem.enable= is an argument of the kernel, and no secret.
+_NAMED = rf"(({_WORDS})[A-Za-z0-9_.-]{{0,64}}|{_any_case('secret')}([A-LN-Za-ln-z0-9_.-][A-Za-z0-9_.-]{{0,64}})?)="
+_SHORT = rf"((^|[^A-Za-z])({_any_case('pass|pwd|psk')})=)"
+EXPRESSIONS = (
+    # GRUB's: password NAME PLAIN, password_pbkdf2 NAME HASH; what is a variable of GRUB's holds none.
+    (r"""((^|[;{])[ 	]*password(_pbkdf2)?[ 	]+[^ 	]+[ 	]+)["']?[^$"' 	].*""", r"\1" + MARK),
+    (r"""grub[.]pbkdf2[.][^ 	"';}]*""", MARK),
+    (rf"({_NAMED}){_VALUE}", r"\1" + MARK),
+    (rf"{_SHORT}{_VALUE}", r"\1" + MARK),
+    # user:password@host, of a URL and of dracut's netroot=iscsi:
+    (r"""(://)[^ 	/@"']+@""", r"\1" + MARK + "@"),
+    (r"""(=iscsi:)[^ 	/@"']{1,256}@""", r"\1" + MARK + "@"),
+)
+"""(what is matched, what stands there instead) within one line, for `sed -E` and for Python."""
+
+_COMPILED = tuple((re.compile(found), instead) for found, instead in EXPRESSIONS)
+
+
+def covers(path: str) -> bool:
+    """Return whether a file is one of those that secrets are left out of."""
+    return path.startswith(_FOLDERS) or path in _FILES
+
+
+def text(content: str) -> str:
+    """Return a text with its secrets left out; the number of its lines stays."""
+    low = content.lower()
+    if not any(word in low for word in HINTS):
+        return content
+    return "\n".join(map(_line, content.split("\n")))
+
+
+def _line(content: str) -> str:
+    for found, instead in _COMPILED:
+        content = found.sub(instead, content)
+    return content
+
+
+def stream(content: str) -> str:
+    """Return a collector's stream with the secrets of the files that `covers` names left out."""
+    return _STREAMED.sub(lambda found: found[1] + text(found[2]), content)
+
+
+def value(found: Any) -> Any:
+    """Return what a module tells, with the secrets of every text in it left out."""
+    if isinstance(found, str):
+        return text(found)
+    if isinstance(found, dict):
+        return {key: value(item) for key, item in found.items()}
+    if isinstance(found, (list, tuple)):
+        return [value(item) for item in found]
+    return found

@@ -11,6 +11,7 @@ from pathlib import Path
 from .. import __version__
 from ..core.audit import judge
 from ..core.catalogue import setting
+from ..core.facts import read_by_root
 from ..core.model import Severity
 from ..report import fleet, json_format, reading, text
 from ..report.hosts import Judged, of_hosts
@@ -67,10 +68,12 @@ def run(args: argparse.Namespace) -> int:
         return _fleet(args, reports)
     profile, started = targets.profile(args.profile), targets.now()
     today = datetime.now(UTC).date()
-    judged = tuple(
-        Judged(name, judge(snapshot, profile, today, Severity(args.fail_on), args.require))
-        for name, snapshot in targets.hosts(args)
-    )
+    found = []
+    private = False
+    for name, snapshot in targets.hosts(args):
+        found.append(Judged(name, judge(snapshot, profile, today, Severity(args.fail_on), args.require)))
+        private = private or read_by_root(snapshot)
+    judged = tuple(found)
     done = of_hosts(__version__, profile.name, started, targets.now(), judged, plan=False)
 
     def pieces(kind: str, colour: bool) -> Iterator[str]:
@@ -79,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
         return text.audit(judged, colour, text.totals(done.summary) + "\n" if len(judged) > 1 else "")
 
     for kind, path in reports:
-        output.write_whole(path, _encoded(pieces(kind, colour=False)))
+        output.write_whole(path, _encoded(pieces(kind, colour=False)), private)
     sys.stdout.writelines(pieces(args.format, output.colour()))
     statuses = {host.status for host in judged}
     return INCOMPLETE if "incomplete" in statuses else FINDINGS if "findings" in statuses else OK
@@ -102,7 +105,8 @@ def _fleet(args: argparse.Namespace, reports: list[tuple[str, Path]]) -> int:
         failed: CliError | None = None
         for kind, path in reports:
             try:
-                output.write_whole(path, _encoded(_pieces(outcome, kind, colour=False, details=True)))
+                pieces = _encoded(_pieces(outcome, kind, colour=False, details=True))
+                output.write_whole(path, pieces, outcome.private)
             except CliError as error:
                 # What took minutes is still shown, and written where it can be.
                 failed = failed or error

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import gzip
-import hashlib
-import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..core import withheld
 from ..core.collector import script
+from ..core.names import file_name
 from ..report import fleet
 from ..store.rows import plain
 from . import fleet_options, output, targets
@@ -19,9 +19,6 @@ from .fleet_run import run as ask
 
 if TYPE_CHECKING:
     from ..fleet.events import Done
-
-_MOST = 180
-"""Bytes of a file's name, of the 255 that a filesystem takes, leaving room for what is written beside it."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -36,23 +33,21 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write one compressed stream per host, whole or not at all."""
+    """Write one compressed stream per host, whole or not at all, for nobody else to read."""
     remote = fleet_options.asked(args)
     if args.print_script:
         sys.stdout.write(script())
         return OK
     if args.folder is None:
         raise CliError("give -o DIR, the folder for the snapshot, or --print-script")
-    try:
-        args.folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise CliError(f"{args.folder}: cannot be made: {error.strerror}") from None
+    output.make_folder(args.folder)
     if remote:
         return _fleet(args)
     for name, stream, _ in targets.streams(args):
-        path = args.folder / f"{_file_name(name)}.numatune.gz"
+        path = args.folder / f"{file_name(name)}.numatune.gz"
+        kept = withheld.stream(stream or "").encode("utf-8", "backslashreplace")
         # The time in the header would make two equal snapshots differ.
-        output.write_whole(path, gzip.compress((stream or "").encode("utf-8", "backslashreplace"), mtime=0))
+        output.write_whole(path, gzip.compress(kept, mtime=0), private=True, follow=False)
         sys.stdout.write(f"{path}\n")
     return OK
 
@@ -60,12 +55,12 @@ def run(args: argparse.Namespace) -> int:
 def _fleet(args: argparse.Namespace) -> int:
     from ..fleet.work import Work
 
-    output.check(args.folder / "host.numatune.gz")
+    output.check(args.folder / "host.numatune.gz", follow=False)
 
     def keep(event: Done) -> dict[str, str] | None:
-        path = args.folder / f"{_file_name(plain(event.alias))}.numatune.gz"
+        path = args.folder / f"{file_name(plain(event.alias))}.numatune.gz"
         try:
-            output.write_whole(path, event.payload or b"")
+            output.write_whole(path, event.payload or b"", private=True, follow=False)
         except CliError as error:
             # One host's file: the others may still be written, and this one is asked again.
             return {"phase": "output", "message": str(error)}
@@ -74,21 +69,9 @@ def _fleet(args: argparse.Namespace) -> int:
     with ask(args, "collect", Work("collect"), keep) as outcome:
         for row in outcome.rows():
             if row.status != "unreachable":
-                sys.stdout.write(f"{args.folder / _file_name(row.name)}.numatune.gz\n")
+                sys.stdout.write(f"{args.folder / file_name(row.name)}.numatune.gz\n")
         failures = outcome.store.failures(outcome.run)
         if failures or outcome.partial:
             # stdout is the list of files.
             sys.stderr.write(fleet.collected(outcome.summary, outcome.facts.hosts, failures))
         return INCOMPLETE if failures or outcome.partial else OK
-
-
-def _file_name(name: str) -> str:
-    """Return a file name for a host: its own word, of which nothing may steer a path.
-
-    A name that had to be changed gets a digest of the whole, so that no two hosts share a file.
-    """
-    plain = re.sub(r"[^A-Za-z0-9._-]", "_", name).lstrip(".")[:_MOST]
-    if plain == name:
-        return plain
-    digest = hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:10]
-    return f"{plain or 'host'}-{digest}"

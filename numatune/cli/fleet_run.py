@@ -62,6 +62,8 @@ class Outcome:
     carried: int
     twice: Twice
     transport: Choice
+    private: bool
+    """Whether root read a host, as far as is known before it is asked: what holds the evidence is for nobody else."""
 
     @property
     def code(self) -> int:
@@ -133,6 +135,7 @@ def run(
         places = {target.endpoint.alias: place for place, target in enumerate(wanted)}
         carried = 0 if earlier is None else _carry(store, number, earlier, places, documents=keep is None)
         left = [target for target in wanted if earlier is None or earlier.wants(target.endpoint.alias)]
+        private = earlier is not None or any(_by_root(target) for target in wanted)
         taken = _Taken(store, number, wanted, places, keep)
         try:
             _ask(args, choice, command, work, left, taken)
@@ -145,9 +148,8 @@ def run(
         if taken.twice.hosts:
             fleet_options.say(str(taken.twice))
         summary = store.summary(number)
-        yield Outcome(
-            store, number, facts, finished, taken.partial, summary, earlier, carried, taken.twice, transport=choice
-        )
+        partial, twice = taken.partial, taken.twice
+        yield Outcome(store, number, facts, finished, partial, summary, earlier, carried, twice, choice, private)
         store.prune()
         if store.trouble:
             fleet_options.say(store.trouble)
@@ -204,6 +206,12 @@ def _noted(document: bytes | None, late_s: float) -> bytes | None:
         return document
     value["notes"].append(f"answered at the second try: this machine was late by {late_s:.1f} s in the first")
     return json.dumps(value, separators=(",", ":")).encode()
+
+
+def _by_root(target: Target) -> bool:
+    endpoint = target.endpoint
+    own = endpoint.connection == "local" or not endpoint.user
+    return endpoint.become is not None or (os.geteuid() == 0 if own else endpoint.user == "root")
 
 
 def _ask(

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import stat
 import sys
-import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from ..bench import places
 from .errors import CliError
 
 
@@ -17,53 +18,86 @@ def colour() -> bool:
     return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
 
 
-def check(path: Path) -> None:
+def check(path: Path, follow: bool = True) -> None:
     """Refuse a path where `write_whole` would fail, before there is anything to write; CliError in its words."""
-    parent = _target(path).parent
-    if not parent.is_dir():
-        raise CliError(f"{path}: cannot be written: No such file or directory")
-    if not os.access(parent, os.W_OK | os.X_OK):
-        raise CliError(f"{path}: cannot be written: Permission denied")
+    with _place(path, follow) as (folder, _):
+        if not os.access(".", os.W_OK | os.X_OK, dir_fd=folder):
+            raise CliError(f"{path}: cannot be written: Permission denied")
 
 
-def write_whole(path: Path, data: bytes | Iterable[bytes]) -> None:
+def make_folder(folder: Path) -> None:
+    """Make a folder, and those above it that are missing, for this user alone; CliError where it cannot be."""
+    for place in reversed((folder, *folder.parents)):
+        try:
+            os.close(places.opened(os.fspath(place / "x"), follow=False)[0])
+        except FileNotFoundError:
+            try:
+                place.mkdir(mode=0o700)
+            except OSError as error:
+                raise CliError(f"{folder}: cannot be made: {error.strerror}") from None
+        except OSError as error:
+            raise CliError(f"{folder}: cannot be made: {error.strerror}") from None
+
+
+def write_whole(path: Path, data: bytes | Iterable[bytes], private: bool = False, follow: bool = True) -> None:
     """Write a file under a temporary name beside it and rename it; on failure nothing is left behind.
 
-    A symbolic link stays one: what it points to is replaced. What exists and is no regular file is refused.
+    `private` makes it 0600, whatever stood there before; otherwise the umask decides. A symbolic link stays one (what
+    it points to is replaced), unless it is another user's in a folder that everybody can write; without `follow` it is
+    replaced itself. What exists and is no regular file is refused.
     """
-    target = _target(path)
+    with _place(path, follow) as (folder, name):
+        temporary = f".{name[:200]}.{os.urandom(6).hex()}"
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        try:
+            handle = os.open(temporary, flags, 0o600, dir_fd=folder)
+        except OSError as error:
+            raise CliError(f"{path}: cannot be written: {error.strerror}") from None
+        try:
+            with os.fdopen(handle, "wb") as sink:
+                for piece in (data,) if isinstance(data, bytes) else data:
+                    sink.write(piece)
+                if not private:
+                    umask = os.umask(0)
+                    os.umask(umask)
+                    os.fchmod(sink.fileno(), 0o666 & ~umask)
+                sink.flush()
+                os.fsync(sink.fileno())
+            os.replace(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
+        except BaseException as error:
+            with suppress(OSError):
+                os.unlink(temporary, dir_fd=folder)
+            if isinstance(error, OSError):
+                raise CliError(f"{path}: cannot be written: {error.strerror}; nothing was left there") from None
+            raise
+
+
+@contextmanager
+def _place(path: Path, follow: bool) -> Iterator[tuple[int, str]]:
+    """The folder that `path` leads to, and the name in it.
+
+    CliError where renaming over that name would replace a device, a pipe or a folder.
+    """
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+        # Through links, those of /dev/stdout and the like too, which lead to no name.
+        mode = _mode(path) if follow else stat.S_IFREG
+        folder, name = places.opened(os.fspath(path), follow)
     except OSError as error:
         raise CliError(f"{path}: cannot be written: {error.strerror}") from None
-    temporary = Path(name)
     try:
-        with os.fdopen(handle, "wb") as sink:
-            for piece in (data,) if isinstance(data, bytes) else data:
-                sink.write(piece)
-            sink.flush()
-            os.fsync(sink.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
-        temporary.replace(target)
-    except OSError as error:
-        temporary.unlink()
-        raise CliError(f"{path}: cannot be written: {error.strerror}; nothing was left there") from None
-    except BaseException:
-        temporary.unlink()
-        raise
+        if not follow:
+            with suppress(FileNotFoundError):
+                mode = os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode
+        if not stat.S_ISREG(mode) and (follow or not stat.S_ISLNK(mode)):
+            kind = "a folder" if stat.S_ISDIR(mode) else "not a regular file"
+            raise CliError(f"{path}: cannot be written: it is {kind}; name a file")
+        yield folder, name
+    finally:
+        os.close(folder)
 
 
-def _target(path: Path) -> Path:
-    """The file that `path` leads to; CliError where renaming over it would replace a device, a pipe or a folder."""
+def _mode(path: Path) -> int:
     try:
-        mode = path.stat().st_mode  # through links, those of /dev/stdout and the like too
+        return path.stat().st_mode
     except FileNotFoundError:
-        mode = stat.S_IFREG
-    except OSError as error:
-        raise CliError(f"{path}: cannot be written: {error.strerror}") from None
-    if not stat.S_ISREG(mode):
-        kind = "a folder" if stat.S_ISDIR(mode) else "not a regular file"
-        raise CliError(f"{path}: cannot be written: it is {kind}; name a file")
-    return Path(os.path.realpath(path))
+        return stat.S_IFREG

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import stat
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -67,7 +68,9 @@ def run(args: argparse.Namespace) -> int:
     except VerdictError as error:
         raise CliError(str(error), BAD_INPUT) from error
     text = render(Report(sources, comparison, __version__, args.max_spikes_per_1000), get_plotlyjs())
-    output.write_whole(Path(args.output), text.encode())
+    # It shows the audit's evidence: as closed as that file is.
+    private = bool(args.audit) and not stat.S_IMODE(Path(args.audit).stat().st_mode) & 0o077
+    output.write_whole(Path(args.output), text.encode(), private)
     invalid = [source.run.path for source in sources if source.invalid]
     for path in invalid:
         print(f"numatune: {clean(path)} is invalid for a verdict; the report says why", file=sys.stderr)

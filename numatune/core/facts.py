@@ -72,6 +72,11 @@ def facts(snapshot: Snapshot, topology: Topology) -> dict[str, Any]:
     }
 
 
+def read_by_root(snapshot: Snapshot) -> bool:
+    """Return whether root read the host; False where the snapshot does not say, as a captured tree does not."""
+    return snapshot.command("uid").text.strip() == "0"
+
+
 def kernel_release(snapshot: Snapshot) -> Optional[str]:
     """Return the running kernel's release, from the first source that has it."""
     release = snapshot.read("/proc/sys/kernel/osrelease")

@@ -28,7 +28,7 @@ from numatune.cli.errors import CliError
 from numatune.cli.progress import Display
 from numatune.fleet import inventory, transports
 from numatune.fleet.events import Progress
-from numatune.transport.endpoint import Target
+from numatune.transport.endpoint import Become, Target
 from numatune.transport.failure import Failure
 from numatune.transport.limits import Limits
 
@@ -370,10 +370,10 @@ def test_a_report_that_cannot_be_written_at_the_end_costs_that_file_alone(
 ) -> None:
     write = output.write_whole
 
-    def full(path: Path, data: Any) -> None:
+    def full(path: Path, data: Any, *more: Any) -> None:
         if path.name == "full":
             raise CliError(f"{path}: cannot be written: No space left on device")
-        write(path, data)
+        write(path, data, *more)
 
     monkeypatch.setattr(output, "write_whole", full)
     reports = ("--report", f"json={tmp_path / 'full'}", "--report", f"json={tmp_path / 'whole'}")
@@ -381,6 +381,26 @@ def test_a_report_that_cannot_be_written_at_the_end_costs_that_file_alone(
     assert ran.code == 2
     assert "No space left" in ran.err
     assert names(ran.json) == names(json.loads((tmp_path / "whole").read_text())) == ["ok1", "denied1"]
+
+
+@pytest.mark.parametrize(
+    ("user", "become", "mode"),
+    [("bob", None, 0o640), ("bob", Become(), 0o600), ("root", None, 0o600)],
+    ids=["user", "sudo", "root"],
+)
+def test_a_report_of_what_root_read_is_for_its_owner_alone(
+    numatune: Numatune, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, user: str, become: Become | None, mode: int
+) -> None:
+    target = fakes.target("ok1")
+    target = replace(target, endpoint=replace(target.endpoint, user=user, become=become))
+    monkeypatch.setattr(inventory, "targets", lambda *_: [target])
+    before = os.umask(0o027)
+    try:
+        ran = numatune("audit", "ok1", "--report", f"json={tmp_path / 'report'}")
+    finally:
+        os.umask(before)
+    assert ran.code in (0, 1, 3), ran.err
+    assert (tmp_path / "report").stat().st_mode & 0o777 == mode
 
 
 @pytest.mark.parametrize(

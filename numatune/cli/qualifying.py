@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -78,10 +77,13 @@ def exit_code(found: Qualification) -> int:
 
 def _audit(path: str) -> dict[str, Any]:
     """One host of an audit: the file holds it alone, or is a report about this host only."""
+    from ..verdict.errors import VerdictError
+    from ..verdict.run import read_json
+
     try:
-        data = json.loads(_text(path))
-    except (ValueError, RecursionError) as error:
-        raise CliError(f"{path} is not an audit, or is cut short: it is not JSON") from error
+        data = read_json(path, "audit")
+    except VerdictError as error:
+        raise CliError(str(error)) from error
     hosts = data.get("hosts") if isinstance(data, dict) else None
     if isinstance(hosts, list):
         if len(hosts) != 1:

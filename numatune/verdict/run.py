@@ -21,6 +21,9 @@ BENCH_SCHEMA = "numatune/bench/1"  # the recorder's own name for it; the verdict
 LONGEST_NS = 1e15
 """Eleven days: no inference takes longer, and sums and ratios of what passes stay finite."""
 
+MOST_BYTES, MOST_VALUES, MOST_LISTS = 128 << 20, 20_000_000, 3_000_000
+"""What a file holds at most. The longest watch that is recorded, 500,000 windows, 2,000,000 requests, stays below."""
+
 Samples = npt.NDArray[np.float64]
 
 
@@ -91,9 +94,22 @@ def load_run(path: str) -> Run:
 
 
 def read_json(path: str, what: str) -> Any:
-    """The decoded content of `path`, which should be a `what`; VerdictError where it cannot be read or is no JSON."""
+    """The decoded content of `path`, which should be a `what`; VerdictError where it cannot be read or is no JSON.
+
+    Also where it holds more than any recording does: it may come from a target, and would take gigabytes here.
+    """
     try:
-        return json.loads(Path(path).read_text("utf-8"))
+        with Path(path).open("rb") as file:
+            data = file.read(MOST_BYTES + 1)
+        # A value takes 9 to 36 bytes of memory, a list or an object 60 and more.
+        for many, found in (
+            (f"{MOST_BYTES >> 20} MiB", len(data) > MOST_BYTES),
+            (f"{MOST_VALUES:,} values", data.count(b",") >= MOST_VALUES),
+            (f"{MOST_LISTS:,} lists", data.count(b"[") + data.count(b"{") > MOST_LISTS),
+        ):
+            if found:
+                raise VerdictError(f"{path} holds more than {many}, which no {what} does: look where it came from")
+        return json.loads(data.decode("utf-8"))
     except OSError as error:
         raise VerdictError(f"cannot read {path}: {error.strerror}") from error
     except UnicodeDecodeError as error:

@@ -121,3 +121,27 @@ def test_what_a_target_says_of_itself_names_no_folder_elsewhere(
     assert run.code != 0
     assert "what cannot be" in run.failure("one")
     assert list(controller.folder.parent.rglob("escaped*")) == []
+
+
+def test_what_is_larger_than_any_result_is_not_fetched(
+    controller: Controller, measured: SimpleNamespace, tmp_path: Path
+) -> None:
+    """A target whose result would take gigabytes on the controller: its size is looked at there."""
+    del measured
+    says = {"python": "3.11", "executable": "/bin/true", "implementation": "CPython", "arch": "x86_64"}
+    says |= {
+        "glibc": "2.36",
+        "root": False,
+        "cache_home": str(tmp_path),
+        "packages": {"numpy": "2", "onnxruntime": "1"},
+    }
+    liar = tmp_path / "python"
+    liar.write_text(
+        f"#!/bin/sh\ncase $1 in -c) echo '{json.dumps(says)}'; exit;; esac\n"
+        'while [ "$1" != -o ]; do shift; done\ntruncate -s 200M "$2"\necho recorded\n'
+    )
+    liar.chmod(0o755)
+    run = controller.play("playbooks/bench.yml", "--limit", "one", "-e", json.dumps({"benchmark_python": str(liar)}))
+    assert run.code != 0
+    assert "holds 209715200 bytes, and numatune reads 128 MiB at most" in run.failure("one")
+    assert "TASK [numatune.latency.benchmark : Fetch the results]" not in run.out

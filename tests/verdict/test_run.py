@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from verdict.made import launch, result
 
-from numatune.verdict import blocks, statistics
+from numatune.bench.latency_log import MOST_REQUESTS
+from numatune.bench.watch import MOST_WINDOWS
+from numatune.cli import main
+from numatune.verdict import blocks, run, statistics
 from numatune.verdict.company import list_spikes
 from numatune.verdict.errors import VerdictError
 from numatune.verdict.run import load_run, parse_run
@@ -213,3 +217,51 @@ def test_bounds_known_from_the_literature() -> None:
     low, high = blocks.difference_interval((56, 70), (48, 80), confidence=0.95)
     assert (-high, -low) == pytest.approx((0.0524, 0.3339), abs=2e-4)  # Newcombe 1998, table II, method 10
     assert blocks.fewer_p((6, 100), (0, 100)) == pytest.approx(0.01446, abs=2e-4)
+
+
+@pytest.mark.parametrize(
+    ("name", "limit", "content", "many"),
+    [
+        ("MOST_BYTES", 1 << 20, b'{"schema": "' + b"x" * (1 << 20) + b'"}', "1 MiB"),
+        ("MOST_VALUES", 1000, b"[" + b"1," * 1000 + b"1]", "1,000 values"),
+        ("MOST_LISTS", 1000, b"[" + b"[]" * 1000 + b"]", "1,000 lists"),
+        ("MOST_LISTS", 1000, b'{"a":' * 1001 + b"1" + b"}" * 1001, "1,000 lists"),
+    ],
+)
+def test_what_holds_more_than_a_recording_is_refused_before_it_is_decoded(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    name: str,
+    limit: int,
+    content: bytes,
+    many: str,
+) -> None:
+    monkeypatch.setattr(run, name, limit)
+    monkeypatch.setattr(run, "json", SimpleNamespace(loads=lambda _: pytest.fail("decoded")))
+    path = tmp_path / "result.json"
+    path.write_bytes(content)
+    page = str(tmp_path / "r.html")
+    for words in (
+        ["show", str(path)],
+        ["report", str(path), "-o", page],
+        ["compare", "--before", str(path), "--after", str(path)],
+        ["report", "--audit", str(path), "-o", page, str(path)],
+    ):
+        assert main(words) == 2
+        out, err = capsys.readouterr()
+        assert (out, err.count("\n")) == ("", 1)
+        assert f"holds more than {many}" in err
+    assert not (tmp_path / "r.html").exists()
+
+
+def test_no_more_is_read_than_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "MOST_BYTES", 1 << 20)
+    with pytest.raises(VerdictError, match="/dev/zero holds more than 1 MiB"):
+        run.read_json("/dev/zero", "benchmark result")
+
+
+def test_what_a_long_watch_records_stays_below_the_limits() -> None:
+    assert run.MOST_LISTS > MOST_REQUESTS + 100_000
+    # Some 20 counters a window, its start and its length; two numbers a request.
+    assert 24 * MOST_WINDOWS + 2 * MOST_REQUESTS < run.MOST_VALUES

@@ -1,9 +1,11 @@
-"""What the tests that measure share: a small run, and a Python on the target that takes a busy machine for quiet."""
+"""What the tests that measure share: a small run, a Python that takes a busy machine for quiet, wheels."""
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -48,3 +50,16 @@ def small(folder: Path, cache: Path) -> dict[str, Any]:
         "benchmark_pack_dir": str(folder / "packs"),
         "benchmark_throttle": 1,
     }
+
+
+def repack(package: str, folder: Path) -> Path:
+    """The wheel that an installed package came from, not compressed."""
+    found = importlib.metadata.distribution(package)
+    tags = [line.split(": ")[1] for line in (found.read_text("WHEEL") or "").splitlines() if line.startswith("Tag: ")]
+    platforms = ".".join(tag.split("-")[2] for tag in tags)
+    path = folder / f"{package}-{found.version}-{'-'.join(tags[0].split('-')[:2])}-{platforms}.whl"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+        for file in found.files or ():
+            if ".." not in file.parts and "__pycache__" not in file.parts:
+                archive.write(str(file.locate()), str(file))
+    return path

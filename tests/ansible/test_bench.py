@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
+import importlib.metadata
 import json
 import re
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
-from measuring import small
+from measuring import repack, small
+
+from numatune.bench.locks import lock_for
 
 if TYPE_CHECKING:
     from conftest import Controller
@@ -145,3 +150,24 @@ def test_what_is_larger_than_any_result_is_not_fetched(
     assert run.code != 0
     assert "holds 209715200 bytes, and numatune reads 128 MiB at most" in run.failure("one")
     assert "TASK [numatune.latency.benchmark : Fetch the results]" not in run.out
+
+
+def test_wheels_of_ones_own_run_once_their_hashes_are_named(
+    controller: Controller, measured: SimpleNamespace, tmp_path: Path
+) -> None:
+    """They come along, are unpacked on the target, and measure; without their hashes no pack is made."""
+    del measured
+    for package, version in lock_for(sys.version_info[:2]).items():
+        if importlib.metadata.version(package) != version:
+            pytest.skip(
+                f"{package} {importlib.metadata.version(package)} is installed here, and the lock names {version}"
+            )
+        repack(package, tmp_path)
+    wheels = {"benchmark_packages": "carry", "benchmark_wheels": str(tmp_path), "benchmark_launches": 1}
+    run = controller.play("playbooks/bench.yml", "--limit", "two", "-e", json.dumps(wheels))
+    assert run.code != 0
+    assert "name that hash with --trust-wheel" in run.failure("two")
+    named = [hashlib.sha256(path.read_bytes()).hexdigest() for path in tmp_path.glob("*.whl")]
+    trusted = json.dumps(wheels | {"benchmark_trusted_wheels": named})
+    run = controller.play("playbooks/bench.yml", "--limit", "two", "-e", trusted)
+    assert run.code == 0, run.out + run.err

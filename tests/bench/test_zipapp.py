@@ -18,7 +18,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from measuring import calm_python
+from measuring import calm_python, repack
 
 from numatune.bench import carried, wheels
 from numatune.bench.errors import BenchError
@@ -28,19 +28,6 @@ from numatune.cli import main, pack, packing
 HERE = sys.version_info[:2]
 ARCH = os.uname().machine
 TINY = ("--model", "resnet50", "--size", "32", "--iterations", "5", "--cpus", str(min(os.sched_getaffinity(0))))
-
-
-def repack(package: str, folder: Path) -> Path:
-    """The wheel that an installed package came from, not compressed."""
-    found = importlib.metadata.distribution(package)
-    tags = [line.split(": ")[1] for line in (found.read_text("WHEEL") or "").splitlines() if line.startswith("Tag: ")]
-    platforms = ".".join(tag.split("-")[2] for tag in tags)
-    path = folder / f"{package}-{found.version}-{'-'.join(tags[0].split('-')[:2])}-{platforms}.whl"
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
-        for file in found.files or ():
-            if ".." not in file.parts and "__pycache__" not in file.parts:
-                archive.write(str(file.locate()), str(file))
-    return path
 
 
 def made_wheel(folder: Path, package: str, version: str, tags: str = "", inside: str = "") -> Path:

@@ -166,7 +166,7 @@ SET = {
     "empty": (block(HEAD), "b", block(HEAD + "x=b\n")),
     "no file": ("", "b", block(HEAD + "x=b\n")),
     "others stay": (block(HEAD + "xx=1\ny=2\n"), "b", block(HEAD + "xx=1\ny=2\nx=b\n")),
-    "replaced": (block(HEAD + "x=1\ny=2\n"), "b", block(HEAD + "y=2\nx=b\n")),
+    "replaced in its place": (block(HEAD + "x=1\ny=2\n"), "b", block(HEAD + "x=b\ny=2\n")),
     "taken out": (block(HEAD + "x=1\ny=2\n"), None, block(HEAD + "y=2\n")),
     "emptied": (block(HEAD + "x=1\n"), "", block(HEAD + "x=\n")),
     "was not there": (block(HEAD + "y=2\n"), None, block(HEAD + "y=2\n")),

@@ -55,11 +55,17 @@ def with_variable(text: str, name: str, value: Optional[str]) -> str:
     """
     body = text.rstrip("\n").rstrip("#")
     body += "" if body.endswith("\n") or not body else "\n"
+    line = None if value is None else f"{name}=" + value.replace("\\", "\\\\").replace("\n", "\\\n") + "\n"
+    # In its place, as GRUB itself does it.
     lines = re.findall(r"(?:[^\\\n]|\\.)*\n", body, re.DOTALL)
-    head = "".join(line for line in lines if not line.startswith(f"{name}=")) or _ENVIRONMENT_HEAD
-    if value is not None:
-        escaped = value.replace("\\", "\\\\").replace("\n", "\\\n")
-        head += f"{name}={escaped}\n"
+    found = []
+    for each in lines:
+        if not each.startswith(f"{name}="):
+            found.append(each)
+        elif line is not None:
+            found.append(line)
+            line = ""
+    head = ("".join(found) or _ENVIRONMENT_HEAD) + (line or "")
     size = max(ENVIRONMENT_SIZE, len(text.encode()))
     if len(head.encode()) > size:
         raise InputError(f"{name} does not fit into GRUB's environment block of {size} bytes")

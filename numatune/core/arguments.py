@@ -24,9 +24,15 @@ _LAST = ("--", "$vt_handoff")
 _NOT_OURS = frozenset(
     "root rootflags rootfstype ro rw init rdinit initrd console earlycon resume BOOT_IMAGE panic systemd.unit"
     " hugepages hugepagesz crashkernel nfsroot ip modprobe.blacklist module_blacklist single emergency rescue"
-    " mem memmap maxcpus nr_cpus possible_cpus nosmp noapic nolapic acpi noinitrd".split()
+    " mem memmap maxcpus nr_cpus possible_cpus nosmp noapic nolapic acpi noinitrd"
+    # Of the initramfs: a shell instead of a boot, a module that is kept out, a disk that is not found.
+    " break blacklist boot netboot nfsopts cryptopts cryptdevice luks rootdelay rootwait resume_offset noresume"
+    " md raid roothash verity autorelabel forcefsck fastboot s S"
+    # Of the firmware, of a crash kernel, of what brings further arguments.
+    " acpi_rsdp acpi_osi acpi_rev_override acpi_os_name noefi initrdmem bootconfig elfcorehdr reset_devices"
+    " disable_cpu_apicid disableapic swiotlb vmalloc reboot oops panic_on_warn panic_on_taint panic_on_oops".split()
 )
-_NOT_OURS_BEGIN = ("rd.", "systemd.", "ostree")
+_NOT_OURS_BEGIN = ("rd.", "systemd.", "ostree", "fsck.", "dm_mod.", "mount.usr")
 # numatune never turns these off, and by arguments they are turned off only; as the kernel compares them.
 _SECURITY = frozenset(
     "mitigations nopti pti kpti nospectre_v1 nospectre_v2 spectre_v2 spectre_v2_user spectre_bhi"
@@ -38,13 +44,19 @@ _SECURITY = frozenset(
     " no_rfi_flush l1d_flush clearcpuid nofsgsbase unsafe_fsgsbase dis_ucode_ldr microcode mem_encrypt"
     " rodata noexec noexec32 cfi ibt nousershstk nopku hardened_usercopy iomem no_hash_pointers hash_pointers"
     " slub_debug slab_debug slab_merge slub_merge no_file_caps checkreqprot kgdboc kgdbwait sysrq_always_enabled"
-    " iommu intel_iommu amd_iommu".split()
+    " iommu intel_iommu amd_iommu intremap pcie_acs_override stack_guard_gap initcall_blacklist debug_boot_weak_hash"
+    " nordrand vdso vdso32 ia32_emulation init_mlocked_on_free page_poison ca_keys audit_backlog_limit"
+    " kgdbcon kgdb kgdbdbgp ekgdboc netconsole prot_virt TOMOYO_loader TOMOYO_trigger"
+    " usbcore.authorized_default".split()
 )
 # Whole families: a sysctl by argument may be any of the kernel's own switches.
 _SECURITY_BEGIN = (
     "sysctl. arm64. kvm_intel. kvm_amd. kvm.nx_huge_pages kvm.mitigate iommu. intel_iommu. amd_iommu. arm_smmu."
-    " vfio_iommu_type1. ima_ evm. integrity_ apparmor. selinux. yama. lockdown. microcode. random. proc_mem. dm_verity."
+    " vfio ima_ evm. integrity_ apparmor. selinux. yama. lockdown. microcode. random. proc_mem. dm_verity. efi spectre_"
+    " nospectre_ spec_ firmware_class. module. lsm. loadpin. tomoyo. trusted. syscall. rng_core. netconsole."
 ).split()
+# Of an argument with many meanings, those that let devices past their isolation.
+_SECURITY_VALUES = {"pci": ("disable_acs_redir", "config_acs")}
 
 
 def check(wanted: Mapping[Any, object], where: str) -> dict[str, str]:
@@ -62,6 +74,9 @@ def check(wanted: Mapping[Any, object], where: str) -> dict[str, str]:
             raise InputError(f"{where}.{key}: named twice, for the kernel reads - and _ alike")
         if name in _SECURITY or name.startswith(tuple(_SECURITY_BEGIN)):
             raise InputError(f"{where}.{key}: numatune changes no security setting; set it by hand if you must")
+        weakening = [part for part in _SECURITY_VALUES.get(name, ()) if part in str(value)]
+        if weakening:
+            raise InputError(f"{where}.{key}: numatune changes no security setting ({weakening[0]}); set it by hand")
         if name in _NOT_OURS or name.startswith(_NOT_OURS_BEGIN):
             raise InputError(
                 f"{where}.{key}: numatune does not own this argument; set it in the boot loader's own file"

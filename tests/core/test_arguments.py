@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -199,3 +200,39 @@ def test_full_environment_block_is_refused() -> None:
 
 def test_bytes_are_counted_not_letters() -> None:
     assert len(grub.with_variable(block(HEAD), "x", "ü").encode()) == 1024
+
+
+WEAKENING = (
+    "intremap=off stack_guard_gap=0 initcall_blacklist=x efi=no_disable_early_pci_dma debug_boot_weak_hash "
+    "firmware_class.path=/tmp pcie_acs_override=downstream vfio.enable_unsafe_noiommu_mode=1 module.sig_enforce=0 "
+    "spectre_bhi=off random.trust_cpu=on ia32_emulation=on usbcore.authorized_default=1 pci=disable_acs_redir=x "
+    "netconsole=@/eth0 lsm.debug nordrand vdso32=2"
+)
+STOPPING = (
+    "break=init blacklist=nvme acpi_rsdp=1 boot=live fsck.mode=skip dm_mod.create=x mount.usr=x noefi bootconfig "
+    "elfcorehdr=1 reboot=cold panic_on_warn=1 S md=0 swiotlb=noforce"
+)
+
+
+@pytest.mark.parametrize(
+    ("argument", "words"),
+    [
+        *((word, "numatune changes no security setting") for word in WEAKENING.split()),
+        *((word, "numatune does not own this argument") for word in STOPPING.split()),
+    ],
+)
+def test_what_weakens_security_or_stops_the_boot_is_refused_by_name(argument: str, words: str) -> None:
+    key, _, value = argument.partition("=")
+    with pytest.raises(InputError, match=f"wanted.{re.escape(key)}: {words}"):
+        check({key: value}, "wanted")
+
+
+USED = (
+    "skew_tick=1 nosmt idle=poll nohz=on processor.max_cstate=1 intel_pstate=disable mce=off pci=realloc tsc=reliable"
+)
+
+
+@pytest.mark.parametrize("argument", [*USED.split(), "kfence.sample_interval=0", "split_lock_detect=off", "quiet"])
+def test_what_latency_guides_advise_is_accepted(argument: str) -> None:
+    key, _, value = argument.partition("=")
+    assert check({key: value}, "wanted") == {key: value}

@@ -15,13 +15,14 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+from core.bls_trees import TREES
 from synthetic import host, write
 
 from plugins.module_utils import attributes, reading, store, system, transaction, tree, undo
 from plugins.module_utils.core import revert
 from plugins.module_utils.core.audit import judge
 from plugins.module_utils.core.loaders.debian_grub import TRIAL_SCRIPT
-from plugins.module_utils.core.model import HostReport, Plan
+from plugins.module_utils.core.model import HostReport, Plan, Snapshot
 from plugins.module_utils.core.plan import make_plan
 from plugins.module_utils.core.profile import from_mapping
 from plugins.module_utils.core.replay import collect
@@ -40,11 +41,18 @@ class Crash(BaseException):
     """The process ends here: nothing of the engine catches it, as nothing catches a power cut."""
 
 
-def make(root: Path) -> None:
-    """Lay out a stock host of 4 CPUs on 2 nodes, with GRUB as Debian has it."""
+def make(root: Path, entries: str = "") -> None:
+    """Lay out a stock host of 4 CPUs on 2 nodes, with GRUB as Debian has it; or with the boot entries of `TREES`."""
     files = host(4, 2, 1, numa_balancing="1", sysctl={}, governor="schedutil", irqs=4)
-    files["etc/os-release"] = "ID=debian\n"
     files["proc/mounts"] = "/dev/vda1 / ext4 rw 0 0\n"
+    if entries:
+        del files["boot/grub/grub.cfg"], files["etc/default/grub"]
+        write({**files, **TREES[entries]}, root)
+        (root / "var/lib").mkdir(parents=True)
+        (root / "run").mkdir()
+        (root / "proc/cmdline").write_text(_running(_chosen(root, once=False)))
+        return
+    files["etc/os-release"] = "ID=debian\n"
     files["etc/default/grub"] = 'GRUB_CMDLINE_LINUX_DEFAULT="quiet isolcpus=1"\nGRUB_CMDLINE_LINUX=""\n'
     files["etc/default/irqbalance"] = "# stock\n"
     files["boot/grub/grubenv"] = "# GRUB Environment Block\n" + "#" * (1024 - 25)
@@ -54,6 +62,31 @@ def make(root: Path) -> None:
     (root / "etc/grub.d").mkdir()
     (root / "run").mkdir()
     (root / MENU).write_text(_menu(root))
+    (root / "proc/cmdline").write_text(_running(_chosen(root, once=False)))
+
+
+def _running(arguments: str) -> str:
+    return f"BOOT_IMAGE=/boot/vmlinuz-6.1.0-synthetic {arguments}\n"
+
+
+def _block(root: Path) -> Path:
+    return next(path for path in (root / "boot/grub2/grubenv", root / "boot/grub/grubenv") if path.parent.is_dir())
+
+
+def _chosen(root: Path, once: bool = True) -> str:
+    """Return the arguments of the entry that GRUB takes: the one-time one, or else the default."""
+    block = _block(root)
+    env = tree.grub.environment(block.read_text()) if block.exists() else {}
+    name = env.get("next_entry") if once else ""
+    if "grub2" in str(block):
+        path = root / f"boot/loader/entries/{name or env['saved_entry']}.conf"
+        lines = [line for line in path.read_text().splitlines() if line.startswith("options ")]
+        found = " ".join(line.partition(" ")[2] for line in lines)
+        return found.replace("$kernelopts", env.get("kernelopts", "")).replace("$tuned_params", "").strip()
+    menu = tree.grub.entries("/x", (root / MENU).read_text())
+    entry = next((item for item in menu if name and item.ident == name), menu[0])
+    assert entry.linux is not None
+    return tree.grub.arguments(entry.linux)
 
 
 def _menu(root: Path) -> str:
@@ -70,6 +103,11 @@ def _menu(root: Path) -> str:
         printed = subprocess.run(["sh", str(trial)], capture_output=True, text=True, check=True).stdout
         text += f"\n### BEGIN {TRIAL_SCRIPT} ###\n{printed}### END {TRIAL_SCRIPT} ###\n"
     return text
+
+
+def remake_menu(root: Path) -> None:
+    """Do what update-grub does when a kernel is installed."""
+    (root / MENU).write_text(_menu(root))
 
 
 class Target:
@@ -92,11 +130,15 @@ class Target:
 
     def look(self) -> Plan:
         """Plan every setting of the profile."""
-        return make_plan(collect(reading.Sysroot(str(self.root)), complete=True, secrets=True), self.profile, TODAY)
+        return make_plan(self.snapshot(), self.profile, TODAY)
+
+    def snapshot(self) -> Snapshot:
+        """Read the host as it is now."""
+        return collect(reading.Sysroot(str(self.root)), complete=True, secrets=True)
 
     def audit(self) -> HostReport:
         """Judge the host as it is now."""
-        return judge(collect(reading.Sysroot(str(self.root)), complete=True, secrets=True), self.profile, TODAY)
+        return judge(self.snapshot(), self.profile, TODAY)
 
     def statuses(self) -> dict[str, str]:
         """Return setting -> status."""
@@ -107,6 +149,9 @@ class Target:
 
     def tune(self) -> transaction.Done:
         """Do what the module tune_host does."""
+        if undo.interrupted(self.host):
+            with self.host.store.lock(create=True):
+                undo.settle(self.host)
         with self.host.store.lock(create=False):
             done = transaction.tune(self.host, self.look, self._prove, write=False)
             unfinished = undo.interrupted(self.host)
@@ -128,18 +173,27 @@ class Target:
             assert undone.failure is None, undone.failure
         return undone.way
 
-    def reboot(self) -> None:
-        """Boot as GRUB would: the one-time entry once, its arguments on the command line, every value the kernel's."""
-        environment = self.root / "boot/grub/grubenv"
-        text = environment.read_text()
-        once = "next_entry=numatune-trial" in text
-        environment.write_text(tree.grub.with_variable(text, "next_entry", None))
-        menu = tree.grub.entries("/x", (self.root / MENU).read_text())
-        entry = next((item for item in menu if item.ident == "numatune-trial"), None) if once else menu[0]
-        assert entry is not None
-        assert entry.linux is not None
-        arguments = tree.grub.arguments(entry.linux)
-        (self.root / "proc/cmdline").write_text(f"BOOT_IMAGE=/boot/vmlinuz-6.1.0-synthetic {arguments}\n")
+    def next(self, once: bool = True) -> str:
+        """Return the arguments that the next boot, or the default entry, has: by GRUB's rules, not numatune's."""
+        return _chosen(self.root, once)
+
+    def reboot(self, panics: bool = False) -> bool:
+        """Boot as GRUB would: the one-time entry once, its arguments on the command line, every value the kernel's.
+
+        A one-time entry that panics is followed by the default. Return whether it did.
+        """
+        arguments, once = self.next(), self.next() != self.next(once=False)
+        block = _block(self.root)
+        if block.exists() and "next_entry=" in block.read_text():
+            # As save_env leaves it.
+            block.write_text(tree.grub.with_variable(block.read_text(), "next_entry", ""))
+        if once and panics:
+            arguments = self.next()
+        self._boot(arguments)
+        return once and panics
+
+    def _boot(self, arguments: str) -> None:
+        (self.root / "proc/cmdline").write_text(_running(arguments))
         boot = self.root / "proc/sys/kernel/random/boot_id"
         boot.write_text(f"{hashlib.sha256(boot.read_bytes()).hexdigest()[:8]}-0000-4000-8000-000000000000\n")
         for name, key in (("isolated", "isolcpus"), ("nohz_full", "nohz_full")):

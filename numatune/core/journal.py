@@ -30,8 +30,9 @@ Reading and writing the files is the Ansible module's work.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from typing import Optional
 
 from .errors import NumatuneError
@@ -43,10 +44,9 @@ UNFINISHED = ("recorded", "reverting")
 KINDS = ("file", "link", "runtime", "service", "menu", "once", "directory")
 SEEN_STATES = ("absent", "file", "link", "directory", "other")
 _ACTIVE = {"restarted": b"active", "started": b"active", "stopped": b"inactive"}
-
-
 _SIGNED = "security.ima"
 """Hash or signature of a file's content: it goes with the content, and a kernel that wants it makes it anew."""
+_MARK = ":numatune_trial"
 
 
 class JournalError(NumatuneError):
@@ -89,6 +89,8 @@ class Seen:
 
 
 ABSENT = Seen("absent")
+NO_BLOCK = Seen("absent", content=b"")
+"""A variable of GRUB's environment block where there was no such block: going back, an empty one is removed."""
 
 
 @dataclass(frozen=True)
@@ -158,6 +160,13 @@ def planned(change: Change, before: Seen) -> Seen:
         return Seen("file")
     mode = f"{int(change.mode, 8):04o}" if change.mode else before.mode
     return Seen("file", sha256=hashlib.sha256(content).hexdigest(), mode=mode)
+
+
+def one_write(changes: Sequence[Change]) -> list[Change]:
+    """Return the first of these and those right behind it that set variables of the same block: they are one write."""
+    block = changes[0].path.rpartition(":")[0]
+    same = takewhile(lambda item: item.kind == "once" and item.path.rpartition(":")[0] == block, changes)
+    return list(same)
 
 
 def _places(change: Change) -> bool:
@@ -231,14 +240,29 @@ def close(generation: Generation, now: str) -> Generation:
 
 
 def undone_effects(generation: Generation, current: Mapping[str, Seen], back: Collection[str] = ()) -> list[Entry]:
-    """Return the menu and services of a generation that was cut which may not have seen its files yet."""
+    """Return what a generation that was cut may not have brought to its end, and that nothing else would.
+
+    Of a run: the services that may not have seen their files yet, and the trial's mark. (A run that was to forget a
+    trial had seen that it held, or was told to give it up: in the next boot, nothing else would say so. A menu is
+    planned anew.) Of a revert: the menu too, since what it would be planned from may be gone already; and the mark,
+    since a revert gives the trial up.
+    """
     placed = [entry for entry in generation.entries if entry.kind in ("file", "link")]
-    effects = [entry for entry in generation.entries if entry.kind in ("menu", "service") and not entry.back]
     if generation.state == "reverting":
+        effects = [entry for entry in generation.entries if entry.kind in ("menu", "service") and not entry.back]
         # Files go back before them; a menu that is as it was needs no new one once all files are.
         whole = all(entry.back or entry.path in back for entry in placed)
-        return [entry for entry in effects if placed and not (whole and entry.kind == "menu" and entry.path in back)]
-    return effects if any(_is_after(entry, current[entry.path]) for entry in placed) else []
+        marks = [item for item in generation.entries if item.path.endswith(_MARK) and not item.back]
+        return [
+            *(entry for entry in marks if not _is_before(entry, current[entry.path])),
+            *(entry for entry in effects if placed and not (whole and entry.kind == "menu" and entry.path in back)),
+        ]
+    forgotten = [item for item in generation.entries if item.path.endswith(_MARK) and item.after.state == "absent"]
+    seen = any(_is_after(entry, current[entry.path]) for entry in placed)
+    return [
+        *(entry for entry in forgotten if not _is_after(entry, current[entry.path])),
+        *(entry for entry in generation.entries if entry.kind == "service" and not entry.back and seen),
+    ]
 
 
 def _is_before(entry: Entry, here: Seen) -> bool:

@@ -10,7 +10,8 @@ One JSON file per generation, `numatune/journal/3`:
 STATE is one of core.journal.STATES. KIND is one of a change's kinds (core.model.Change), or "directory" for one that
 had to be made. SEEN is what stood at a path: {"state": "absent | file | link | directory | other"}, for a file its
 "content" (base64), "sha256", "mode", "uid", "gid", security "label" and "xattrs" (name -> base64) as far as they are
-known, for a link its target as content. A later version of the format gets a new schema name; an unknown one is
+known, for a link its target as content. A variable of GRUB's environment block ("once") that is absent has an empty
+content where the block itself was not there. A later version of the format gets a new schema name; an unknown one is
 refused, never guessed at. (Version 1 knew three kinds, version 2 neither "reverting" nor "xattrs"; both are read.)
 """
 

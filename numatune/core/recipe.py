@@ -9,7 +9,7 @@ import base64
 import shlex
 import textwrap
 
-from .journal import Entry, Generation, value_of
+from .journal import NO_BLOCK, Entry, Generation, value_of
 
 _ORDER = ("once", "runtime", "file", "link", "menu", "service", "directory")
 
@@ -126,9 +126,13 @@ def _once(entry: Entry) -> list[str]:
     path, _, name = entry.path.rpartition(":")
     value = None if entry.before.state == "absent" else _text(value_of(entry.before))
     step = f"unset {shlex.quote(name)}" if value is None else f"set {shlex.quote(f'{name}={value}')}"
-    return [
+    lines = [
         _comment(
             f"{name} in {path} was {'not set' if value is None else repr(value)} (grub2-editenv on RHEL and Fedora)."
         ),
         f'grub-editenv "$ROOT"{shlex.quote(path)} {step}',
     ]
+    if entry.before == NO_BLOCK:
+        block = f'"$ROOT"{shlex.quote(path)}'
+        lines.append(f'if [ -z "$(grub-editenv {block} list)" ]; then rm -f -- {block}; fi')
+    return lines

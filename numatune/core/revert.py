@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Callable, NamedTuple, Optional, Union
 
-from .journal import ABSENT, UNFINISHED, Entry, Generation, Seen, close, value_of
+from .journal import ABSENT, NO_BLOCK, UNFINISHED, Entry, Generation, Seen, close, value_of
 
 _ENTRIES = "/boot/loader/entries/"
 
@@ -207,12 +207,17 @@ def _menu(chain: _Chain, here: Seen) -> _Outcome:
 
 def _once(chain: _Chain, here: Seen) -> _Outcome:
     entry, last = chain[0].entry, chain[-1]
-    if _same(here, entry.before):
+    if here == entry.before or (_same(here, entry.before) and entry.before != NO_BLOCK):
         return _Back()
-    if _same(here, last.entry.after):
+    # GRUB itself empties the entry of one boot, and the block that numatune made stays; the trial's mark is numatune's.
+    left = not value_of(here) and not value_of(entry.before)
+    if left or entry.path.endswith(":numatune_trial") or _same(here, last.entry.after):
         return Action("once", entry.path, entry.setting, here, entry.before)
-    # GRUB itself takes back the entry of one boot; any other variable is somebody's.
-    if entry.path.endswith(":next_entry") or _untouched(last, _same(here, last.entry.before)):
+    if _untouched(last, _same(here, last.entry.before)):
+        # As the run before that one left it.
+        return Action("once", entry.path, entry.setting, here, entry.before)
+    # Any other entry of one boot, or variable, is somebody's.
+    if entry.path.endswith(":next_entry"):
         return _Back()
     return _Conflict(
         f"{entry.path} was changed by somebody after numatune wrote it, and is left alone: set it by hand to "

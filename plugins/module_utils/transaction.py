@@ -148,12 +148,19 @@ def _make(host: Host, changes: Sequence[Change], generation: Generation) -> tupl
     refused = []
     for path in (entry.path for entry in generation.entries if entry.kind == "directory"):
         host.tree.mkdir(path)
-    reload = False
-    for change in changes:
+    reload, made = False, set()
+    for number, change in enumerate(changes):
+        if change.path in made:
+            continue
         if change.kind == "service" and reload:
             host.system.reload()
             reload = False
         reload = reload or change.path.startswith(_UNITS)
+        if change.kind == "once":
+            together = journal.one_write(changes[number:])
+            host.tree.set_variables({item.path: journal.planned(item, before[item.path].before) for item in together})
+            made.update(item.path for item in together)
+            continue
         if not _make_one(host, change, before[change.path].before):
             refused.append(change.path)
     if reload:
@@ -169,8 +176,6 @@ def _make_one(host: Host, change: Change, before: Seen) -> bool:
         host.system.service(change.path, str(change.content))
     elif change.kind == "menu":
         host.system.make_menu(change.path)
-    elif change.kind == "once":
-        tree.set_variable(change.path, journal.planned(change, before))
     elif change.content is None:
         tree.remove(change.path)
     elif change.kind == "link":

@@ -11,11 +11,12 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
+from collections.abc import Mapping
 from dataclasses import replace
 
 from . import attributes
 from .core.errors import NumatuneError
-from .core.journal import ABSENT, Seen
+from .core.journal import ABSENT, NO_BLOCK, Seen
 from .core.parsers import grub
 
 _KERNEL = ("/proc/", "/sys/")
@@ -184,19 +185,35 @@ class Tree:
         sync_directory(os.path.dirname(real))
 
     def variable(self, path: str) -> Seen:
-        """Return a variable of GRUB's environment block, named "FILE:NAME"; absent where it is not set."""
-        name = path.rpartition(":")[2]
-        value = grub.environment(self._environment(path)[1]).get(name)
-        return Seen("file", content=value.encode()) if value else ABSENT
+        """Return a variable of GRUB's environment block, named "FILE:NAME"; absent where it is not set.
 
-    def set_variable(self, path: str, seen: Seen) -> None:
-        """Set a variable of GRUB's environment block, or take it out; the block is replaced whole."""
+        One that GRUB emptied is there, and empty. Of a block that is not there, the content is b"" and no None.
+        """
+        name = path.rpartition(":")[2]
         file, text = self._environment(path)
-        value = None if seen.state == "absent" else (seen.content or b"").decode()
-        text = grub.with_variable(text, path.rpartition(":")[2], value)
+        value = grub.environment(text).get(name)
+        if value is None:
+            return ABSENT if self.look(file).state != "absent" else NO_BLOCK
+        return Seen("file", content=value.encode())
+
+    def set_variables(self, wanted: Mapping[str, Seen]) -> None:
+        """Set variables of one of GRUB's environment blocks ("FILE:NAME"), or take them out, in one write.
+
+        A block that is to be as before there was one goes, when nothing is left in it.
+        """
+        file, text = self._environment(next(iter(wanted)))
         here = self.look(file)
-        wanted = replace(here, state="file", content=text.encode(), mode=here.mode or "0644", xattrs=here.kept_xattrs)
-        self.replace(file, wanted)
+        for path, seen in wanted.items():
+            value = None if seen.state == "absent" else (seen.content or b"").decode()
+            text = grub.with_variable(text, path.rpartition(":")[2], value)
+        if not grub.environment(text) and (here.state == "absent" or NO_BLOCK in wanted.values()):
+            if here.state != "absent":
+                self.remove(file)
+            return
+        self.replace(
+            file,
+            replace(here, state="file", content=text.encode(), mode=here.mode or "0644", xattrs=here.kept_xattrs),
+        )
 
     def _environment(self, path: str) -> tuple[str, str]:
         """Return the path of the block's file and its text."""

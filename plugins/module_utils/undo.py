@@ -188,7 +188,7 @@ def _step(host: Host, action: Action) -> None:
     elif action.kind == "menu":
         host.system.make_menu(action.path)
     elif action.kind == "once":
-        tree.set_variable(action.path, action.then)
+        tree.set_variables({action.path: action.then})
     elif action.kind == "service":
         active = value_of(action.then) == b"active"
         verb = "stopped" if not active else "restarted" if value_of(action.now) == b"active" else "started"
@@ -207,7 +207,8 @@ def interrupted(host: Host) -> tuple[int, ...]:
 def settle(host: Host) -> tuple[int, ...]:
     """Close generations whose run or revert was interrupted with what they came to; return their numbers.
 
-    What their files should have led to (the menu, a daemon that reads them) is done first.
+    What their files should have led to in a daemon that reads them is done first. The menu or entry of a run is planned
+    anew from what stands, for it counts in which boot it is made.
     """
     generations = host.store.read()
     found = [item for item in generations if item.state in UNFINISHED]
@@ -236,6 +237,9 @@ def settle(host: Host) -> tuple[int, ...]:
 def _effect(host: Host, generation: Generation, entry: Entry) -> None:
     if entry.kind == "menu":
         host.system.make_menu(entry.path)
+        return
+    if entry.kind == "once":
+        host.tree.set_variables({entry.path: entry.before if generation.state == "reverting" else entry.after})
         return
     host.system.reload()
     if generation.state == "reverting":

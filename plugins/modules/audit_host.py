@@ -94,24 +94,21 @@ from ansible_collections.numatune.latency.plugins.module_utils.core.audit import
 from ansible_collections.numatune.latency.plugins.module_utils.core.errors import NumatuneError
 from ansible_collections.numatune.latency.plugins.module_utils.core.host import Host
 from ansible_collections.numatune.latency.plugins.module_utils.core.plan import make_plan
+from ansible_collections.numatune.latency.plugins.module_utils.core.reboots import awaited
 from ansible_collections.numatune.latency.plugins.module_utils.reading import OPTIONS, shown, snapshot_of, wanted
 from ansible_collections.numatune.latency.plugins.module_utils.store import Store
 from ansible_collections.numatune.latency.plugins.module_utils.summary import summarize
 from ansible_collections.numatune.latency.plugins.module_utils.tree import Tree, reason
 
-# The settings that take effect by a reboot alone.
-BY_REBOOT = ("core_isolation", "kernel_arguments")
 
+def not_brought(tree, report, plan, tuned, waits):
+    """Return a line for each setting that waits for a reboot although there was one since numatune wrote it.
 
-def not_brought(tree, report, plan, tuned):
-    """Return a line for each setting that waits for a reboot although there was one since numatune wrote it."""
-    planned = {change.setting for change in plan.changes}
-    asked = [name for name in BY_REBOOT if name not in planned and (not tuned or name in tuned)]
-    waiting = {
-        item["setting"]: item
-        for item in report["findings"]
-        if item["status"] == "pending_reboot" and item["setting"] in asked
-    }
+    Kernel arguments judge that themselves, by what their own records say: a run that was cut may write them late.
+    """
+    planned = {change.setting for change in plan.changes} | {"kernel_arguments"}
+    asked = [name for name in waits if name not in planned and (not tuned or name in tuned)]
+    waiting = {item["setting"]: item for item in report["findings"] if item["setting"] in asked}
     if not waiting or not tree.may_write():
         return []
     last = {}
@@ -141,9 +138,11 @@ def main():
         tree = Tree(module.params["sysroot"])
         snapshot = snapshot_of(module, tree)
         today = datetime.date.today()
-        report = judge(snapshot, profile, today=today).as_dict()
+        judged = judge(snapshot, profile, today=today)
+        report = judged.as_dict()
         plan = make_plan(snapshot, profile, today=today, only=module.params["tuned"] or None)
-        roles = Host(snapshot, profile).roles
+        host = Host(snapshot, profile)
+        roles, waits = host.roles, list(awaited(host, judged.findings))
     except (NumatuneError, OSError) as error:
         module.fail_json(msg=shown(reason(error)))
     result = {
@@ -153,12 +152,8 @@ def main():
         "boot_id": tree.boot_id(),
         "serving_cpus": str(roles.serving) if roles.split else "",
         "interrupted": list(runs.interrupted(snapshot)),
-        "stuck": not_brought(tree, report, plan, module.params["tuned"]),
-        "reboot": [
-            item["setting"]
-            for item in report["findings"]
-            if item["status"] == "pending_reboot" and item["setting"] in BY_REBOOT
-        ],
+        "stuck": not_brought(tree, report, plan, module.params["tuned"], waits),
+        "reboot": waits,
         "summary": summarize(report, plan),
     }
     module.exit_json(**shown(result))

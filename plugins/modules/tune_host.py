@@ -86,7 +86,7 @@ from ansible_collections.numatune.latency.plugins.module_utils.store import Stor
 from ansible_collections.numatune.latency.plugins.module_utils.system import System, runner
 from ansible_collections.numatune.latency.plugins.module_utils.transaction import difference, tune
 from ansible_collections.numatune.latency.plugins.module_utils.tree import Tree, TreeError, reason
-from ansible_collections.numatune.latency.plugins.module_utils.undo import Host, interrupted
+from ansible_collections.numatune.latency.plugins.module_utils.undo import Host, interrupted, settle
 
 
 def work(module):
@@ -107,6 +107,10 @@ def work(module):
         findings = judge(snapshot_of(module, tree), profile, today).findings
         return {item.setting: (item.status, item.reason) for item in findings}
 
+    # In the next boot, what a run that was cut came to may be known from its journal alone.
+    if not module.check_mode and interrupted(host):
+        with host.store.lock(create=True):
+            settle(host)
     # What is refused is refused before anything is written, the journal's own folder included.
     with host.store.lock(create=False):
         done = tune(host, look, prove, write=False)

@@ -105,7 +105,8 @@ def test_kernel_whose_entry_lacks_them_is_not_ok_where_it_is_the_default(name: s
 def test_trial_is_a_copy_of_the_default_that_sorts_last(name: str) -> None:
     host = Machine(TREES[name], {})
     host.ask(WANTED)
-    assert host.tune() == [("file", f"/{TRIAL}"), ("once", f"/{ENV}:next_entry")]
+    armed = [("once", f"/{ENV}:numatune_trial"), ("once", f"/{ENV}:next_entry")]
+    assert host.tune() == [("file", f"/{TRIAL}"), *armed]
     saved = grub.environment(TREES[name][ENV])["saved_entry"]
     default, trial = TREES[name][f"{ENTRIES}/{saved}.conf"], host.files[TRIAL]
     for key in ("linux", "initrd", "grub_users", "grub_arg", "grub_class"):
@@ -223,7 +224,10 @@ def test_what_cannot_be_made_to_hold_is_a_conflict(files: dict[str, str], words:
 def test_kernelopts_that_would_not_fit_are_refused_before_anything_is_written() -> None:
     host = Machine({**TREES["rhel8"], ENV: block(saved_entry="x", kernelopts=LARGE)}, {}, running="ro")
     host.ask(WANTED, trial=False)
-    assert "kernelopts does not fit into GRUB's environment block of 1024 bytes" in host.conflict()
+    assert (
+        "/boot/grub2/grubenv: numatune_trial does not fit into GRUB's environment block of 1024 bytes"
+        in host.conflict()
+    )
 
 
 def test_kernelopts_that_grubenv_does_not_hold_are_refused() -> None:

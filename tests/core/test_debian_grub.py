@@ -129,7 +129,9 @@ def test_trial_is_a_copy_of_the_default_entry(made: dict[str, object], saved: st
     default = machine.next(once=False)
     machine.ask({"isolcpus.x": "1"})
     done = machine.tune()
-    assert done == [("file", f"/{SCRIPT}"), ("menu", f"/{CONFIG}"), ("once", "/boot/grub/grubenv:next_entry")]
+    block = "/boot/grub/grubenv"
+    armed = [("once", f"{block}:numatune_trial"), ("once", f"{block}:next_entry")]
+    assert done == [("file", f"/{SCRIPT}"), ("menu", f"/{CONFIG}"), *armed]
     assert machine.next(once=False) == default
     assert machine.next().split() == [*default.split(), "isolcpus.x=1", "panic=10"]
     entry = grub.entries(CONFIG, machine.files[CONFIG])[-1]
@@ -376,3 +378,18 @@ def test_the_vendors_release_file_counts_where_etc_has_none() -> None:
     files = debian()
     files["usr/lib/os-release"] = files.pop("etc/os-release").replace("debian", "ubuntu\nID_LIKE=debian")
     assert not isinstance(loaders.find(Machine(files, {}).snapshot()), str)
+
+
+def test_no_line_of_the_hosts_menu_ends_what_the_script_prints(tmp_path: Path) -> None:
+    """The default entry is copied into a shell script: whatever stands in it, it is printed and never run."""
+    ends = ["NUMATUNE_END_OF_ENTRY", "NUMATUNE_END_OF_ENTRY_", f"touch {tmp_path}/PWNED"]
+    files = debian()
+    files[CONFIG] = files[CONFIG].replace("\tload_video\n", "".join(f"{line}\n" for line in ends), 1)
+    machine = Machine(files, {})
+    machine.ask(A)
+    machine.tune()
+    (tmp_path / "script").write_text(machine.files[SCRIPT])
+    printed = subprocess.run(["sh", str(tmp_path / "script")], capture_output=True, text=True, check=True).stdout
+    assert not (tmp_path / "PWNED").exists()
+    assert all(f"{line}\n" in printed for line in ends)
+    assert printed in machine.files[CONFIG]

@@ -1,7 +1,8 @@
 """The process ends before each write, sync and rename of a run, in turn: nothing is ever lost or half-written.
 
 A point before one step is the point after the one before it, so every state that the disk passes through is met.
-After each: the audit tells the truth, tune converges, and revert restores byte for byte.
+After each: the audit tells the truth, tune converges, and revert restores byte for byte. Kernel arguments, which take
+reboots, have their own walk (test_crash_arguments).
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from transaction_host import KERNEL, Crash, Target, copy, faults, make, state
+from transaction_host import Crash, Target, copy, faults, make, state
 
 from plugins.module_utils import undo
 
@@ -44,11 +45,6 @@ def points(template: Path, folder: Path, profile: Any, run: Callable[[Target], o
         run(target)
     assert any(line.startswith("rename") for line in counted.log)
     return counted.count
-
-
-def the_same(one: dict[str, str], other: dict[str, str]) -> bool:
-    """Whether two states are equal but for scratch names, which the next run removes."""
-    return {key: value for key, value in one.items() if not key.endswith((".numatune", ".new"))} == other
 
 
 def audit_is_true(target: Target, tuned: dict[str, str]) -> None:
@@ -96,46 +92,6 @@ def test_a_revert_that_ends_anywhere_is_finished_by_the_next(tmp_path: Path) -> 
         target = crashed(copy(template, tmp_path / f"{at}"), {}, Target.revert, at)
         target.revert()
         assert state(target.root) == before, at
-
-
-@pytest.mark.parametrize("step", ["trial", "permanent", "removal"])
-def test_kernel_arguments_that_end_anywhere(tmp_path: Path, step: str) -> None:
-    template = tmp_path / "template"
-    make(template)
-    before = state(template)
-    profile: Any = KERNEL
-    if step != "trial":
-        target = Target(template, KERNEL)
-        target.tune()
-        target.reboot()
-        assert target.statuses()["kernel_arguments"] == "lost_at_reboot"
-    if step == "removal":
-        target.tune()
-        assert target.statuses()["kernel_arguments"] == "ok"
-        profile = {}
-    booted = {key: value for key, value in state(template).items() if key.startswith(("proc/", "sys/"))}
-    count = points(template, tmp_path, profile, Target.tune)
-    tuned = state(tmp_path / "counted")
-    good = {"trial": "pending_reboot", "permanent": "ok", "removal": "not_applicable"}[step]
-    assert Target(tmp_path / "counted", profile).statuses()["kernel_arguments"] == good
-    for at in range(count):
-        target = crashed(copy(template, tmp_path / f"{at}"), profile, Target.tune, at)
-        menu = (target.root / "boot/grub/grub.cfg").read_text()
-        assert menu.count("menuentry 'Debian") == 2, "the menu is whole at every moment"
-        if target.statuses()["kernel_arguments"] == good:
-            assert the_same(state(target.root), tuned) or step == "removal", at
-        other = Target(copy(target.root, tmp_path / f"{at}-revert"), profile)
-        other.revert()
-        expected = {**before, **booted} if step != "trial" else before
-        kept = {key: value for key, value in state(other.root).items() if key != "boot/grub/grubenv"}
-        assert {key: kept.get(key) for key in kept if not key.startswith(("proc/", "sys/"))} == {
-            key: value
-            for key, value in expected.items()
-            if key != "boot/grub/grubenv" and not key.startswith(("proc/", "sys/"))
-        }, at
-        target.tune()
-        assert state(target.root) == tuned, at
-        assert target.tune().changes == ()
 
 
 def test_the_order_of_one_file_is_write_sync_rename_sync(tmp_path: Path) -> None:

@@ -128,7 +128,8 @@ def test_prediction_is_what_grub_mkconfig_makes(tree: Tree, case: Case) -> None:
             assert words == kept + TEXT.split() + end
 
     host = Machine(tree.boot_files(), host.settings, running=f"ro {TEXT}")
-    host.files["etc/numatune/kernel-arguments"] = tree.read("etc/numatune/kernel-arguments")
+    for note in ("etc/numatune/kernel-arguments", "etc/numatune/kernel-arguments-held"):
+        host.files[note] = tree.read(note)
     assert (host.status(), host.plan().changes) == ("ok", ())
     host.ask({})
     stock = carry_out(tree, host)
@@ -161,7 +162,9 @@ def test_trial_stands_in_the_menu_and_grub_knows_it(tree: Tree, case: Case) -> N
     # GRUB's own tools read the block as numatune wrote it, and write it the same way.
     block = tree.read("boot/grub/grubenv")
     assert len(block.encode()) == 1024
-    assert tree.run("grub-editenv", "/boot/grub/grubenv", "list").stdout == "next_entry=numatune-trial\n"
+    listed = tree.run("grub-editenv", "/boot/grub/grubenv", "list").stdout.splitlines()
+    assert [line.partition("=")[0] for line in listed] == ["numatune_trial", "next_entry"]
+    assert listed[1] == "next_entry=numatune-trial"
     tree.run("grub-editenv", "/boot/grub/grubenv", "unset", "next_entry")
     emptied = tree.read("boot/grub/grubenv")
     tree.run("grub-reboot", "numatune-trial")

@@ -19,9 +19,10 @@ from collections.abc import Callable, Mapping
 
 from ..arguments import edited, join, merged
 from ..boot import next_boot
+from ..boot_service import HEADER
 from ..model import Change, Conflict, Line, Snapshot
 from ..parsers import cmdline, shell
-from . import loader
+from . import loader, records
 
 FOLDER = "/boot/loader/entries"
 CMDLINE = "/etc/kernel/cmdline"
@@ -39,6 +40,7 @@ class BlsGrub:
     # Of all names that entries have, GRUB sorts this one last: without a saved default it takes the first.
     trial_id = "A-numatune-trial"
     trial_path = f"{FOLDER}/A-numatune-trial.conf"
+    trial_entry = trial_path
 
     def __init__(self, snapshot: Snapshot, folder: str) -> None:
         self._snapshot = snapshot
@@ -61,7 +63,7 @@ class BlsGrub:
         found += self._defaults(wanted, drop)
         found += self._kernel_options(wanted, drop)
         # The trial's entry goes last: while it stands, the rest is looked at.
-        return loader.noted(self._snapshot, wanted, (*found, *self.without_trial()))
+        return records.noted(self._snapshot, wanted, (*found, *self.without_trial()))
 
     def trial(self, wanted: Mapping[str, str], boot_id: str) -> tuple[Change, ...]:
         """Return the one-time entry: a copy of the default one, which sorts last."""
@@ -69,7 +71,7 @@ class BlsGrub:
         lines = self._snapshot.read(where.path).text.splitlines() if where else []
         once = {**wanted, **loader.TRIAL_PANIC}
         drop = self._dropped(wanted)
-        found = [loader.trial_mark(boot_id, wanted).rstrip("\n"), "title numatune: one trial boot", "version 0"]
+        found = [f"{HEADER}{records.trial_mark(boot_id, wanted)}", "title numatune: one trial boot", "version 0"]
         for line in lines:
             match = _OPTIONS.match(line)
             if match:
@@ -87,9 +89,10 @@ class BlsGrub:
 
     def conflicts(self, wanted: Mapping[str, str]) -> tuple[Conflict, ...]:
         """Return foreign files of these names, and what keeps the arguments from being written so that they hold."""
-        found = [*loader.foreign(self._snapshot, loader.OWNED), *loader.foreign(self._snapshot, self.trial_path)]
+        own = (loader.OWNED, loader.HELD, self.trial_path)
+        found = [conflict for path in own for conflict in loader.foreign(self._snapshot, path)]
         found += loader.tuned(self._snapshot, self._folder, wanted)
-        variables = [("next_entry", self.trial_id)]
+        variables = [("next_entry", self.trial_id), (records.MARK, "_" * 17)]
         if self._kernelopts is not None:
             variables.append(("kernelopts", merged(self._kernelopts, wanted, self._dropped(wanted))))
         found += loader.too_full(self._snapshot, self.environment, variables)
@@ -108,8 +111,8 @@ class BlsGrub:
         return loader.no_one_time_boot(self._snapshot, self.environment, config)
 
     def leftovers(self) -> bool:
-        """Return whether the note of owned arguments or the trial entry stands."""
-        return any(self._snapshot.read(path).present for path in (loader.OWNED, self.trial_path))
+        """Return whether a note of owned arguments or the trial entry stands."""
+        return any(self._snapshot.read(path).present for path in (loader.OWNED, loader.HELD, self.trial_path))
 
     def _entries(self) -> list[str]:
         paths = (path for path in self._snapshot.below(FOLDER) if path.endswith(".conf") and path != self.trial_path)
@@ -117,7 +120,7 @@ class BlsGrub:
 
     def _dropped(self, wanted: Mapping[str, str]) -> list[str]:
         """Return the arguments that numatune has put in and that are asked for no more."""
-        return [word for word in loader.owned(self._snapshot) if word not in join(wanted).split()]
+        return [word for word in records.owned(self._snapshot) if word not in join(wanted).split()]
 
     def _unwritable(self, wanted: Mapping[str, str]) -> list[Conflict]:
         """Return the lines that hold arguments in a form that is not edited here."""
@@ -185,7 +188,7 @@ class BlsGrub:
         """Return a rescue entry that no longer follows $kernelopts, so that it stays as it boots now."""
         if self._kernelopts is None:
             return text
-        stock = _without(self._kernelopts, {}, [*loader.owned(self._snapshot), *drop])
+        stock = _without(self._kernelopts, {}, [*records.owned(self._snapshot), *drop])
         return _on_options(text, lambda options: _KERNELOPTS.sub(lambda _: stock, options))
 
 

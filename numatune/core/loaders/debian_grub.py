@@ -15,7 +15,7 @@ from ..boot import entry_of_grub
 from ..boot_service import HEADER
 from ..model import Change, Conflict, Line, Snapshot
 from ..parsers import cmdline, grub, shell
-from . import loader
+from . import loader, records
 
 CONFIG = "/boot/grub/grub.cfg"
 DROP_IN = "/etc/default/grub.d/zz-numatune.cfg"
@@ -29,6 +29,7 @@ _ASSIGNED = re.compile(r"^\s*(?:export\s+)?(GRUB_CMDLINE_LINUX(?:_DEFAULT)?)(\+?
 # What the script puts behind the variable: the init of entries that name one, Ubuntu's handoff.
 _BEHIND = re.compile(r"(?: init=\S+)?(?: \$vt_handoff)?$")
 _END = "NUMATUNE_END_OF_ENTRY"
+_HEREDOC = re.compile(rf"^cat <<'({_END}_*)'\n(.*?)^\1$", re.M | re.S)
 _ADDS = "# arguments: "
 
 
@@ -39,6 +40,7 @@ class DebianGrub:
     environment = "/boot/grub/grubenv"
     trial_id = "numatune-trial"
     trial_path = TRIAL_SCRIPT
+    trial_entry = CONFIG
 
     def __init__(self, snapshot: Snapshot) -> None:
         self._snapshot = snapshot
@@ -52,7 +54,7 @@ class DebianGrub:
         drop = self._dropped(wanted)
         text = predicted(with_trial(self._config, ""), wanted, drop, self._default())
         menu = self._menu(text, bool(files) or self._stale(wanted, drop))
-        return loader.noted(self._snapshot, wanted, (*files, *menu))
+        return records.noted(self._snapshot, wanted, (*files, *menu))
 
     def trial(self, wanted: Mapping[str, str], boot_id: str) -> tuple[Change, ...]:
         """Return the script that prints the one-time entry, and the menu that holds it."""
@@ -74,9 +76,10 @@ class DebianGrub:
 
     def conflicts(self, wanted: Mapping[str, str]) -> tuple[Conflict, ...]:
         """Return foreign files of these names, and lines that would win over the drop-in."""
-        found = [*loader.foreign(self._snapshot, DROP_IN), *loader.foreign(self._snapshot, TRIAL_SCRIPT)]
-        found += loader.foreign(self._snapshot, loader.OWNED)
-        found += loader.too_full(self._snapshot, self.environment, [("next_entry", self.trial_id)])
+        own = (DROP_IN, TRIAL_SCRIPT, loader.OWNED, loader.HELD)
+        found = [conflict for path in own for conflict in loader.foreign(self._snapshot, path)]
+        variables = [("next_entry", self.trial_id), (records.MARK, "_" * 17)]
+        found += loader.too_full(self._snapshot, self.environment, variables)
         found += loader.tuned(self._snapshot, CONFIG.rpartition("/")[0], wanted)
         for path in (MAIN, *self._drop_ins()):
             for number, line in enumerate(self._snapshot.read(path).text.splitlines(), 1):
@@ -90,8 +93,9 @@ class DebianGrub:
         return loader.no_one_time_boot(self._snapshot, self.environment, self._config)
 
     def leftovers(self) -> bool:
-        """Return whether the drop-in, the trial's script, its entry or the note stands."""
-        files = any(self._snapshot.read(path).present for path in (DROP_IN, TRIAL_SCRIPT, loader.OWNED))
+        """Return whether the drop-in, the trial's script, its entry or a note stands."""
+        own = (DROP_IN, TRIAL_SCRIPT, loader.OWNED, loader.HELD)
+        files = any(self._snapshot.read(path).present for path in own)
         return files or f"### BEGIN {TRIAL_SCRIPT} ###" in self._config
 
     def _drop_ins(self) -> list[str]:
@@ -99,7 +103,7 @@ class DebianGrub:
 
     def _dropped(self, wanted: Mapping[str, str]) -> list[str]:
         """Return the arguments that numatune has put in and that are asked for no more."""
-        return [word for word in (*loader.owned(self._snapshot), *self._added()) if word not in join(wanted).split()]
+        return [word for word in (*records.owned(self._snapshot), *self._added()) if word not in join(wanted).split()]
 
     def _added(self) -> list[str]:
         """Return what the drop-in that stands now adds."""
@@ -120,7 +124,7 @@ class DebianGrub:
                 value = plain[1] or plain[2] or plain[3] or ""
         added = [
             dict(word.partition("=")[::2] for word in words)
-            for words in (self._added(), loader.owned(self._snapshot), ())
+            for words in (self._added(), records.owned(self._snapshot), ())
         ]
         return Normal(value, tuple(merged(value, words) for words in added))
 
@@ -181,19 +185,11 @@ class DebianGrub:
                 body.append(line)
         classes = " ".join(re.findall(r"--class \S+", lines[entry.start - 1])) if entry else ""
         head = f"menuentry 'numatune: one trial boot' {classes} --unrestricted --id {self.trial_id} {{"
-        return "\n".join(
-            [
-                "#!/bin/sh",
-                loader.trial_mark(boot_id, wanted).rstrip("\n"),
-                f"cat <<'{_END}'",
-                *self._fallback(entry),
-                " ".join(head.split()),
-                *body,
-                "}",
-                _END,
-                "",
-            ]
-        )
+        # The comment goes into the menu too: what was armed is what stands there.
+        printed = [records.trial_mark(boot_id, wanted), *self._fallback(entry), " ".join(head.split()), *body, "}"]
+        # What the host's menu holds must not end the text that the shell prints.
+        end = next(word for word in (_END + "_" * count for count in range(len(printed) + 1)) if word not in printed)
+        return "\n".join(["#!/bin/sh", HEADER.rstrip("\n"), f"cat <<'{end}'", *printed, end, ""])
 
     def _fallback(self, default: Optional[grub.Entry]) -> list[str]:
         """Return what lets GRUB go on with the default entry where the trial's kernel does not load.
@@ -298,7 +294,8 @@ def _ours(config: str, recovery: bool = False) -> list[Line]:
 
 
 def _printed(script: str) -> str:
-    return script.partition(f"<<'{_END}'\n")[2].rpartition(_END)[0]
+    found = _HEREDOC.search(script)
+    return found[2] if found else ""
 
 
 def _clash(where: Line, wanted: Mapping[str, str]) -> list[Conflict]:

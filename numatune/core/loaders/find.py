@@ -11,7 +11,7 @@ from ..model import Snapshot
 from ..parsers import shell
 from ..sources import Directory, File, Source
 from . import bls, debian_grub
-from .loader import OWNED, Loader
+from .loader import HELD, OWNED, Loader
 
 _RELEASE = "/etc/os-release"
 _VENDOR_RELEASE = "/usr/lib/os-release"
@@ -41,6 +41,7 @@ SOURCES: tuple[Source, ...] = (
     Directory(debian_grub.FOLDER),
     File(debian_grub.TRIAL_SCRIPT),
     File(OWNED),
+    File(HELD),
     File(bls.CMDLINE),
 )
 

@@ -1,13 +1,11 @@
-"""What a loader offers, and what GRUB's two ways share: the environment block, the one-time entry, the note."""
+"""What a loader offers, and what GRUB's two ways share: the environment block, and what cannot be written."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Optional, Protocol
 
-from ..arguments import join
 from ..boot import tuned_params
 from ..boot_service import HEADER
 from ..errors import InputError
@@ -16,7 +14,9 @@ from ..parsers import cmdline, grub
 
 SETTING = "kernel_arguments"
 OWNED = "/etc/numatune/kernel-arguments"
-"""The note of the arguments that are numatune's."""
+"""The note of the arguments that are numatune's, written before any entry holds them."""
+HELD = "/etc/numatune/kernel-arguments-held"
+"""The note that the default entry holds them, written after it does."""
 TRIAL_PANIC = {"panic": "10"}
 """A trial that panics reboots by itself after ten seconds, and the default entry comes back."""
 
@@ -24,15 +24,7 @@ BOOT_ID = "/proc/sys/kernel/random/boot_id"
 
 _UNWRITABLE = frozenset("btrfs zfs f2fs squashfs overlay tmpfs nfs nfs4 iso9660 erofs cramfs".split())
 _MAPPED = ("/dev/mapper/", "/dev/dm-", "/dev/md")
-_TRIAL = re.compile(r"^# numatune-trial boot=(\S*) arguments=(.*)$", re.M)
-
-
-@dataclass(frozen=True)
-class Trial:
-    """A one-time entry that stands on disk: the boot that it was made in, and the arguments that it tries."""
-
-    boot_id: str
-    arguments: str
+_BOOT_ID = re.compile(r"[0-9A-Za-z-]+")
 
 
 class Loader(Protocol):
@@ -44,7 +36,9 @@ class Loader(Protocol):
     trial_id: str
     """What `next_entry` names to boot the trial once."""
     trial_path: str
-    """The file that makes the trial entry, which also says since which boot it stands."""
+    """The file that makes the trial entry."""
+    trial_entry: str
+    """The file that holds the trial entry as GRUB boots it."""
 
     def permanent(self, wanted: Mapping[str, str]) -> tuple[Change, ...]:
         """Return the changes after which every entry but the recovery ones holds the arguments, and no trial stands."""
@@ -65,67 +59,15 @@ class Loader(Protocol):
         """Return whether something that numatune wrote for kernel arguments stands on disk."""
 
 
-def owned(snapshot: Snapshot) -> tuple[str, ...]:
-    """Return the arguments that the note says numatune has put into the entries."""
-    lines = snapshot.read(OWNED).text.splitlines()
-    return tuple(word for line in lines if not line.startswith("#") for word in line.split())
-
-
-def note(snapshot: Snapshot, wanted: Mapping[str, str]) -> list[Change]:
-    """Return the change of that note; it keeps the boot in which these arguments were written."""
-    if wanted and owned(snapshot) == tuple(join(wanted).split()):
-        return []
-    text = (
-        f"{HEADER}# The kernel arguments that numatune keeps in the boot entries.\n"
-        f"# written in boot={boot_id(snapshot)}\n{join(wanted)}\n"
-    )
-    return file_change(snapshot, OWNED, text if wanted else None, "which arguments are numatune's")
-
-
-def noted(snapshot: Snapshot, wanted: Mapping[str, str], made: Iterable[Change]) -> tuple[Change, ...]:
-    """Return the changes with the note's in its place, so that a run which is cut loses sight of no argument.
-
-    It comes first, before any entry holds what it names; but last, after no entry holds any more what it forgets.
-    """
-    change = note(snapshot, wanted)
-    forgets = set(owned(snapshot)) - set(join(wanted).split())
-    return (*made, *change) if forgets or not wanted else (*change, *made)
-
-
-def written_in(snapshot: Snapshot) -> str:
-    """Return the id of the boot in which the note was written, "" without one."""
-    found = re.search(r"^# written in boot=(\S+)$", snapshot.read(OWNED).text, re.M)
-    return found[1] if found else ""
-
-
 def boot_id(snapshot: Snapshot) -> str:
-    """Return the id of the boot that the host runs in."""
-    return snapshot.read(BOOT_ID).text.strip()
-
-
-def trial_mark(boot_id: str, wanted: Mapping[str, str]) -> str:
-    """Return the comment by which a trial entry is known again."""
-    return f"{HEADER}# numatune-trial boot={boot_id} arguments={join(wanted)}\n"
-
-
-def trial_of(snapshot: Snapshot, path: str) -> Optional[Trial]:
-    """Return the trial that a file makes, None where there is none."""
-    found = _TRIAL.search(snapshot.read(path).text)
-    return Trial(found[1], found[2]) if found else None
+    """Return the id of the boot that the host runs in; a script of GRUB's will name it, so it is an id or nothing."""
+    found = snapshot.read(BOOT_ID).text.strip()
+    return found if _BOOT_ID.fullmatch(found) else ""
 
 
 def variable(snapshot: Snapshot, path: str, name: str) -> Optional[str]:
     """Return a variable of GRUB's environment block."""
     return grub.environment(snapshot.read(path).text).get(name) or None
-
-
-def once(snapshot: Snapshot, path: str, ident: Optional[str]) -> tuple[Change, ...]:
-    """Return the change that makes the next boot alone take an entry, or takes that back; none where it is so."""
-    now = variable(snapshot, path, "next_entry")
-    if now == ident:
-        return ()
-    why = "the next boot alone takes the new entry; the one after it takes the default" if ident else "no trial is left"
-    return (Change(SETTING, "once", f"{path}:next_entry", ident, now, why, needs_reboot=ident is not None),)
 
 
 def too_full(snapshot: Snapshot, path: str, variables: Iterable[tuple[str, str]]) -> tuple[Conflict, ...]:

@@ -8,6 +8,7 @@ made permanent.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Optional, Union
 
 from .. import arguments
@@ -16,11 +17,14 @@ from ..errors import InputError
 from ..host import Host, Option, Planned, Setting
 from ..loaders import find as loaders
 from ..loaders import loader as common
-from ..loaders.loader import Loader, Trial
+from ..loaders import records
+from ..loaders.loader import Loader
 from ..model import Change, Conflict, Finding, Line, Severity, Snapshot, Status
 from ..sources import File
 from ..status import Plane, combine
 from . import isolation_plan
+from .argument_states import Facts, State, mark_of, state_of
+from .argument_words import Judged, reasons, refusals, remedy, stopped
 from .common import evidence, sentence
 
 _WANTED = "settings.kernel_arguments.wanted"
@@ -37,9 +41,13 @@ def judge(host: Host) -> Finding:
     runtime = _plane(running.text if running.present else None, wanted)
     after = _plane(boot.arguments, wanted)
     status = combine(runtime, after)
+    state = state_of(_facts(host.snapshot, wanted, loader))
     unfinished = "" if isinstance(loader, str) else _unfinished(host.snapshot, wanted, loader)
-    if (unfinished and status is Status.OK) or (status is Status.PENDING_REBOOT and _came_back_without(host, wanted)):
+    # Another reboot would not help, so it must not be waited for.
+    stuck = status is Status.PENDING_REBOOT and state in (State.NOT_TAKEN, State.IGNORED)
+    if stuck or (unfinished and status is Status.OK):
         status = Status.WRONG
+    found = Judged(host, wanted, loader, state, status, unfinished)
     return Finding(
         "kernel_arguments",
         status,
@@ -49,12 +57,12 @@ def judge(host: Host) -> Finding:
         next_boot=None if boot.arguments is None else arguments.shown(boot.arguments, wanted),
         expected=arguments.join(wanted),
         reason=sentence(
-            *_reasons(host, status, wanted, loader, unfinished),
+            *reasons(found),
             running.why() if runtime is Plane.UNREAD else "",
             f"the next boot: {boot.reason}" if after is Plane.UNREAD else "",
         ),
         evidence=evidence(running, boot.where),
-        remedy="" if status is Status.OK else _remedy(host, status),
+        remedy="" if status is Status.OK else remedy(found),
     )
 
 
@@ -83,7 +91,7 @@ def _unfinished(snapshot: Snapshot, wanted: Mapping[str, str], loader: Loader) -
     """
     if not loader.leftovers():
         return ""
-    stale = [word for word in common.owned(snapshot) if word not in arguments.join(wanted).split()]
+    stale = [word for word in records.owned(snapshot) if word not in arguments.join(wanted).split()]
     if stale:
         return f"numatune's {' '.join(stale)} is in the boot entries and no longer asked for"
     change = next(iter(loader.permanent(wanted)), None)
@@ -96,115 +104,71 @@ def _plane(line: Optional[str], wanted: Mapping[str, str]) -> Plane:
     return Plane.RIGHT if arguments.held(line, wanted) else Plane.WRONG
 
 
-def _reasons(
-    host: Host, status: Status, wanted: Mapping[str, str], loader: Union[Loader, str], unfinished: str
-) -> list[str]:
-    if status is Status.OK:
-        return ["the running kernel has them, and the entry that boots next"]
-    if status is Status.PENDING_REBOOT:
-        default = next_boot(host.snapshot, once=False).arguments
-        if default is not None and not arguments.held(default, wanted):
-            return ["the next boot alone tries them; the default entry is still the old one"]
-        return ["the next boot has them"]
-    if status is Status.LOST_AT_REBOOT:
-        return ["the running kernel has them, but the entry that boots next does not: a trial boot, not permanent yet"]
-    without = _came_back_without(host, wanted)
-    if without:
-        return [without]
+def _facts(snapshot: Snapshot, wanted: Mapping[str, str], loader: Union[Loader, str]) -> Facts:
+    running, default = snapshot.read("/proc/cmdline"), next_boot(snapshot, once=False).arguments
+    found = Facts(
+        running=arguments.held(running.text, wanted) if running.present else None,
+        default=None if default is None else arguments.held(default, wanted),
+        here=common.boot_id(snapshot),
+        held_since=records.held_since(snapshot, wanted),
+    )
     if isinstance(loader, str):
-        return [loader]
-    trial = _failed_trial(host, wanted, loader)
-    if trial:
-        return [trial[1]]
-    running = host.snapshot.read("/proc/cmdline")
-    missing = arguments.missing(running.text, wanted) if running.present else ""
-    return [f"the running kernel lacks {missing}" if missing else unfinished]
-
-
-def _failed_trial(host: Host, wanted: Mapping[str, str], loader: Loader) -> Optional[tuple[Line, str]]:
-    """Return what a trial boot of these very arguments came to, with the default entry's line.
-
-    None where none was tried, or it is still to come.
-    """
-    snapshot = host.snapshot
-    trial: Optional[Trial] = common.trial_of(snapshot, loader.trial_path)
-    here = common.boot_id(snapshot)
-    if trial is None or trial.boot_id == here or trial.arguments != arguments.join(wanted):
-        return None
-    if common.variable(snapshot, loader.environment, "next_entry") == loader.trial_id:
-        return None
-    running = snapshot.read("/proc/cmdline").text
-    if arguments.held(running, wanted):
-        return None
-    entry = next_boot(snapshot, once=False).where
-    at = f" (its default entry is {entry.path} line {entry.line})" if entry else ""
-    message = (
-        f"the host was rebooted to try them once and runs without {arguments.missing(running, wanted)}{at}: the trial "
-        f"boot of {loader.trial_id} in {loader.trial_path} panicked, hung, or was followed by another"
+        return found
+    prepared, standing = (records.trial_of(snapshot, path) for path in (loader.trial_path, loader.trial_entry))
+    these = arguments.join(wanted)
+    return replace(
+        found,
+        prepared=prepared is not None and prepared.arguments == these,
+        trial=standing if standing and standing.arguments == these else None,
+        armed=records.armed(snapshot, loader.environment),
+        to_come=common.variable(snapshot, loader.environment, "next_entry") == loader.trial_id,
     )
-    return entry or Line(loader.trial_path, 0, ""), message
-
-
-def _came_back_without(host: Host, wanted: Mapping[str, str]) -> str:
-    """Return that the host was rebooted since the default entry holds the arguments, and booted without them.
-
-    Another reboot would not help: somebody chose another entry, or another loader starts the kernel.
-    """
-    snapshot = host.snapshot
-    running, entry = snapshot.read("/proc/cmdline"), next_boot(snapshot, once=False)
-    if common.written_in(snapshot) in ("", common.boot_id(snapshot)) or not running.present:
-        return ""
-    if not set(arguments.join(wanted).split()) <= set(common.owned(snapshot)) or arguments.held(running.text, wanted):
-        return ""
-    if entry.where is None or entry.arguments is None or not arguments.held(entry.arguments, wanted):
-        return ""
-    return (
-        f"the host was rebooted and runs without {arguments.missing(running.text, wanted)}, which {entry.where.path} "
-        f"line {entry.where.line} holds: another entry was chosen, or another loader starts the kernel"
-    )
-
-
-def _remedy(host: Host, status: Status) -> str:
-    if status is Status.PENDING_REBOOT:
-        return "reboot, then run playbooks/tune.yml; or run it with -e reboot_ok=true, which does both"
-    if status is Status.LOST_AT_REBOOT:
-        return "run playbooks/tune.yml, which makes them permanent"
-    if isinstance(loaders.find(host.snapshot), str):
-        return "set them in the boot loader's own way, then reboot"
-    return "run playbooks/tune.yml"
 
 
 def changes(host: Host, finding: Finding) -> Planned:
-    """Plan the trial boot, or what makes a trial that held permanent, or what takes numatune's arguments out."""
+    """Plan the step that leads out of the state; or what takes numatune's arguments out, where none is wanted."""
     snapshot, wanted = host.snapshot, _wanted(host)
     loader = loaders.find(snapshot)
     if isinstance(loader, str):
         return (), (_conflict(f"kernel arguments: {loader}"),)
-    refused = (*isolation_plan.refusals(host, "kernel_arguments"), *loader.conflicts(wanted))
+    refused = refusals(host, wanted, loader)
     if refused:
         return (), refused
-    default = next_boot(snapshot, once=False)
-    if wanted and default.arguments is None:
+    disarm = records.disarm(snapshot, loader.environment, loader.trial_id)
+    if not wanted:
+        return (*disarm, *loader.permanent(wanted)), ()
+    facts = _facts(snapshot, wanted, loader)
+    state, retry = state_of(facts), bool(host.option("kernel_arguments", "retry"))
+    if state is State.UNKNOWN:
         # What cannot be read afterwards cannot be proved.
+        default = next_boot(snapshot, once=False)
         return (), (_conflict(f"kernel arguments: {default.reason}", default.where),)
-    running = snapshot.read("/proc/cmdline")
-    held = running.present and arguments.held(running.text, wanted)
-    if not wanted or held or host.option("kernel_arguments", "trial") is False:
-        return (*_not_once(host, loader), *loader.permanent(wanted)), ()
-    if arguments.held(default.arguments or "", wanted):
-        # They were written without a trial, and the next boot shows whether they hold.
-        return (*_not_once(host, loader), *loader.without_trial()), ()
-    return _trial(host, loader, wanted)
+    at_once = host.option("kernel_arguments", "trial") is False
+    if facts.default and not facts.running and not (at_once and not retry):
+        return (*disarm, *_awaited(snapshot, loader, wanted, facts, retry)), ()
+    if facts.running or at_once:
+        return (*disarm, *loader.permanent(wanted)), ()
+    stop = stopped(snapshot, wanted, loader, state)
+    if stop and not retry:
+        message = f"{stop}; not tried again: look at its console, then set kernel_arguments_retry: true"
+        return (), (_conflict(message, next_boot(snapshot, once=False).where or Line(loader.trial_path, 0, "")),)
+    return _trial(snapshot, loader, wanted, facts)
 
 
-def _not_once(host: Host, loader: Loader) -> tuple[Change, ...]:
-    """Return the change that takes the one-time boot back, before the entry that it names goes."""
-    armed = common.variable(host.snapshot, loader.environment, "next_entry") == loader.trial_id
-    return common.once(host.snapshot, loader.environment, None) if armed else ()
+def _awaited(
+    snapshot: Snapshot, loader: Loader, wanted: Mapping[str, str], facts: Facts, retry: bool
+) -> tuple[Change, ...]:
+    """Return that no trial is left of arguments that the next boot has.
+
+    Where they are numatune's, it is known from here on since when the default entry holds them.
+    """
+    if not records.covers(snapshot, wanted):
+        return loader.without_trial()
+    first, second = records.notes(snapshot, wanted, "" if retry else facts.held_since)
+    return (*first, *loader.without_trial(), *second)
 
 
-def _trial(host: Host, loader: Loader, wanted: Mapping[str, str]) -> Planned:
-    snapshot = host.snapshot
+def _trial(snapshot: Snapshot, loader: Loader, wanted: Mapping[str, str], facts: Facts) -> Planned:
     reason = loader.no_trial()
     if reason:
         message = f"no trial boot: {reason}; to write the arguments at once, set kernel_arguments_trial: false"
@@ -213,12 +177,12 @@ def _trial(host: Host, loader: Loader, wanted: Mapping[str, str]) -> Planned:
     if other not in (None, loader.trial_id):
         message = f"{loader.environment} boots {other} once, which somebody asked for: reboot first, or take it back"
         return (), (_conflict(message, Line(loader.environment, 0, f"next_entry={other}")),)
-    failed = _failed_trial(host, wanted, loader)
-    if failed and not host.option("kernel_arguments", "retry"):
-        message = f"{failed[1]}; not tried again: look at its console, then set kernel_arguments_retry: true"
-        return (), (_conflict(message, failed[0]),)
-    here = common.boot_id(snapshot)
-    return (*loader.trial(wanted, here), *common.once(snapshot, loader.environment, loader.trial_id)), ()
+    # One that is armed keeps its name, so that its mark stays right.
+    kept = facts.trial if facts.to_come and state_of(facts) is not State.IGNORED else None
+    trial = kept or records.Trial(facts.here, arguments.join(wanted))
+    mark = mark_of(facts, trial)
+    entry = loader.trial(wanted, trial.boot_id)
+    return (*entry, *records.arm(snapshot, loader.environment, loader.trial_id, mark)), ()
 
 
 def _conflict(message: str, where: Optional[Line] = None) -> Conflict:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Callable
@@ -40,13 +41,16 @@ class System:
         self._command = command
 
     def check_menu(self) -> None:
-        """Make GRUB's menu into a scratch file under /run; raises TreeError where its configuration is broken."""
+        """Make GRUB's menu into a scratch file under /run; raises TreeError where its configuration is broken.
+
+        That runs the host's own scripts of /etc/grub.d, so nothing of it is done in check mode.
+        """
         self._tool(_GENERATORS)
         if os.path.isdir(self._tree.root + "/run"):
             self._drop(self._generated("/run/numatune-grub.cfg"))
 
     def make_menu(self, path: str) -> None:
-        """Make GRUB's menu anew, check it, and put it in place whole.
+        """Make GRUB's menu anew, check it, and put it in place whole; closed where it holds a password.
 
         grub-mkconfig itself truncates the menu in place, without a sync: a power cut there leaves a host that
         does not boot.
@@ -56,7 +60,8 @@ class System:
         try:
             descriptor = os.open(made, os.O_RDWR)
             try:
-                attributes.give(descriptor, replace(here, xattrs=here.kept_xattrs))
+                mode = f"{_menu_mode(descriptor, here.mode):04o}"
+                attributes.give(descriptor, replace(here, mode=mode, xattrs=here.kept_xattrs))
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
@@ -125,3 +130,21 @@ class System:
             code, _, err = self._command(["systemctl", "daemon-reload"])
             if code:
                 raise TreeError(f"systemctl daemon-reload failed: {' '.join(err.split()) or f'exit code {code}'}")
+
+
+def _menu_mode(descriptor: int, before: str | None) -> int:
+    """Return the mode of a menu that was made anew, of the file as its tool made it and the mode of the one before.
+
+    grub-mkconfig closes a menu that holds a password, whatever the one before was.
+    """
+    made = stat.S_IMODE(os.fstat(descriptor).st_mode)
+    if before is None:
+        return made
+    with os.fdopen(os.dup(descriptor), "rb") as handle:
+        secret = any(line.lstrip().startswith(b"password") for line in handle)
+    mode = int(before, 8)
+    return 0o600 if secret and mode & 0o077 else mode & (0o700 | made | _READERS)
+
+
+_READERS = 0o044
+"""Some versions make every menu 0600 where there was none, and leave an old one as it was."""

@@ -42,11 +42,16 @@ class Done:
 
 
 def tune(
-    host: Host, look: Callable[[], Plan], prove: Callable[[], Mapping[str, tuple[Status, str]]], write: bool
+    host: Host,
+    look: Callable[[], Plan],
+    prove: Callable[[], Mapping[str, tuple[Status, str]]],
+    write: bool,
+    try_menu: bool = True,
 ) -> Done:
     """Make the changes that `look` plans; without `write`, say what they would be.
 
-    Called without `write` first: that pass finds what must be refused. `look` reads the host and plans it; `prove`
+    Called without `write` first: that pass finds what must be refused; with `try_menu`, also by making GRUB's menu into
+    a scratch file, which runs the host's scripts. `look` reads the host and plans it; `prove`
     reads it again and returns setting -> (status, reason). Raises TreeError, with what was there back in place, when a
     change fails or does not hold.
     """
@@ -58,7 +63,7 @@ def tune(
     changes = plan.changes
     if not changes:
         return Done()
-    seen = preflight(host, changes, check_menu=not write)
+    seen = preflight(host, changes, check_menu=try_menu and not write)
     number = max([item.number for item in host.store.read()], default=0) + 1
     generation = journal.record(number, changes, seen, host.tree.boot_id(), now())
     if not write:

@@ -32,10 +32,16 @@ options:
     type: list
     elements: str
     default: []
+  try_menu:
+    description:
+      - Whether check mode, too, makes GRUB's menu into a scratch file below C(/run) where a menu would change, as every
+        other run does before its first write. That runs the host's scripts of C(/etc/grub.d) as root.
+    type: bool
+    default: false
 attributes:
   check_mode:
     support: full
-    description: Predicts the very changes, and writes nothing, not even a lock.
+    description: Predicts the very changes, and writes nothing, not even a lock. It runs no script of the host's.
   diff_mode:
     support: full
     description: Shows each file and value before and after.
@@ -68,6 +74,11 @@ statuses:
   description: Each setting's status afterwards; empty when nothing was changed.
   returned: success
   type: dict
+notes:
+  description: What this run did not look at, one line each.
+  returned: success
+  type: list
+  elements: str
 reboot:
   description: Whether something that was changed takes effect at the next boot only.
   returned: success
@@ -87,6 +98,11 @@ from ansible_collections.numatune.latency.plugins.module_utils.system import Sys
 from ansible_collections.numatune.latency.plugins.module_utils.transaction import difference, tune
 from ansible_collections.numatune.latency.plugins.module_utils.tree import Tree, TreeError, reason
 from ansible_collections.numatune.latency.plugins.module_utils.undo import Host, interrupted, settle
+
+NOT_TRIED = (
+    "GRUB's menu was not made: check mode runs no script of /etc/grub.d; a run without --check makes it into a scratch "
+    "file, and checks it, before its first write"
+)
 
 
 def work(module):
@@ -113,12 +129,17 @@ def work(module):
             settle(host)
     # What is refused is refused before anything is written, the journal's own folder included.
     with host.store.lock(create=False):
-        done = tune(host, look, prove, write=False)
+        done = tune(host, look, prove, write=False, try_menu=tries_menu(module))
         unfinished = interrupted(host)
     if not module.check_mode and (done.changes or unfinished):
         with host.store.lock(create=True):
             done = tune(host, look, prove, write=True)
     return done
+
+
+def tries_menu(module):
+    """Return whether the scratch menu is made: check mode writes nothing and runs no script, unless it is asked to."""
+    return not module.check_mode or module.params["try_menu"]
 
 
 def main():
@@ -128,6 +149,7 @@ def main():
             **OPTIONS,
             "only": {"type": "list", "elements": "str", "required": True},
             "tuned": {"type": "list", "elements": "str", "default": []},
+            "try_menu": {"type": "bool", "default": False},
         },
         supports_check_mode=True,
     )
@@ -141,6 +163,7 @@ def main():
         "generation": done.generation,
         "refused": list(done.refused),
         "statuses": dict(done.statuses or {}),
+        "notes": [NOT_TRIED] if not tries_menu(module) and any(item.kind == "menu" for item in done.changes) else [],
         "reboot": any(item.needs_reboot for item in done.changes),
         "diff": [difference(item) for item in done.changes],
     }

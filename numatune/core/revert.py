@@ -207,10 +207,10 @@ def _menu(chain: _Chain, here: Seen) -> _Outcome:
 
 def _once(chain: _Chain, here: Seen) -> _Outcome:
     entry, last = chain[0].entry, chain[-1]
-    if here == entry.before or (_same(here, entry.before) and entry.before != NO_BLOCK):
+    if here == entry.before or (here.state == entry.before.state == "absent" and entry.before != NO_BLOCK):
         return _Back()
     # GRUB itself empties the entry of one boot, and the block that numatune made stays; the trial's mark is numatune's.
-    left = not value_of(here) and not value_of(entry.before)
+    left = value_of(here) == value_of(entry.before)
     if left or entry.path.endswith(":numatune_trial") or _same(here, last.entry.after):
         return Action("once", entry.path, entry.setting, here, entry.before)
     if _untouched(last, _same(here, last.entry.before)):

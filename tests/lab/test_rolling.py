@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from lab import boots
 from lab.controller import Controller, Run, files, values
 from lab.guest import Guest, base_image
 
@@ -18,8 +19,7 @@ LOG = logging.getLogger("lab")
 FINE, CLOSED, HANGS = "roll-fine", "roll-closed", "roll-hangs"
 ONE_BY_ONE = {"numatune_serial": "1"}
 REBOOT_TIMEOUT = 60
-# Debian's initramfs sleeps so long before it looks for the root: nothing but a power cycle ends that.
-SLEEPS_AT_BOOT = {"kernel_arguments_wanted": {"rootdelay": "86400"}, "reboot_timeout": REBOOT_TIMEOUT}
+SLEEPS_AT_BOOT = {"kernel_arguments_wanted": boots.HANGS, "reboot_timeout": REBOOT_TIMEOUT}
 
 
 @dataclass
@@ -58,6 +58,7 @@ def fleet(controller: Controller, tmp_path_factory: pytest.TempPathFactory) -> I
             guest.boot(wait=False)
         for guest in guests.values():
             guest.wait()
+        boots.stop_at_words(guests[HANGS])
         controller.add(guests[FINE], core_isolation_mode="kernel", core_isolation_pinned=True)
         controller.add(guests[CLOSED])
         controller.add(guests[HANGS], **SLEEPS_AT_BOOT)
@@ -118,7 +119,7 @@ def test_a_run_is_stopped_taken_up_and_finished(fleet: Fleet) -> None:
     hangs.cut()
     fleet.controller.add(hangs.boot(), **SLEEPS_AT_BOOT)
     back = hangs.boot_id()
-    assert "rootdelay=" not in values(hangs)["proc/cmdline"]
+    assert "lab_trial=" not in values(hangs)["proc/cmdline"]
     assert "next_entry=numatune" not in hangs.read("grub-editenv list")
     refused = fleet.tune(
         numatune_hosts=f"{HANGS}:{FINE}:{CLOSED}", numatune_serial="2", numatune_max_fail_percentage="60"
@@ -143,7 +144,7 @@ def test_a_run_is_stopped_taken_up_and_finished(fleet: Fleet) -> None:
     assert finished.code == 0, finished.out
     assert {state for state, _reason in finished.states().values()} == {"tuned"}, finished.out
     assert finished.recap(FINE)["changed"] == finished.recap(CLOSED)["changed"] == 0
-    assert "rootdelay" not in hangs.read("cat /boot/grub/grub.cfg")
+    assert "lab_trial" not in hangs.read("cat /boot/grub/grub.cfg")
 
     LOG.info("the host that hung is reverted")
     reverted = fleet.controller.play("revert", "--limit", HANGS)

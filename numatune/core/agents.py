@@ -9,6 +9,7 @@ from typing import NamedTuple, Optional
 
 from . import tuned
 from .model import Conflict, Reading, Snapshot
+from .parsers.text import lines
 from .sources import Command, Directory, File, Source
 
 
@@ -100,7 +101,7 @@ def unit(snapshot: Snapshot, name: str) -> Unit:
     shown = snapshot.command("units")
     if shown.present:
         for block in shown.text.split("\n\n"):
-            pairs = dict(line.partition("=")[::2] for line in block.splitlines())
+            pairs = dict(line.partition("=")[::2] for line in lines(block))
             if pairs.get("Id") == name:
                 installed = pairs.get("LoadState") not in ("not-found", None)
                 state = pairs.get("UnitFileState", "")
@@ -123,7 +124,7 @@ def _running(snapshot: Snapshot, program: str) -> Optional[bool]:
     listed = snapshot.command("daemons")
     if not listed.present:
         return None
-    return any(line.rpartition(":")[2] == program[:15] for line in listed.text.splitlines())
+    return any(line.rpartition(":")[2] == program[:15] for line in lines(listed.text))
 
 
 def _enabled(snapshot: Snapshot, name: str) -> tuple[Optional[bool], str]:
@@ -134,7 +135,7 @@ def _enabled(snapshot: Snapshot, name: str) -> tuple[Optional[bool], str]:
     if script is not None:
         return True, script
     listed: Reading = snapshot.read(_LISTED)
-    for line in listed.text.splitlines():
+    for line in lines(listed.text):
         words = line.split()
         if len(words) > 1 and words[0] == name:
             return words[1].startswith("enabled"), _LISTED

@@ -11,6 +11,7 @@ from .model import Line, Reading, Snapshot
 from .parsers import bls, grub
 from .parsers.grub_variables import Variables, variables
 from .parsers.numbers import natural
+from .parsers.text import lines
 from .sources import Directory, File, Source
 
 # On a host with both, the second is what somebody made under the name that other distributions use.
@@ -195,7 +196,7 @@ def _from_loader(snapshot: Snapshot, found: list[bls.Entry]) -> NextBoot:
     for path in _LOADER:
         reading = snapshot.read(path)
         if reading.present:
-            words = (line.split(None, 1) for line in reading.text.splitlines())
+            words = (line.split(None, 1) for line in lines(reading.text))
             pattern = next((pair[1].strip() for pair in words if len(pair) == 2 and pair[0] == "default"), "")
             break
     if pattern.startswith("@"):

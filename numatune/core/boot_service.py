@@ -24,6 +24,7 @@ from collections.abc import Iterable
 from typing import NamedTuple, Optional
 
 from .model import Change, Line, Reading, Snapshot
+from .parsers.text import lines
 from .sources import Directory, File, Source
 from .status import Plane
 
@@ -219,7 +220,7 @@ def words(snapshot: Snapshot, setting: str) -> list[Word]:
     """Return the lines of one setting's data file."""
     path = conf(setting)
     found = []
-    for number, line in enumerate(snapshot.read(path).text.splitlines(), 1):
+    for number, line in enumerate(lines(snapshot.read(path).text), 1):
         if line.strip() and not line.lstrip().startswith("#"):
             found.append(Word(tuple(line.split()), Line(path, number, line.strip())))
     return found

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from .errors import InputError
+from .parsers.numbers import natural
 
 # No kernel is built for more (CONFIG_NR_CPUS tops out at 8192); the cap keeps hostile text from allocating.
 _LIMIT = 1 << 16
@@ -113,13 +114,10 @@ def parse_list(text: str) -> CpuSet:
             continue
         span, _, stride = word.partition(":")
         low, dash, high = span.partition("-")
-        try:
-            start = int(low)
-            end = int(high) if dash else start
-            used, group = _stride(stride)
-        except ValueError:
-            raise InputError(f"not a CPU list: {text.strip()[:60]!r}") from None
-        if not 0 <= start <= end < _LIMIT:
+        start = natural(low)
+        end = natural(high) if dash else start
+        used, group = _stride(stride)
+        if start is None or end is None or not start <= end < _LIMIT or not used:
             raise InputError(f"not a CPU list: {text.strip()[:60]!r}")
         if group == 1:
             bits |= ((1 << (end - start + 1)) - 1) << start
@@ -131,13 +129,12 @@ def parse_list(text: str) -> CpuSet:
 
 
 def _stride(text: str) -> tuple[int, int]:
+    """Return how many CPUs of how many are meant, (0, 0) for what is no stride."""
     if not text:
         return 1, 1
     used, _, group = text.partition("/")
-    pair = int(used), int(group)
-    if not 0 < pair[0] <= pair[1]:
-        raise ValueError(text)
-    return pair
+    pair = natural(used) or 0, natural(group) or 0
+    return pair if 0 < pair[0] <= pair[1] else (0, 0)
 
 
 def parse_mask(text: str) -> CpuSet:

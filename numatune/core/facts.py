@@ -7,6 +7,7 @@ from typing import Any, Optional
 
 from .model import Snapshot
 from .parsers import cmdline
+from .parsers.text import lines
 from .sources import Command, Extract, File, Source
 from .topology import Topology
 
@@ -117,7 +118,7 @@ def virtualization(snapshot: Snapshot) -> str:
     """Return "none", the hypervisor's name in systemd's words, "vm" for an unnamed one, or "unknown"."""
     detected = snapshot.command("virt")
     if detected.present and detected.text.strip():
-        return detected.text.strip().splitlines()[-1]
+        return lines(detected.text.strip())[-1]
     xen = snapshot.read("/sys/hypervisor/type").text.strip()
     if xen:
         return xen

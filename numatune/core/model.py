@@ -9,6 +9,8 @@ from enum import Enum
 from functools import cached_property
 from typing import Any, NamedTuple, Optional
 
+from .parsers.text import lines
+
 _NUMBERED = re.compile(r"(?<=/cpu)[0-9]+(?=/)|(?<=/irq/)[0-9]+(?=/)")
 
 
@@ -263,8 +265,8 @@ def kernel_lines(menu: Optional[str]) -> Optional[str]:
     """Return what of a GRUB menu may be shown: its entries' heads and kernel lines, never its password hashes."""
     if menu is None:
         return None
-    lines = [line for line in menu.splitlines() if line.lstrip().startswith(("menuentry ", "submenu ", "linux"))]
-    return "".join(line + "\n" for line in lines)
+    shown = [line for line in lines(menu) if line.lstrip().startswith(("menuentry ", "submenu ", "linux"))]
+    return "".join(line + "\n" for line in shown)
 
 
 _DONE = {"restarted": "restart", "started": "start", "stopped": "stop"}
@@ -290,8 +292,8 @@ def phrase(group: tuple[Change, ...]) -> str:
         return f"remove {first.path}"
     if first.kind == "link":
         return f"link {first.path} to {content}"
-    lines = [line for line in content.splitlines() if line and not line.lstrip().startswith(("#", ";"))]
-    body = "; ".join(lines[:3]) + ("; …" if len(lines) > 3 else "")
+    shown = [line for line in lines(content) if line and not line.lstrip().startswith(("#", ";"))]
+    body = "; ".join(shown[:3]) + ("; …" if len(shown) > 3 else "")
     return f"{'create' if first.before is None else 'replace'} {first.path} ({body or 'empty'})"
 
 

@@ -16,6 +16,7 @@ from . import withheld
 from .collector import sources
 from .errors import SnapshotError
 from .model import Reading, Snapshot, State
+from .parsers.text import lines
 from .sources import Command, Directory, Extract, File
 
 _MAX_LINKS = 40
@@ -27,8 +28,8 @@ _MAX_PATHS = 300_000
 _MAX_STEPS = 5_000_000
 _MAX_LINES = 400_000
 _MAX_LINE = 1 << 20
-# What str.splitlines() splits at: a parser makes an object of 50 bytes of each line.
-_LINE_ENDS = (b"\n", b"\r", b"\v", b"\f", b"\x1c", b"\x1d", b"\x1e", b"\xc2\x85", b"\xe2\x80\xa8", b"\xe2\x80\xa9")
+# What any parser splits at (`parsers.text`): it makes an object of 50 bytes of each line.
+_LINE_ENDS = (b"\n", b"\r", b"\0")
 
 
 class Filesystem(Protocol):
@@ -103,17 +104,17 @@ def oddity(data: bytes) -> str:
 
 def extract(source: Extract, text: str) -> str:
     """Return the lines of a text that the source keeps; the script's sed does the same on a live host."""
-    lines = []
-    for line in text.splitlines():
+    kept = []
+    for line in lines(text):
         if source.first_paragraph and not line.strip():
             break
         if source.cut:
             line = re.sub(source.cut, ": ", line, count=1)
         if not source.keep or re.search(source.keep, line):
-            lines.append(line + "\n")
+            kept.append(line + "\n")
             if source.first:
                 break
-    return "".join(lines)
+    return "".join(kept)
 
 
 class _Walk:

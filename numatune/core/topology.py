@@ -15,6 +15,7 @@ from .cpuset import EMPTY, CpuSet, parse_list, parse_mask
 from .errors import InputError
 from .model import Snapshot
 from .parsers.numbers import natural
+from .parsers.text import lines
 from .sources import Directory, Extract, File, Source
 
 CPU = "/sys/devices/system/cpu"
@@ -194,7 +195,7 @@ _LINK = re.compile(rf"{CPU}/cpu([0-9]{{1,5}})/node([0-9]{{1,5}})|{NODE}/node([0-
 
 
 def _memory(snapshot: Snapshot, path: str) -> Optional[int]:
-    for line in snapshot.read(path).text.splitlines():
+    for line in lines(snapshot.read(path).text):
         words = line.split()
         if "MemTotal:" in words and words[-1] == "kB":
             return natural(words[-2])

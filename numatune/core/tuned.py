@@ -8,6 +8,7 @@ from typing import NamedTuple, Optional
 
 from .model import Line, Snapshot
 from .parsers import tuned
+from .parsers.text import lines
 from .parsers.tuned import Value
 from .sources import File, Source
 
@@ -69,7 +70,7 @@ def _units(snapshot: Snapshot) -> dict[str, _Unit]:
 
 
 def _folders(snapshot: Snapshot) -> Optional[tuple[str, ...]]:
-    for line in snapshot.read(_MAIN).text.splitlines():
+    for line in lines(snapshot.read(_MAIN).text):
         key, sign, value = line.partition("=")
         if sign and key.strip() == "profile_dirs":
             named = tuple(word.strip().rstrip("/") for word in reversed(value.split(",")) if word.strip())
@@ -102,10 +103,14 @@ def _load(
         if include:
             if "$" in include.text:
                 return False
-            if not _load(snapshot, folders, re.split(r"\s*[,;]\s*", include.text), units, seen, depth + 1):
+            if not _load(snapshot, folders, _listed(include.text), units, seen, depth + 1):
                 return False
         _merge(units, found)
     return True
+
+
+def _listed(text: str) -> list[str]:
+    return [word.strip() for word in re.split("[,;]", text)]
 
 
 def _merge(units: dict[str, _Unit], found: dict[str, dict[str, Value]]) -> None:
@@ -119,7 +124,7 @@ def _merge(units: dict[str, _Unit], found: dict[str, dict[str, Value]]) -> None:
         )
         if older is not None and said.get("replace") not in _YES:
             unit.limited = unit.limited or older.limited
-            dropped = re.split(r"\s*[,;]\s*", said.get("drop", ""))
+            dropped = _listed(said.get("drop", ""))
             unit.options = {key: value for key, value in older.options.items() if key not in dropped}
         unit.options.update(options)
         units[name] = unit

@@ -97,10 +97,10 @@ def _options(words: list[str]) -> Iterator[tuple[str, str, list[str]]]:
 def _setting(option: str, value: str) -> tuple[str, str] | None:
     if option == "o":
         # ssh_config's own spellings: Key=Value, Key = Value, Key Value, the value perhaps in double quotes.
-        found = re.fullmatch(r"\s*(\w+)\s*(?:=|\s)\s*(.*?)\s*", value, re.DOTALL)
+        found = re.fullmatch(r"\s*(\w+)\s*(?:=|\s)(.*)", value, re.DOTALL)
         if not found:
             return None
-        keyword, text = found.groups()
+        keyword, text = found[1], found[2].strip()
         return keyword.lower(), text[1:-1] if len(text) > 1 and text[0] == text[-1] == '"' else text
     if option in _KEYWORD:
         return _KEYWORD[option], value

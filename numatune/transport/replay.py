@@ -25,6 +25,7 @@ from .failure import clean
 _MAX_STREAM = 16 << 20
 # Looked up when it is needed: a test lowers it.
 MAX_NAMES = 100_000
+_PIECE = 64 << 10
 _TOPS = ("proc", "sys", "etc", "boot")
 
 
@@ -151,10 +152,16 @@ class FolderTree:
         """Return a file's bytes, one more than the limit at most."""
         # Whatever has taken the file's place since: no FIFO is waited for, no link followed, no device read.
         descriptor = os.open(self._path(path), os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
-        with os.fdopen(descriptor, "rb") as source:
+        try:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 raise OSError("not a regular file")
-            return source.read(MAX_FILE + 1)
+            # In pieces: /proc/sys of a live or mounted host refuses (ENOMEM) to be asked for 4 MiB at once.
+            data = bytearray()
+            while len(data) <= MAX_FILE and (piece := os.read(descriptor, min(_PIECE, MAX_FILE + 1 - len(data)))):
+                data += piece
+            return bytes(data)
+        finally:
+            os.close(descriptor)
 
 
 _KINDS = {stat.S_IFREG: "file", stat.S_IFDIR: "dir", stat.S_IFLNK: "link"}

@@ -38,6 +38,7 @@ def right() -> dict[str, str]:
 
 
 RUNS = {
+    "a line that ends early": (f"Id={UNIT} \n", True, "unknown", "could not be read"),
     "no drop-in": (None, False, "wrong", "has no memory policy"),
     "runs with it": (f"Id={UNIT} pid=7\nId={UNIT} policy=local\n", True, "ok", "leaves memory with a policy alone"),
     "bound": (f"Id={UNIT} pid=7\nId={UNIT} policy=bind\nId={UNIT} policy=local\n", True, "ok", ""),

@@ -149,6 +149,8 @@ CAN: dict[str, tuple[dict[str, str | None], dict[str, str]]] = {
     "6.1": ({RELEASE: "6.1.0\n"}, {}),
     "a newer systemd": ({}, {"systemd": "systemd 244 (x)\n"}),
     "a version in other words": ({}, {"systemd": "x\n"}),
+    "a version of 5000 digits": ({}, {"systemd": "systemd " + "1" * 5000 + " (x)\n"}),
+    "a kernel of 5000 digits": ({RELEASE: "6." + "1" * 5000 + "\n"}, {}),
     "no cgroups seen": ({CONTROLLERS: None}, {}),
 }
 

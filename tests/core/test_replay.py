@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import pytest
 from synthetic import Link, Tree
 
 from numatune.core.model import Snapshot, State
 from numatune.core.replay import MAX_FILE, collect, extract
 from numatune.core.sources import Extract
+from numatune.transport.replay import FolderTree
 
 CONF = "etc/sysctl.d/a.conf"
 
@@ -130,3 +134,13 @@ EXTRACTS = [
 @pytest.mark.parametrize(("source", "text", "wanted"), EXTRACTS)
 def test_extract(source: Extract, text: str, wanted: str) -> None:
     assert extract(source, text) == wanted
+
+
+def test_kernels_own_files_are_read_in_small_pieces(tmp_path: Path) -> None:
+    """A live or mounted root: /proc/sys refuses to be asked for 4 MiB at once (ENOMEM)."""
+    data = bytes(range(256)) * 1024
+    (tmp_path / "large").write_bytes(data)
+    assert FolderTree(tmp_path).read("large") == data
+    if not Path("/proc/sys/kernel/osrelease").is_file():
+        pytest.skip("no /proc/sys here")
+    assert FolderTree(Path("/")).read("proc/sys/kernel/osrelease").decode() == os.uname().release + "\n"

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 
 from ..model import Line
+from .text import lines
 
 
 @dataclass(frozen=True)
@@ -21,9 +22,9 @@ class Entry:
 def parse(path: str, text: str) -> Entry:
     """Read one entry; several `options` lines count as one, and the last one gives the line's number."""
     title, version, options, at = "", "", [], 0
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(lines(text), 1):
         # Blanks or tabs, any number of them, separate a key from its value.
-        key, value = (*line.split(None, 1), "", "")[:2]
+        key, _, value = line.replace("\t", " ").strip(" ").partition(" ")
         if key == "title":
             title = value.strip()
         elif key == "version":
@@ -41,4 +42,9 @@ def newest_first(found: list[Entry]) -> list[Entry]:
 
 
 def _version_key(text: str) -> list[tuple[int, int, str]]:
-    return [(1, int(part), "") if part.isdigit() else (0, 0, part) for part in re.findall(r"\d+|[A-Za-z]+", text)]
+    found = []
+    for part in re.findall(r"[0-9]+|[A-Za-z]+", text):
+        # Digits compare by how many they are and then as text: nobody says that there are few.
+        digits = part.lstrip("0") if part.isdigit() else ""
+        found.append((1, len(digits), digits) if part.isdigit() else (0, 0, part))
+    return found

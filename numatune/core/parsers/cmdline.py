@@ -9,13 +9,14 @@ from ..cpuset import EMPTY, CpuSet, parse_list
 from ..errors import InputError
 
 _ISOLCPUS_FLAGS = ("nohz", "domain", "managed_irq")
-_WORD = re.compile(r'(?:"[^"]*"?|[^\s"])+')
+# White space to the kernel; str.split() knows more.
+_WORD = re.compile(r'(?:"[^"]*"?|[^ \t\n\v\f\r"])+')
 
 
 def tokens(text: str) -> list[str]:
     """Split a command line as the kernel does: white space separates, double quotes hold it together."""
     text = text.strip(" \t\n\0")
-    if '"' in text:
+    if '"' in text or not (text.isascii() and text.isprintable()):
         words = [word for word in (found.replace('"', "") for found in _WORD.findall(text)) if word]
     else:
         words = text.split()

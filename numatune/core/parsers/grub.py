@@ -10,6 +10,7 @@ from typing import Optional
 from ..errors import InputError
 from ..model import Line
 from .numbers import natural
+from .text import lines
 
 _TITLE = re.compile(r"^\s*(menuentry|submenu)\s+(?:'((?:[^']|'\\'')*)'|\"([^\"]*)\"|(\S+))")
 _ID = re.compile(r"(?:--id|\$\{?menuentry_id_option\}?)\s+(?:'([^']*)'|\"([^\"]*)\"|([^\s{]+))")
@@ -57,7 +58,8 @@ def with_variable(text: str, name: str, value: Optional[str]) -> str:
     body += "" if body.endswith("\n") or not body else "\n"
     line = None if value is None else f"{name}=" + value.replace("\\", "\\\\").replace("\n", "\\\n") + "\n"
     # In its place, as GRUB itself does it.
-    lines = re.findall(r"(?:[^\\\n]|\\.)*\n", body, re.DOTALL)
+    ended = re.findall(r"((?:[^\\\n]|\\.)*)(\n?)", body, re.DOTALL)
+    lines = [f"{each}\n" for each, end in ended if each or end]
     found = []
     for each in lines:
         if not each.startswith(f"{name}="):
@@ -77,7 +79,7 @@ def entries(path: str, text: str) -> list[Entry]:
     top: list[Entry] = []
     stack: list[tuple[int, Entry]] = []
     depth = 0
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(lines(text), 1):
         words = line.strip()
         if not words or words.startswith("#"):
             continue
@@ -123,7 +125,7 @@ def default_name(text: str, env: Mapping[str, str], once: bool = True) -> str:
     if once and env.get("next_entry"):
         return env["next_entry"]
     name = "0"
-    for line in text.splitlines():
+    for line in lines(text):
         match = _DEFAULT.match(line)
         if match:
             value = match[1] or match[2] or match[3] or ""

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Optional
 
+from .text import lines
+
 # A word of GRUB's script: quotes hold blanks and ";" together; what follows "#" is a comment.
 _WORD = re.compile(r"""#.*|;|((?:"(?:[^"\\]|\\.)*"|'[^']*'|\\.|[^\s;"'\\])+)""")
 _ASSIGNMENT = re.compile(r"([A-Za-z_]\w*)=(.*)", re.DOTALL)
@@ -64,7 +66,7 @@ def _put(
 
 def _commands(text: str) -> Iterator[tuple[int, list[str]]]:
     """Yield each command's words with its line; words that only lead to a command are left out."""
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(lines(text), 1):
         words: list[str] = []
         for match in _WORD.finditer(line):
             if match[1]:

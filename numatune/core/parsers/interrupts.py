@@ -6,6 +6,7 @@ import re
 
 from ..cpuset import CpuSet
 from .numbers import natural
+from .text import lines
 
 # Multi-queue block and network drivers ask the kernel to spread these; /proc refuses to move them (EIO).
 # Read in the drivers: vectors before the first queue (nvme0q0, mpi3mr0-msix0, pm80xx0-0) are not spread, those of
@@ -26,7 +27,7 @@ _PER_CPU = re.compile(
 def actions(text: str) -> dict[int, str]:
     """Return IRQ number -> chip, hardware number and action, from lines such as "24: PCI-MSI 524288-edge eth0"."""
     found = {}
-    for line in text.splitlines():
+    for line in lines(text):
         number, sign, rest = line.strip().partition(":")
         parsed = natural(number) if sign else None
         if parsed is not None:

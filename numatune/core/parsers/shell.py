@@ -7,9 +7,12 @@ import shlex
 from typing import NamedTuple, Optional
 
 from ..model import Line
+from .text import lines, lines_with_ends
 
 _ASSIGNMENT = re.compile(r"\s*(export\s+)?([A-Za-z_][A-Za-z0-9_]*)=(.*)", re.DOTALL)
-_VALUE = re.compile(r"""\s*(?:"([^"]*)"|'([^']*)'|(.*?))(?:\s+(#.*))?\s*""", re.DOTALL)
+_COMMENT = re.compile(r"\s#")
+# shlex takes time by the square of a word's length; no variable that is read here is as long.
+_LONGEST = 4096
 
 PLAIN = re.compile(r"""(?:"([^"\\$`]*)"|'([^']*)'|([^\s"'\\$`;&|<>()]*))\s*(?:#.*)?""")
 """A value on one line that a shell takes as it stands: in double quotes, in single ones, or one word."""
@@ -31,13 +34,13 @@ class Assignment(NamedTuple):
 def variable(path: str, text: str, name: str) -> Optional[tuple[str, Line]]:
     """Return the last value of a variable, unquoted, with its line; None where it is not set."""
     found = None
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(lines(text), 1):
         word = line.strip().removeprefix("export ").lstrip()
         key, sign, value = word.partition("=")
         if not sign or key != name:
             continue
         try:
-            parts = shlex.split(value, comments=True)
+            parts = shlex.split(value, comments=True) if len(value) <= _LONGEST else [value]
         except ValueError:
             parts = [value]
         found = (parts[0] if parts else "", Line(path, number, line.strip()))
@@ -47,7 +50,7 @@ def variable(path: str, text: str, name: str) -> Optional[tuple[str, Line]]:
 def assignments(path: str, text: str, name: str) -> list[Assignment]:
     """Return every line that sets a variable, in order; comments are none."""
     found = []
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(lines(text), 1):
         match = _ASSIGNMENT.fullmatch(line)
         if match and match[2] == name:
             value, comment = _parts(match[3])
@@ -56,9 +59,18 @@ def assignments(path: str, text: str, name: str) -> list[Assignment]:
 
 
 def _parts(text: str) -> tuple[str, str]:
-    match = _VALUE.fullmatch(text)
-    assert match  # the third form takes anything
-    return match[1] or match[2] or match[3] or "", match[4] or ""
+    """Return the value, unquoted, and the comment behind it."""
+    word = text.strip()
+    if word[:1] == "#" and text[:1].isspace():
+        return "", word
+    end = word.find(word[0], 1) if word[:1] in ('"', "'") else 0
+    if end > 0:
+        rest = word[end + 1 :]
+        comment = rest.lstrip()
+        if not rest or (rest[0].isspace() and comment[0] == "#"):
+            return word[1:end], comment
+    start = _COMMENT.search(word)
+    return (word[: start.start()].rstrip(), word[start.start() + 1 :]) if start else (word, "")
 
 
 def with_variable(text: str, name: str, value: str, instead_of: str = "") -> str:
@@ -67,12 +79,12 @@ def with_variable(text: str, name: str, value: str, instead_of: str = "") -> str
     The line stands where the last of the variable stood, else where the other one did, else at the end. All other
     lines stay byte for byte; a comment behind a value that goes gets a line of its own.
     """
-    lines = text.splitlines(keepends=True)
+    whole = lines_with_ends(text)
     ours = [item.where.line - 1 for item in assignments("", text, name)]
     others = [item.where.line - 1 for item in assignments("", text, instead_of)]
-    place = (ours or others or [len(lines)])[-1]
+    place = (ours or others or [len(whole)])[-1]
     made = []
-    for number, line in enumerate([*lines, ""]):
+    for number, line in enumerate([*whole, ""]):
         if number != place and number not in others:
             made.append(line)
             continue
@@ -89,4 +101,4 @@ def _line_end(before: str) -> str:
     if not before:
         return ""
     end = "" if before.endswith("\n") else "\n"
-    return end + "\n" if before.splitlines()[-1].endswith("\\") else end
+    return end + "\n" if lines(before)[-1].endswith("\\") else end

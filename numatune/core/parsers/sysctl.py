@@ -10,12 +10,17 @@ from typing import Optional
 from ..model import Line
 from .kept import kept_for_short
 from .numbers import c_integer
+from .text import lines, systemd_lines
 
 DIRECTORIES = ("/etc/sysctl.d", "/run/sysctl.d", "/usr/local/lib/sysctl.d", "/usr/lib/sysctl.d", "/lib/sysctl.d")
 """In falling priority: a file in an earlier one hides a file of the same name in a later one."""
 
 PERSISTENT = tuple(folder for folder in DIRECTORIES if not folder.startswith("/run/"))
 """Those that are still there after a reboot."""
+
+
+# Of systemd's readers; str.strip() takes off more.
+_BLANKS = " \t\r"
 
 
 @dataclass(frozen=True)
@@ -35,23 +40,23 @@ def assignments(path: str, text: str, key: str) -> tuple[Assignment, ...]:
     ignored. Comments start a line, never end one: what follows a value belongs to it.
     """
     found = []
-    for number, line in enumerate(text.splitlines(), 1):
-        word = line.strip()
+    for number, line in systemd_lines(text):
+        word = line.strip(_BLANKS)
         if not word or word[0] in "#;" or "=" not in word:
             continue
         name, _, value = word.partition("=")
-        written = name.strip().removeprefix("-").strip()
+        written = name.strip(_BLANKS).removeprefix("-").strip(_BLANKS)
         if _matches(written, key):
             pattern = any(sign in written for sign in "*?[")
-            found.append(Assignment(value.strip(), Line(path, number, word), pattern))
+            found.append(Assignment(value.strip(_BLANKS), Line(path, number, word), pattern))
     return tuple(found)
 
 
 @kept_for_short
 def excludes(text: str, key: str) -> bool:
     """Return whether a file keeps patterns off a key: a line "-key" that assigns nothing (sysctl.d(5))."""
-    lines = (f"-{key}", f"-{key.replace('.', '/')}")
-    return any(line.strip() in lines for line in text.splitlines())
+    wanted = (f"-{key}", f"-{key.replace('.', '/')}")
+    return any(line.strip(_BLANKS) in wanted for _, line in systemd_lines(text))
 
 
 def _matches(name: str, key: str) -> bool:
@@ -93,7 +98,7 @@ def integer(value: str) -> Optional[int]:
 
 def listing(text: str, key: str) -> Optional[str]:
     """Return the value of a key in the output of `sysctl -a`, as an sosreport stores it."""
-    for line in text.splitlines():
+    for line in lines(text):
         name, _, value = line.partition(" = ")
         if name == key:
             return value.strip()

@@ -8,10 +8,11 @@ from fnmatch import fnmatchcase
 
 from ..model import Line
 from .kept import kept_for_short
+from .text import systemd_lines
 
 # A word, of which one pair of quotes is taken off; the argument is the rest of the line as it stands.
-_WORD = r"""(?:"([^"]*)"|'([^']*)'|([^\s"']\S*))"""
-_LINE = re.compile(rf"{_WORD}(?:\s+{_WORD})(?:\s+{_WORD}){{4}}\s+(\S.*)", re.DOTALL)
+_WORD = r"""(?:"([^"]*)"|'([^']*)'|([^ \t"'][^ \t]*))"""
+_LINE = re.compile(rf"{_WORD}(?:[ \t]+{_WORD})(?:[ \t]+{_WORD}){{4}}[ \t]+([^ \t].*)", re.DOTALL)
 _ESCAPES = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v", "s": " "}
 _ESCAPE = re.compile(r"%%|\\(?:x([0-9a-fA-F]{2})|([0-7]{3})|(.))")
 
@@ -40,8 +41,8 @@ def writes(path: str, text: str) -> tuple[Write, ...]:
     looks like a comment there, are written.
     """
     found = []
-    for number, line in enumerate(text.splitlines(), 1):
-        line = line.strip()
+    for number, line in systemd_lines(text):
+        line = line.strip(" \t")
         match = _LINE.fullmatch(line) if line[:1] in ("w", '"', "'") else None
         if match and next(filter(None, match.groups()[:3]), "").rstrip("!+-=~^$") == "w":
             pattern = next(filter(None, match.groups()[3:6]), "")

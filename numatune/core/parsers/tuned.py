@@ -6,6 +6,7 @@ import re
 from typing import NamedTuple, Optional
 
 from ..model import Line
+from .text import lines
 
 _SECTION = re.compile(r"\[(.+)\].*")
 
@@ -25,7 +26,7 @@ def sections(path: str, text: str) -> Optional[dict[str, dict[str, Value]]]:
     found: dict[str, dict[str, Value]] = {}
     options: Optional[dict[str, Value]] = None
     name = ""
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(lines(text), 1):
         word = line.strip()
         if not word or word[0] in "#;":
             continue

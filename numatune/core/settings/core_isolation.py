@@ -10,6 +10,7 @@ from ..errors import InputError
 from ..host import Host, Option, Setting
 from ..model import Finding, Line, Severity, Snapshot, Status
 from ..parsers import cmdline
+from ..parsers.text import lines
 from ..sources import Command, Directory, File
 from ..status import Plane, combine
 from ..topology import CPU
@@ -170,7 +171,7 @@ def _own_partition(host: Host) -> tuple[Plane, str]:
     inside = snapshot.read(f"{folder}/{unit}/cgroup.events")
     if inside.unread:
         return Plane.UNREAD, inside.why()
-    if "populated 1" not in inside.text.splitlines():
+    if "populated 1" not in lines(inside.text):
         # Outside, it has the housekeeping CPUs only.
         return Plane.WRONG, f"{unit or 'the unit that serves'} does not run in {isolation_plan.SLICE}"
     return Plane.RIGHT, ""
@@ -246,7 +247,7 @@ def _allowed(snapshot: Snapshot) -> str:
     shown = snapshot.command("slices").text or snapshot.command("units").text
     parts = []
     for block in shown.split("\n\n"):
-        pairs = dict(line.partition("=")[::2] for line in block.splitlines())
+        pairs = dict(line.partition("=")[::2] for line in lines(block))
         if pairs.get("AllowedCPUs") and pairs.get("Id") in agents.SLICES:
             parts.append(f"{pairs.get('Id')} is kept on CPUs {pairs['AllowedCPUs'].replace(' ', ',')}")
     return sentence(*parts)

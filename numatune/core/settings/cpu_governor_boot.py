@@ -13,6 +13,7 @@ from ..errors import InputError
 from ..host import Host
 from ..model import Conflict, Line, State
 from ..parsers import cmdline, shell
+from ..parsers.text import lines
 from ..sources import File, Source
 from ..status import Plane, outcome
 from ..topology import CPU
@@ -49,7 +50,7 @@ _SERVICES = (
 )
 _BEFORE_US = {
     unit
-    for line in boot_service.UNIT_TEXT.splitlines()
+    for line in lines(boot_service.UNIT_TEXT)
     if line.startswith("After=")
     for unit in line.partition("=")[2].split()
 }

@@ -12,6 +12,7 @@ from ..host import Host, Option, Planned, Setting
 from ..model import Change, Conflict, Finding, Line, Severity, Snapshot, State, Status
 from ..parsers import cmdline
 from ..parsers.numbers import natural
+from ..parsers.text import lines
 from ..sources import Command, File
 from ..status import Plane, combine, outcome
 from ..topology import CPU
@@ -222,7 +223,7 @@ def changes(host: Host, finding: Finding) -> Planned:
 def _conflicts(snapshot: Snapshot, serving: CpuSet, cap: int, text: str) -> Iterator[Conflict]:
     current = snapshot.read(DROP_IN)
     if DROP_IN in snapshot.links or (current.text and not current.text.startswith(boot_service.HEADER)):
-        first = next(iter(current.text.splitlines()), "")
+        first = next(iter(lines(current.text)), "")
         message = f"{DROP_IN} exists and is not numatune's: move it away, then run again"
         yield Conflict("cpu_idle", DROP_IN, 1, first, message)
         return

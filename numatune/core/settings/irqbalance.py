@@ -5,6 +5,7 @@ from __future__ import annotations
 from .. import agents, boot_service
 from ..host import Host, Planned, Setting
 from ..model import Change, Conflict, Finding, Severity, Snapshot, Status
+from ..parsers.text import lines
 from ..sources import Command
 from ..status import Plane, combine
 from .common import evidence, nowhere_to_move, sentence
@@ -98,7 +99,7 @@ def _running(host: Host, unit: agents.Unit) -> Ban:
     if not environment.present:
         return Ban(Plane.WRONG if _placed(host) else Plane.UNREAD, "running" if _placed(host) else None)
     # What the kernel shows of a process is no shell's text: nothing is quoted there.
-    values = dict(line.partition("=")[::2] for line in environment.text.splitlines())
+    values = dict(line.partition("=")[::2] for line in lines(environment.text))
     banned = banned_by(host.snapshot, values.get(MASK), values.get(LIST))
     said = f"running, banned CPUs: {'not known' if banned is None else banned or 'none'}"
     if _placed(host):

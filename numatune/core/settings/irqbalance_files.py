@@ -11,6 +11,7 @@ from ..errors import InputError
 from ..host import Host
 from ..model import Conflict, Line, Snapshot
 from ..parsers import interrupts, shell
+from ..parsers.text import lines
 from ..sources import Command, Directory, File, Source
 from ..status import Plane
 from ..topology import CPU
@@ -133,7 +134,7 @@ def _unit_lines(snapshot: Snapshot) -> Iterator[Line]:
     for folder in reversed(_UNIT_FOLDERS):
         drop_ins.update({path.rpartition("/")[2]: path for path in snapshot.below(f"{folder}/{UNIT}.d")})
     for path in [*paths, *(drop_ins[name] for name in sorted(drop_ins))]:
-        for number, text in enumerate(snapshot.read(path).text.splitlines(), 1):
+        for number, text in enumerate(lines(snapshot.read(path).text), 1):
             if re.match(r"\s*(?:(?:Unset|Pass)?Environment|EnvironmentFile)\s*=", text):
                 key, _, value = text.partition("=")
                 yield Line(path, number, f"{key.strip()}={value.strip()}")
@@ -178,7 +179,7 @@ def with_ban(host: Host, path: str, text: str) -> Union[str, Conflict]:
         where = last.where if last else Line(f"{CPU}/isolated", 1, str(banned))
         why = f"bans every housekeeping CPU ({host.roles.housekeeping}), and irqbalance would have none left"
         return _conflict(where, f"{why}: ban fewer, or choose the method place, then run again")
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(lines(text), 1):
         if _ESCAPED.search(line):
             where = Line(path, number, line.strip())
             return _conflict(where, "holds bytes that are no UTF-8: write it in UTF-8, then run again")

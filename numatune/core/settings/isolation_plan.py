@@ -11,6 +11,7 @@ from ..errors import InputError
 from ..facts import kernel_release
 from ..host import Host, Planned
 from ..model import Change, Conflict, Finding, Reading, Snapshot, State
+from ..parsers.text import lines
 from ..topology import CPU
 
 CGROUP = "/sys/fs/cgroup"
@@ -105,25 +106,25 @@ def changes(host: Host, finding: Finding) -> Planned:
     The partition is made by the next boot, never now: the unit still runs outside the slice and would be
     squeezed onto the housekeeping CPUs. The arguments of mode kernel are planned by the kernel arguments.
     """
-    snapshot, lines = host.snapshot, []
+    snapshot, made = host.snapshot, []
     drop_ins = dict.fromkeys(places(snapshot))
     if host.option("core_isolation", "mode") == "partition":
         refused = (*refusals(host, "core_isolation"), *_cannot_work(host), *_overlapping(host))
         if refused:
             return (), refused
         unit = host.option("core_isolation", "unit")
-        lines = [f"partition {SLICE} {kind(host)} {unit}"]
+        made = [f"partition {SLICE} {kind(host)} {unit}"]
         drop_ins[place_path(unit)] = PLACE
-    why = "the serving unit has its CPUs to itself from the next boot on" if lines else "no partition is wanted"
-    planned = _file(snapshot, SLICE_PATH, slice_text(host) if lines else None, why)
+    why = "the serving unit has its CPUs to itself from the next boot on" if made else "no partition is wanted"
+    planned = _file(snapshot, SLICE_PATH, slice_text(host) if made else None, why)
     for path, text in drop_ins.items():
         planned += _file(snapshot, path, text, why)
     # Last: while the line stands, a run that was interrupted is seen.
-    planned += boot_service.changes(snapshot, "core_isolation", lines, why, at_next_boot=True)
+    planned += boot_service.changes(snapshot, "core_isolation", made, why, at_next_boot=True)
     for change in planned:
         if change.kind == "file" and change.before and boot_service.HEADER.strip() not in change.before:
             message = f"{change.path} exists and is not numatune's: move it away, then run again"
-            return (), (Conflict("core_isolation", change.path, 1, change.before.splitlines()[0], message),)
+            return (), (Conflict("core_isolation", change.path, 1, lines(change.before)[0], message),)
     return tuple(planned), ()
 
 
@@ -137,12 +138,12 @@ def _cannot_work(host: Host) -> tuple[Conflict, ...]:
         what = "lists no cpuset" if controllers.present else "is not there (cgroup v1)"
         message = f"{CONTROLLERS} {what}: boot with the unified cgroup hierarchy and its cpuset controller"
         found.append((CONTROLLERS, controllers.text.strip(), message))
-    version = re.match(r"systemd (\d+)", snapshot.command("systemd").text)
+    version = re.match(r"systemd ([0-9]{1,4})\b", snapshot.command("systemd").text)
     if version and int(version[1]) < _ALLOWED_CPUS_SINCE:
         message = f"systemd {version[1]} knows no AllowedCPUs=, which came with {_ALLOWED_CPUS_SINCE}: update it"
         found.append(("", version[0], message))
     release = kernel_release(snapshot) or ""
-    number = re.match(r"(\d+)\.(\d+)", release)
+    number = re.match(r"([0-9]{1,4})\.([0-9]{1,4})\b", release)
     # RHEL 9 has them in its 5.14.
     old = number and (int(number[1]), int(number[2])) < (6, 1) and ".el9" not in release
     if old and kind(host) == "isolated":

@@ -7,6 +7,7 @@ from typing import Optional
 from ..host import Host, Option, Planned, Setting
 from ..model import Change, Conflict, Finding, Line, Reading, Severity, State, Status
 from ..parsers import cmdline, sysctl
+from ..parsers.text import lines
 from ..sources import Directory, File
 from ..status import Plane, combine, outcome
 from . import numa_policy
@@ -241,7 +242,7 @@ def changes(host: Host, finding: Finding) -> Planned:
 def _conflict(host: Host, persisted: _Persisted) -> Optional[Conflict]:
     current = host.snapshot.read(DROP_IN)
     if current.present and current.text and not current.text.startswith(_HEADER):
-        first = current.text.splitlines()[0]
+        first = lines(current.text)[0]
         message = f"{DROP_IN} exists and is not numatune's: move it away, then run again"
         return Conflict("numa_balancing", DROP_IN, 1, first, message)
     winner = persisted.winner

@@ -12,6 +12,7 @@ from typing import Optional
 from ..boot_service import HEADER, UNIT_NAME
 from ..host import Host, Planned
 from ..model import Change, Conflict, Finding, Reading, Severity, Status
+from ..parsers.text import lines
 from ..sources import Command, File, Source
 from ..status import Plane, combine
 from .common import evidence, sentence
@@ -61,7 +62,9 @@ def judge(host: Host, unit: str, severity: Severity, reading: Reading) -> Findin
 def _unit_runs(host: Host, unit: str) -> tuple[Plane, Optional[str], str]:
     """Return whether the unit's process has a policy everywhere, which ones it has, and what there is to say."""
     shown = host.snapshot.command("memory_policies")
-    mine = [line.split()[1] for line in shown.text.splitlines() if line.startswith(f"Id={unit} ")]
+    said = (line.split() for line in lines(shown.text) if line.startswith(f"Id={unit} "))
+    # The line of a damaged stream may end there.
+    mine = [words[1] for words in said if len(words) > 1]
     policies = sorted({word.partition("=")[2] for word in mine if word.startswith("policy=")})
     if "pid=0" in mine:
         return Plane.RIGHT, "not running", "it does not run now, and starts with the policy"
@@ -89,7 +92,7 @@ def changes(host: Host, unit: str) -> Planned:
         return (), ()
     if current.present and not current.text.startswith(HEADER):
         message = f"{path} exists and is not numatune's: move it away, then run again"
-        return (), (Conflict("numa_balancing", path, 1, current.text.splitlines()[0] if current.text else "", message),)
+        return (), (Conflict("numa_balancing", path, 1, lines(current.text)[0] if current.text else "", message),)
     why = "its memory is left alone from its next restart on"
     before = current.text if current.present else None
     return (Change("numa_balancing", "file", path, _MEMORY_TEXT, before, why, "0644", needs_reboot=True),), ()

@@ -12,7 +12,7 @@ from .. import __version__
 from ..core.audit import judge
 from ..core.catalogue import setting
 from ..core.facts import read_by_root
-from ..core.model import Severity
+from ..core.model import Severity, Snapshot
 from ..report import fleet, json_format, reading, text
 from ..report.hosts import Judged, of_hosts
 from . import fleet_options, output, targets
@@ -68,12 +68,14 @@ def run(args: argparse.Namespace) -> int:
         return _fleet(args, reports)
     profile, started = targets.profile(args.profile), targets.now()
     today = datetime.now(UTC).date()
-    found = []
     private = False
-    for name, snapshot in targets.hosts(args):
-        found.append(Judged(name, judge(snapshot, profile, today, Severity(args.fail_on), args.require)))
+
+    def judged_one(name: str, snapshot: Snapshot) -> Judged:
+        nonlocal private
         private = private or read_by_root(snapshot)
-    judged = tuple(found)
+        return Judged(name, judge(snapshot, profile, today, Severity(args.fail_on), args.require))
+
+    judged = tuple(targets.judged(args, judged_one))
     done = of_hosts(__version__, profile.name, started, targets.now(), judged, plan=False)
 
     def pieces(kind: str, colour: bool) -> Iterator[str]:
@@ -85,7 +87,7 @@ def run(args: argparse.Namespace) -> int:
         output.write_whole(path, _encoded(pieces(kind, colour=False)), private)
     sys.stdout.writelines(pieces(args.format, output.colour()))
     statuses = {host.status for host in judged}
-    return INCOMPLETE if "incomplete" in statuses else FINDINGS if "findings" in statuses else OK
+    return INCOMPLETE if statuses & {"incomplete", "unreachable"} else FINDINGS if "findings" in statuses else OK
 
 
 def _fleet(args: argparse.Namespace, reports: list[tuple[str, Path]]) -> int:

@@ -99,7 +99,9 @@ def asked(args: argparse.Namespace) -> bool:
     if not args.inventory:
         _refuse(args, _INVENTORY, "is about an inventory: give -i INVENTORY too")
     if not remote:
-        _refuse(args, _CONNECTION, "is for hosts over SSH: name them with TARGET or -i INVENTORY")
+        # A local run keeps nothing: to say so is no mistake.
+        names = [name for name in _CONNECTION if name != "store" or args.store != "none"]
+        _refuse(args, names, "is for hosts over SSH: name them with TARGET or -i INVENTORY")
     if any(word == "" for word in [*args.target, *args.inventory]):
         raise CliError("an empty TARGET or INVENTORY: is a variable unset?")
     return remote

@@ -25,14 +25,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Plan every host; 0 when done, 1 with changes or conflicts where the exit code was asked to say so."""
+    """Plan every host; 0 when done, 3 where a host has no plan, 1 with changes or conflicts if that was asked for."""
     if fleet_options.asked(args):
         return _fleet(args)
     profile, started = targets.profile(args.profile), targets.now()
     today = datetime.now(UTC).date()
-    planned = tuple(Judged(name, plan=make_plan(snapshot, profile, today)) for name, snapshot in targets.hosts(args))
+    planned = tuple(targets.judged(args, lambda name, snapshot: Judged(name, plan=make_plan(snapshot, profile, today))))
     done = of_hosts(__version__, profile.name, started, targets.now(), planned, plan=True)
     sys.stdout.writelines(json_format.pieces(done, "plan") if args.format == "json" else text.plan(planned))
+    if done.summary["unreachable"]:
+        return INCOMPLETE
     return FINDINGS if args.detailed_exitcode and done.summary["findings"] else OK
 
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 import argparse
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+from ..core.errors import InputError, NumatuneError, SnapshotError
 from ..core.model import Snapshot
 from ..core.profile import Profile, builtin, from_mapping
 from ..core.snapshot import parse_stream
+from ..fleet.work import internal
+from ..report.hosts import Judged
 from . import fleet_options
 from .errors import CliError
 
@@ -44,7 +47,7 @@ def add_profile(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> No
     )
 
 
-def streams(args: argparse.Namespace) -> Iterator[tuple[str, str | None, Snapshot | None]]:
+def streams(args: argparse.Namespace) -> Iterator[tuple[str, str | None, Snapshot]]:
     """Yield name, framed stream and snapshot of each host; the stream is None for a captured tree."""
     from ..transport import local, replay
 
@@ -58,11 +61,46 @@ def streams(args: argparse.Namespace) -> Iterator[tuple[str, str | None, Snapsho
         yield socket.gethostname() or "localhost", text, parse_stream(text)
 
 
-def hosts(args: argparse.Namespace) -> Iterator[tuple[str, Snapshot]]:
-    """Yield name and snapshot of each host; raises NumatuneError for the first that cannot be read."""
-    for name, _, snapshot in streams(args):
-        assert snapshot is not None
-        yield name, snapshot
+def judged(args: argparse.Namespace, make: Callable[[str, Snapshot], Judged]) -> Iterator[Judged]:
+    """Yield what is made of each host; one that cannot be read, or does not fit the profile, is its own error.
+
+    So it is over SSH: neither spoils the rest of a run. Raises InputError where the only host named does not exist.
+    """
+    if len(args.snapshot) < 2:
+        yield from (_made(name, snapshot, make) for name, snapshot in _one(args))
+        return
+    from ..transport import replay
+
+    for path in args.snapshot:
+        try:
+            snapshot = replay.from_file(path)
+        except NumatuneError as error:
+            yield Judged(_name(path), error={"phase": "parse", "message": str(error)})
+        else:
+            yield _made(_name(path), snapshot, make)
+
+
+def _one(args: argparse.Namespace) -> Iterator[tuple[str, Snapshot | SnapshotError]]:
+    try:
+        for name, _, snapshot in streams(args):
+            yield name, snapshot
+    except SnapshotError as error:
+        where = args.root or args.snapshot[0] if args.root or args.snapshot else None
+        yield ("localhost" if where is None else _name(where)), error
+
+
+def _made(name: str, snapshot: Snapshot | SnapshotError, make: Callable[[str, Snapshot], Judged]) -> Judged:
+    if isinstance(snapshot, SnapshotError):
+        return Judged(name, error={"phase": "parse", "message": str(snapshot)})
+    try:
+        return make(name, snapshot)
+    except InputError as error:
+        return Judged(name, error={"phase": "parse", "message": f"the profile does not fit this host: {error}"})
+    except Exception as error:
+        if os.environ.get("NUMATUNE_TRACEBACK"):
+            raise
+        message = internal(error, "save its snapshot with `numatune collect` and report it")
+        return Judged(name, error={"phase": "parse", "message": message})
 
 
 def profile(word: str) -> Profile:

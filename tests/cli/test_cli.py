@@ -19,6 +19,7 @@ from numatune.cli import COMMANDS
 
 HOSTS = Path(__file__).parents[1] / "hosts"
 DGX = HOSTS / "hwloc-nvidia-dgx-gb10.tar.gz"
+HOTSOS = DGX.with_name("hotsos-openstack-sosreport.tar.gz")
 
 
 def run(*words: str | Path, **options: object) -> subprocess.CompletedProcess[str]:
@@ -219,13 +220,37 @@ def test_a_bad_profile_is_one_line(text: str, tmp_path: Path) -> None:
     refused(run("audit", "--profile", path, "--snapshot", DGX), 2, str(path), PROFILES[text])
 
 
-def test_cpu_roles_that_do_not_fit_are_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("command", ["audit", "plan"])
+def test_cpu_roles_that_do_not_fit_are_the_hosts_error(command: str, tmp_path: Path) -> None:
+    """As over SSH: the host is named, and the others are judged."""
     path = tmp_path / "profile.yml"
-    path.write_text("cpus: {serving: 0-3}\n")
-    refused(run("audit", "--profile", path, "--snapshot", DGX), 2, "CPU 0 cannot serve")
+    path.write_text("cpus: {serving: 16-19}\n")
+    result = run(command, "--profile", path, "--snapshot", HOTSOS, DGX, "--format", "json")
+    assert (result.returncode, result.stderr) == (3, "")
+    small, large = json.loads(result.stdout)["hosts"]
+    assert small["error"]["phase"] == "parse"
+    assert "the profile does not fit this host: serving CPUs 16-19 do not exist" in small["error"]["message"]
+    assert not large.get("error")
 
 
-def test_truncated_and_foreign_snapshots_are_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("command", ["audit", "plan"])
+def test_a_bad_snapshot_among_others_is_that_hosts_error(command: str, tmp_path: Path) -> None:
+    (tmp_path / "5-bad.tar.gz").write_bytes(DGX.read_bytes()[:2000])
+    words = [command, "--snapshot", HOTSOS, tmp_path / "5-bad.tar.gz", tmp_path / "gone", DGX]
+    result = run(*words, "--format", "json")
+    assert (result.returncode, result.stderr) == (3, "")
+    found = json.loads(result.stdout)
+    assert found["summary"]["unreachable"] == 2
+    errors = {host["name"]: host["error"]["message"] for host in found["hosts"] if host.get("error")}
+    assert set(errors) == {"5-bad", "gone"}
+    assert "cut short or damaged" in errors["5-bad"]
+    assert "no such file" in errors["gone"]
+    shown = run(*words)
+    assert "5-bad: unreachable (parse): " in shown.stdout
+    assert "hwloc-nvidia-dgx-gb10: " in shown.stdout
+
+
+def test_truncated_and_foreign_snapshots_are_the_hosts_error(tmp_path: Path) -> None:
     data = DGX.read_bytes()
     (tmp_path / "cut.tar.gz").write_bytes(data[: len(data) // 2])
     (tmp_path / "empty.tar.gz").write_bytes(b"")
@@ -236,7 +261,10 @@ def test_truncated_and_foreign_snapshots_are_refused(tmp_path: Path) -> None:
     (tmp_path / "stream-cut").write_bytes(text[: len(text) // 2])
     (tmp_path / "packed-cut").write_bytes(Path(made).read_bytes()[:-200])
     for name in ("cut.tar.gz", "empty.tar.gz", "noise", "noise.gz", "stream-cut", "packed-cut"):
-        refused(run("audit", "--snapshot", tmp_path / name), 2, str(tmp_path / name))
+        result = run("audit", "--snapshot", tmp_path / name)
+        assert (result.returncode, result.stderr, result.stdout.count("\n")) == (3, "", 1)
+        assert f"unreachable (parse): {tmp_path / name}: " in result.stdout
+    refused(run("audit", "--snapshot", tmp_path / "gone"), 2, "no such file")
 
 
 def test_reports_are_written_beside_stdout(tmp_path: Path) -> None:

@@ -63,6 +63,9 @@ def host(
         "boot/config-6.1.0-synthetic": "CONFIG_NUMA_BALANCING=y\nCONFIG_NUMA_BALANCING_DEFAULT_ENABLED=y",
         "etc/default/grub": f'GRUB_DEFAULT=0\nGRUB_CMDLINE_LINUX="{arguments}"',
     }
+    for unit in ("systemd-sysctl.service", "systemd-tmpfiles-setup.service"):
+        files[f"usr/lib/systemd/system/{unit}"] = "[Unit]\nDescription=Synthetic"
+        files[f"usr/lib/systemd/system/sysinit.target.wants/{unit}"] = Link(f"../{unit}")
     if numa_balancing is not None:
         files["proc/sys/kernel/numa_balancing"] = numa_balancing
     for name, text in ({"99-latency.conf": "kernel.numa_balancing = 0"} if sysctl is None else sysctl).items():
@@ -78,7 +81,7 @@ def host(
 
 
 def _cpuinfo(cpu: int) -> str:
-    return f"processor\t: {cpu}\nvendor_id\t: GenuineIntel\nmodel name\t: Synthetic CPU\nflags\t\t: fpu sse2\n\n"
+    return f"processor\t: {cpu}\nvendor_id\t: GenuineIntel\nmodel name\t: Synthetic CPU\nflags\t\t: fpu sse2 lm\n\n"
 
 
 def _grub(command: str) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import NamedTuple, Optional
 
-from . import tuned
+from . import boot_service, tuned, units
 from .model import Conflict, Reading, Snapshot
 from .parsers.text import lines
 from .sources import Command, Directory, File, Source
@@ -45,16 +45,17 @@ _SCRIPTS = ("cpufrequtils", "ondemand")
 _RUNLEVEL = "/etc/rc3.d"
 
 UNITS = ("irqbalance.service", *_AGENTS, "cpupower.service", "cpufrequtils.service")
-_ETC = "/etc/systemd/system"
+_ETC = units.ETC
 _WANTS = f"{_ETC}/*.wants"
 _LISTED = "/sos_commands/systemd/systemctl_list-unit-files"
 
 SLICES = ("system.slice", "user.slice", "machine.slice", "init.scope")
 _PROCESSES = ("irqbalance", "tuned", "tuned-ppd", "power-profiles-", "tlp", "auto-cpufreq", "thermald", "numad")
 # All questions in one call. The first process id in the answer is irqbalance's: a slice or scope has none.
-_ASKED = "systemctl show -p Id -p LoadState -p ActiveState -p UnitFileState -p MainPID -p AllowedCPUs " + " ".join(
-    (*UNITS, *SLICES)
-)
+_ASKED = (
+    "systemctl show -p Id -p LoadState -p ActiveState -p UnitFileState -p ConditionResult -p WantedBy "
+    "-p MainPID -p AllowedCPUs "
+) + " ".join((*UNITS, *units.APPLIERS, boot_service.UNIT, *SLICES))
 _SHOWN = (
     f"[ -d /run/systemd/system ] && o=$($limit {_ASKED}) && "
     '{ answered=$o; case $o in *MainPID=*) pid=${o#*MainPID=}; pid=${pid%%"$nl"*};; esac; [ -n "$o" ]; }'
@@ -71,7 +72,7 @@ SOURCES: tuple[Source, ...] = (
     ),
     Directory("/run/systemd/system"),
     *(File(f"{_WANTS}/{unit}", links=True) for unit in UNITS),
-    *(File(f"{_ETC}/{unit}", links=True) for unit in _ACTIVATED),
+    *(File(f"{_ETC}/{unit}", links=True) for unit in (*_ACTIVATED, TUNED)),
     *(File(f"{_RUNLEVEL}/S[0-9][0-9]{script}", links=True) for script in _SCRIPTS),
     File(f"{_BUS_NAMES}/*PowerProfiles.service"),
     *tuned.SOURCES,
@@ -98,21 +99,18 @@ class Unit:
 
 def unit(snapshot: Snapshot, name: str) -> Unit:
     """Return what is known of a unit: from systemd itself, else from the links under /etc and the process list."""
-    shown = snapshot.command("units")
-    if shown.present:
-        for block in shown.text.split("\n\n"):
-            pairs = dict(line.partition("=")[::2] for line in lines(block))
-            if pairs.get("Id") == name:
-                installed = pairs.get("LoadState") not in ("not-found", None)
-                state = pairs.get("UnitFileState", "")
-                return Unit(
-                    installed,
-                    pairs.get("ActiveState") == "active",
-                    state.startswith("enabled") or (state == "generated" and _script(snapshot, name) is not None),
-                    "systemctl show",
-                    # "masked-runtime" ends with this boot.
-                    name in _ACTIVATED and installed and state != "masked",
-                )
+    pairs = units.shown(snapshot, name)
+    if pairs:
+        installed = pairs.get("LoadState") not in ("not-found", None)
+        state = pairs.get("UnitFileState", "")
+        return Unit(
+            installed,
+            pairs.get("ActiveState") == "active",
+            state.startswith("enabled") or (state == "generated" and _script(snapshot, name) is not None),
+            "systemctl show",
+            # "masked-runtime" ends with this boot.
+            name in _ACTIVATED and installed and state != "masked",
+        )
     enabled, where = _enabled(snapshot, name)
     running = _running(snapshot, name.removesuffix(".service"))
     known = running is not None and enabled is not None
@@ -128,6 +126,8 @@ def _running(snapshot: Snapshot, program: str) -> Optional[bool]:
 
 
 def _enabled(snapshot: Snapshot, name: str) -> tuple[Optional[bool], str]:
+    if snapshot.links.get(f"{_ETC}/{name}") == "/dev/null":
+        return False, f"{_ETC}/{name}"
     for folder, paths in snapshot.configuration.items():
         if folder.startswith(f"{_ETC}/") and folder.endswith(".wants") and f"{folder}/{name}" in paths:
             return True, f"{folder}/{name}"

@@ -41,12 +41,14 @@ def judge(
 
 def _finding(host: Host, name: str, today: date) -> Finding:
     finding = setting(name).judge(host)
+    if host.container and finding.status is not Status.NOT_APPLICABLE:
+        finding = _of_its_host(finding, host.container)
     severity = host.profile.severities.get(name)
     if severity is not None:
         finding = replace(finding, severity=severity)
     if not finding.bad:
         return finding
-    if finding.status is Status.UNKNOWN and setting(name).changes is None:
+    if finding.status is Status.UNKNOWN and not finding.remedy:
         finding = replace(finding, remedy=_how_to_know(finding.reason))
     for waiver in host.profile.waivers:
         if waiver.setting == name:
@@ -57,9 +59,18 @@ def _finding(host: Host, name: str, today: date) -> Finding:
     return finding
 
 
+def _of_its_host(finding: Finding, container: str) -> Finding:
+    """Return the finding of a container: what it shows is its host's, and so is what the next boot comes to."""
+    reason = f"this is a container ({container}), and the kernel is its host's, as is what sets it at boot"
+    remedy = "audit and tune the container's host"
+    return replace(
+        finding, status=Status.UNKNOWN, persisted=None, next_boot=None, masked_by=None, reason=reason, remedy=remedy
+    )
+
+
 def _how_to_know(reason: str) -> str:
     if "needs root" in reason:
-        return "run it as root, which may read what is named here"
+        return "run the audit as root (--become over SSH), which may read what is named here"
     if "not in the captured tree" in reason:
         return "capture what is named here too (numatune collect does)"
     return "look by hand at what is named here: numatune could not read it"

@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from typing import NamedTuple, Optional
 
 from .model import Line, Reading, Snapshot
-from .parsers import bls, grub
+from .parsers import bls, cmdline, grub
 from .parsers.grub_variables import Variables, variables
 from .parsers.numbers import natural
 from .parsers.text import lines
@@ -17,6 +17,7 @@ from .sources import Directory, File, Source
 # On a host with both, the second is what somebody made under the name that other distributions use.
 _GRUB = ("/boot/grub2", "/boot/grub")
 _BLS = ("/boot/loader/entries", "/boot/efi/loader/entries", "/efi/loader/entries")
+FOLDERS = (*_GRUB, *_BLS)
 _LOADER = ("/boot/loader/loader.conf", "/boot/efi/loader/loader.conf", "/efi/loader/loader.conf")
 _OTHER = {
     "/boot/firmware/cmdline.txt": "the Raspberry Pi's firmware",
@@ -76,11 +77,18 @@ def next_boot(snapshot: Snapshot, once: bool = True) -> NextBoot:
     for path, name in _OTHER.items():
         if snapshot.read(path).present or snapshot.directory(path).present:
             return NextBoot(None, reason=f"the boot loader ({name}) is not one that numatune reads")
-    for folder in (*_GRUB, *_BLS):
+    if ostree(snapshot):
+        return NextBoot(None, reason="the boot loader (ostree) is not one that numatune reads")
+    for folder in FOLDERS:
         reading = snapshot.directory(folder)
         if reading.unread:
             return NextBoot(None, reason=reading.why())
     return NextBoot(None, reason="no boot loader's configuration on this host: its kernel is started from outside")
+
+
+def ostree(snapshot: Snapshot) -> bool:
+    """Return whether the running kernel was started by ostree, whose files a captured tree may lack."""
+    return cmdline.last(snapshot.read("/proc/cmdline").text, "ostree") is not None
 
 
 def entry_of_grub(snapshot: Snapshot, path: str) -> Optional[grub.Entry]:

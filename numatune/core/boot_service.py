@@ -23,10 +23,12 @@ import re
 from collections.abc import Iterable
 from typing import NamedTuple, Optional
 
-from .model import Change, Line, Reading, Snapshot
+from . import units
+from .model import Change, Conflict, Line, Reading, Snapshot
 from .parsers.text import lines
 from .sources import Directory, File, Source
 from .status import Plane
+from .units import Applier, applier, of_unit
 
 UNIT = "numatune-apply.service"
 FOLDER = "/etc/numatune/apply.d"
@@ -204,7 +206,7 @@ SOURCES: tuple[Source, ...] = (
     Directory(FOLDER),
     File(f"{FOLDER}/*.conf"),
     File(SCRIPT_PATH),
-    File(UNIT_PATH, links=True),
+    *of_unit(UNIT),
     *(File(path, links=True) for path in LINK_PATHS),
 )
 
@@ -231,22 +233,35 @@ def conf(setting: str) -> str:
     return f"{FOLDER}/{setting}.conf"
 
 
-def starts(snapshot: Snapshot) -> tuple[Plane, str]:
-    """Return whether the next boot runs the script (right, none or unread), and why that is not known.
+def starts(snapshot: Snapshot) -> Applier:
+    """Return whether the next boot runs the script.
 
     A part that is missing counts as none, TuneD's link too: what is not enabled whole is made so by the next run.
     """
     for reading in (snapshot.directory(FOLDER), *map(snapshot.read, (SCRIPT_PATH, UNIT_PATH, *LINK_PATHS))):
         if reading.unread:
-            return Plane.UNREAD, reading.why()
+            return Applier(Plane.UNREAD, reading.why())
         if not reading.present:
-            return Plane.NONE, ""
+            return Applier(Plane.NONE)
     if not set(LINK_PATHS) <= snapshot.links.keys():
-        return Plane.NONE, ""
+        return Applier(Plane.NONE)
     for path, text in ((SCRIPT_PATH, SCRIPT), (UNIT_PATH, UNIT_TEXT)):
         if snapshot.read(path).text != text:
-            return Plane.UNREAD, f"{path} is not what this version of numatune writes: run playbooks/tune.yml"
-    return Plane.RIGHT, ""
+            why = f"{path} is not what this version of numatune writes: run playbooks/tune.yml"
+            return Applier(Plane.UNREAD, why)
+    return applier(snapshot, UNIT)
+
+
+def remedy(snapshot: Snapshot, setting: str) -> str:
+    """Return what lets the unit apply a setting's lines, "" where it has none or nothing is in its way."""
+    return starts(snapshot).remedy if words(snapshot, setting) else ""
+
+
+def refusals(snapshot: Snapshot, setting: str) -> tuple[Conflict, ...]:
+    """Return the conflict with what would keep the unit from running at boot though numatune enables it."""
+    found = applier(snapshot, UNIT)
+    ours = found.where is not None and found.where.path == UNIT_PATH and UNIT_PATH not in snapshot.links
+    return () if ours else units.refusals(setting, found, conf(setting))
 
 
 def changes(

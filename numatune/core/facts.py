@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any, Optional
 
+from .container import SOURCES as CONTAINER
+from .container import container
 from .model import Snapshot
 from .parsers import cmdline
 from .parsers.text import lines
@@ -12,6 +14,7 @@ from .sources import Command, Extract, File, Source
 from .topology import Topology
 
 _CAPTURED_UNAME = "/sos_commands/kernel/uname_-a"
+_PCI = "/proc/bus/pci/devices"
 
 # The shell reads what it can from the kernel's files: a program costs a hundred times more.
 _MACHINE = "read -r o </proc/sys/kernel/arch || o=$(uname -m); machine=$o"  # kernel.arch came with Linux 6.1
@@ -39,18 +42,32 @@ SOURCES: tuple[Source, ...] = (
     File("/proc/version"),
     File("/proc/sys/kernel/osrelease"),
     File("/proc/sys/kernel/random/boot_id"),
-    Extract("/proc/cpuinfo", first_paragraph=True, until=_TO_THE_MODEL),
+    Extract("/proc/cpuinfo", first_paragraph=True, until=_TO_THE_MODEL, captured_too=r"^processor\b"),
     File("/sys/hypervisor/type"),
     File("/sys/class/dmi/id/sys_vendor"),
     File("/sys/class/dmi/id/product_name"),
     File(_CAPTURED_UNAME, captured_only=True),
+    File(_PCI, captured_only=True),
+    *CONTAINER,
     Command("uname", _MACHINE, early=True, shown="uname -m"),
     Command("virt", _VIRTUAL, early=True, shown="systemd-detect-virt --vm"),
     Command("uid", _USER, early=True, shown="id -u"),
 )
 
 _ARCHES = r"x86_64|aarch64|ppc64le|ppc64|s390x|riscv64|i[3-6]86|armv7l|armv6l"
+# Devices that a hypervisor alone has, by vendor and device; and what DMI names no machine but a guest's.
+_DEVICES = (("80eebeef", "oracle"), ("80eecafe", "oracle"), ("15ad0405", "vmware"), ("58530001", "xen"))
+_GUESTS = (("VirtualBox", "oracle"), ("VMware Virtual", "vmware"), ("HVM domU", "xen"))
 _HYPERVISORS = (("QEMU", "kvm"), ("KVM", "kvm"), ("Google", "google"), ("VMware", "vmware"), ("Xen", "xen"))
+
+
+_LONGEST = 128
+_SIGNS = (
+    (r"^vendor_id[ \t]*: *IBM/S390", "s390x"),
+    (r"^(?:arch|vendor)[ \t]*: *(?:IA-64|GenuineIntel$)", "ia64"),
+    (r"^cpu[ \t]*: *(?:POWER[4-7]|PPC970|Cell)", "ppc64"),
+    (r"^isa[ \t]*: *rv64", "riscv64"),
+)
 
 
 def facts(snapshot: Snapshot, topology: Topology) -> dict[str, Any]:
@@ -64,7 +81,7 @@ def facts(snapshot: Snapshot, topology: Topology) -> dict[str, Any]:
         "topology": {
             "online": None if topology.online is None else str(topology.online),
             "packages": topology.packages,
-            "cores": len(topology.cores) or None,
+            "cores": None if topology.coreless else len(topology.cores) or None,
             "threads_per_core": topology.threads_per_core,
             "nodes": None
             if nodes is None
@@ -80,6 +97,12 @@ def read_by_root(snapshot: Snapshot) -> bool:
 
 def kernel_release(snapshot: Snapshot) -> Optional[str]:
     """Return the running kernel's release, from the first source that has it."""
+    found = _release(snapshot)
+    # The kernel holds at most 64 characters (utsname); anything longer is no release.
+    return found if found and len(found) <= _LONGEST else None
+
+
+def _release(snapshot: Snapshot) -> Optional[str]:
     release = snapshot.read("/proc/sys/kernel/osrelease")
     if release.present:
         return release.text.strip() or None
@@ -103,14 +126,20 @@ def architecture(snapshot: Snapshot) -> Optional[str]:
     )
     if named:
         return named[1]
-    info = snapshot.read("/proc/cpuinfo").text
-    if re.search(r"^flags\s*:.*\blm\b", info, re.M):
-        return "x86_64"
-    if re.search(r"^vendor_id\s*:\s*IBM/S390", info, re.M):
-        return "s390x"
-    match = re.search(r"^CPU architecture\s*:\s*(\d+)", info, re.M)
+    return _of_cpuinfo(snapshot.read("/proc/cpuinfo").text)
+
+
+def _of_cpuinfo(info: str) -> Optional[str]:
+    """Return the architecture by the words that each one's kernel writes to /proc/cpuinfo."""
+    flags = re.search(r"^flags[ \t]*:(.*)$", info, re.M)
+    if flags:
+        return "x86_64" if "lm" in flags[1].split() else "i686"
+    for sign, name in _SIGNS:
+        if re.search(sign, info, re.M):
+            return name
+    match = re.search(r"^CPU architecture[ \t]*: *(?:AArch)?(\d{1,2})", info, re.M)
     if match:
-        return "aarch64" if match[1] == "8" else f"armv{match[1]}l"
+        return "aarch64" if match[1] in ("8", "64") else f"armv{match[1]}l"
     return None
 
 
@@ -119,6 +148,9 @@ def virtualization(snapshot: Snapshot) -> str:
     detected = snapshot.command("virt")
     if detected.present and detected.text.strip():
         return lines(detected.text.strip())[-1]
+    contained = container(snapshot)
+    if contained:
+        return contained
     xen = snapshot.read("/sys/hypervisor/type").text.strip()
     if xen:
         return xen
@@ -126,6 +158,13 @@ def virtualization(snapshot: Snapshot) -> str:
     info = snapshot.read("/proc/cpuinfo").text
     flags = re.search(r"^flags\s*:(.*)$", info, re.M)
     guest = bool(flags and " hypervisor" in flags[1])
+    for sign, name in _GUESTS:
+        if sign in maker:
+            return name
+    pci = [line.split()[1] for line in lines(snapshot.read(_PCI).text) if len(line.split()) > 1]
+    for sign, name in _DEVICES:
+        if sign in pci:
+            return name
     for sign, name in _HYPERVISORS:
         if sign in maker and (guest or not flags):
             return name

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Callable, Optional
 
 from . import roles, topology
 from .boot import NextBoot, next_boot
+from .container import container
 from .facts import kernel_release
 from .model import Change, Conflict, Finding, Severity, Snapshot
 from .sources import Source
@@ -41,6 +42,11 @@ class Host:
     def next_boot(self) -> NextBoot:
         """The arguments of the entry that boots next."""
         return next_boot(self.snapshot)
+
+    @cached_property
+    def container(self) -> Optional[str]:
+        """The kind of container that this is, None for a machine."""
+        return container(self.snapshot)
 
     @cached_property
     def kernel(self) -> Optional[str]:

@@ -26,7 +26,8 @@ def make_plan(snapshot: Snapshot, profile: Profile, today: date, only: Optional[
     for finding in judge(snapshot, profile, today).findings:
         if not finding.bad or (only is not None and finding.setting not in only):
             continue
-        plan = setting(finding.setting).changes
+        # What a container shows is its host's to change.
+        plan = None if host.container else setting(finding.setting).changes
         made, refused = plan(host, finding) if plan else ((), ())
         for change in () if refused else made:
             # A service is started again after each setting's own files.

@@ -104,10 +104,16 @@ def oddity(data: bytes) -> str:
 
 def extract(source: Extract, text: str) -> str:
     """Return the lines of a text that the source keeps; the script's sed does the same on a live host."""
-    kept = []
+    kept, ended = [], False
     for line in lines(text):
         if source.first_paragraph and not line.strip():
-            break
+            ended = True
+        if ended:
+            if not source.captured_too:
+                break
+            if re.search(source.captured_too, line):
+                kept.append(line + "\n")
+            continue
         if source.cut:
             line = re.sub(source.cut, ": ", line, count=1)
         if not source.keep or re.search(source.keep, line):

@@ -55,13 +55,13 @@ def assign(
 
 
 def _default(topology: Topology, online: CpuSet, cores_per_node: int) -> Roles:
-    cores = len(topology.cores) or len(online)
+    cores = len(topology.cores) + len(topology.coreless)
     if cores <= 2:
         return Roles(online, EMPTY, f"every CPU ({online}) serves: too few cores ({cores}) to keep one apart")
-    groups = [node.cpus for node in (topology.nodes or {}).values() if node.cpus] or [online]
-    kept = EMPTY
-    for group in groups:
-        left = group - kept
+    # A CPU of which it is not known whose sibling it is may be half of a core that serves.
+    kept = topology.coreless if topology.cores else EMPTY
+    for group in topology.groups or (online,):
+        left = group - topology.coreless if topology.cores else group
         taken = 0
         while left and taken < cores_per_node:
             core = topology.core_of(left.first())

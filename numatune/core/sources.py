@@ -40,7 +40,8 @@ class Extract:
     the same to grep and sed (basic) and to Python. `first` takes the first line alone that holds the plain word
     `keep`. `first_paragraph` alone keeps what is before the first blank line; `until` is a shell word for it: a line
     that begins with what it comes to, if anything, is the last one that is needed. `when` is a shell test that must
-    hold, else no setting needs the file on that host and it counts as absent.
+    hold, else no setting needs the file on that host and it counts as absent. `captured_too` matches lines behind the
+    first paragraph that captured trees alone need.
     """
 
     path: str
@@ -50,6 +51,7 @@ class Extract:
     first_paragraph: bool = False
     until: str = ""
     when: str = ""
+    captured_too: str = ""
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ directory; each fact is None where nothing determines it.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Callable, Optional
 
@@ -32,7 +32,7 @@ SOURCES: tuple[Source, ...] = (
     *(File(f"{CPU}/cpu[0-9]*/topology/{name}") for name in ("thread_siblings_list", "core_siblings_list")),
     *(
         File(f"{CPU}/cpu[0-9]*/topology/{name}", captured_only=True)
-        for name in ("thread_siblings", "physical_package_id")
+        for name in ("thread_siblings", "core_cpus_list", "core_cpus", "physical_package_id")
     ),
     Directory(f"{CPU}/cpu[0-9]*/node[0-9]*", captured_only=True),
     Directory(f"{NODE}/node[0-9]*/cpu[0-9]*", captured_only=True),
@@ -60,6 +60,8 @@ class Topology:
     """One set of thread siblings per physical core, online CPUs only, sorted by the first CPU."""
     packages: Optional[int]
     nodes: Optional[Mapping[int, Node]]
+    coreless: CpuSet = EMPTY
+    """Online CPUs of which nothing says what core they are in."""
 
     @property
     def threads_per_core(self) -> Optional[int]:
@@ -74,22 +76,26 @@ class Topology:
         return CpuSet(1 << cpu)
 
     @property
-    def balanced_nodes(self) -> Optional[int]:
-        """Return how many nodes have both CPUs and memory; None when the tree does not say.
-
-        A node whose memory is not shown counts as having some: only has_memory or a MemTotal of 0 denies it.
-        """
-        if self.nodes is None:
-            return None
-        return sum(1 for node in self.nodes.values() if node.cpus and node.memory_kib != 0)
+    def groups(self) -> tuple[CpuSet, ...]:
+        """Return the CPUs of each node that has some; nodes that share CPUs, a firmware's mistake, count as one."""
+        found: list[CpuSet] = []
+        for node in (self.nodes or {}).values():
+            group = node.cpus
+            for other in [other for other in found if other & group]:
+                found.remove(other)
+                group = group | other
+            if group:
+                found.append(group)
+        return tuple(sorted(found, key=CpuSet.first))
 
 
 def read(snapshot: Snapshot) -> Topology:
     """Read the topology from a snapshot."""
     listed = _numbered(snapshot, f"{CPU}/cpu")
     online = _online(snapshot, listed)
-    cores, packages = _cores(snapshot, online or EMPTY)
-    return Topology(online, cores, packages, _nodes(snapshot, online))
+    cores = _cores(snapshot, online or EMPTY)
+    coreless = (online or EMPTY) - CpuSet(_bits(cores))
+    return Topology(online, cores, _packages(snapshot, online or EMPTY), _nodes(snapshot, online), coreless)
 
 
 def _numbered(snapshot: Snapshot, prefix: str) -> CpuSet:
@@ -106,7 +112,11 @@ def _online(snapshot: Snapshot, listed: CpuSet) -> Optional[CpuSet]:
     if online is not None and online:
         return online
     if not listed:
-        return None
+        # A tree without them may hold /proc/cpuinfo, which lists those that are online ("processor 0:" on s390).
+        found = _PROCESSOR.findall(snapshot.read("/proc/cpuinfo").text)
+        numbers = [number for number in map(natural, found) if number is not None and number < _MOST]
+        # A host's own is carried up to its first processor alone.
+        return CpuSet.of(numbers) if numbers and not snapshot.complete else None
     # No summary: each directory's own `online` decides; a CPU that cannot be unplugged (CPU 0) has none. A
     # CPU that the summary of offline ones names is off whatever its directory holds.
     offline = _parsed(snapshot, f"{CPU}/offline", parse_list) or EMPTY
@@ -118,40 +128,67 @@ def _online(snapshot: Snapshot, listed: CpuSet) -> Optional[CpuSet]:
     return CpuSet(bits)
 
 
-def _cores(snapshot: Snapshot, online: CpuSet) -> tuple[tuple[CpuSet, ...], Optional[int]]:
-    files = snapshot.files
-    siblings: dict[str, CpuSet] = {}
+def _cores(snapshot: Snapshot, online: CpuSet) -> tuple[CpuSet, ...]:
+    """Return the cores that something tells of; one that names a CPU stands for that CPU's own missing file."""
+    parsed: dict[tuple[str, str], Optional[CpuSet]] = {}
     cores: dict[int, CpuSet] = {}
-    packages: set[str] = set()
-    unknown = False
+    alone = 0
+    for cpu in online:
+        key = _shown_core(snapshot, cpu)
+        if key is None:
+            continue
+        if key not in parsed:
+            parsed[key] = _siblings(*key)
+        core = parsed[key]
+        if core is None:
+            continue
+        core = core & online
+        if cpu in core:
+            cores.setdefault(core.first(), core)
+        else:
+            # Siblings that do not name the CPU itself are a firmware's mistake; it is then its own core.
+            alone |= 1 << cpu
+    for cpu in CpuSet(alone & ~_bits(cores.values())):
+        cores.setdefault(cpu, CpuSet(1 << cpu))
+    return tuple(cores[first] for first in sorted(cores))
+
+
+def _bits(sets: Iterable[CpuSet]) -> int:
+    bits = 0
+    for cpus in sets:
+        bits |= cpus.bits
+    return bits
+
+
+def _shown_core(snapshot: Snapshot, cpu: int) -> Optional[tuple[str, str]]:
+    base = f"{CPU}/cpu{cpu}/topology/"
+    for name in ("thread_siblings_list", "thread_siblings", "core_cpus_list", "core_cpus"):
+        text = snapshot.files.get(base + name)
+        if text is not None:
+            return name, text
+    return None
+
+
+def _packages(snapshot: Snapshot, online: CpuSet) -> Optional[int]:
+    files = snapshot.files
+    siblings, ids = set(), set()
     for cpu in online:
         base = f"{CPU}/cpu{cpu}/topology/"
-        raw = files.get(base + "thread_siblings_list")
-        mask = None if raw is not None else files.get(base + "thread_siblings")
-        text = raw if raw is not None else mask
-        if text is None:
-            unknown = True
-        else:
-            core = siblings.get(text)
-            if core is None:
-                core = _siblings(text, mask is not None) & online
-                siblings[text] = core
-            # Siblings that do not name the CPU itself are a firmware's mistake; it is then its own core.
-            core = core if cpu in core else CpuSet(1 << cpu)
-            cores.setdefault(core.first(), core)
-        # Ids may be -1 for all (s390), or repeat; the CPUs that share a package are its better name.
-        package = files.get(base + "core_siblings_list") or files.get(base + "physical_package_id")
-        if package and package.strip() != "-1":
-            packages.add(package)
-    count = len(packages) or None
-    return (() if unknown else tuple(cores[first] for first in sorted(cores))), count
+        shared = files.get(base + "core_siblings_list")
+        ident = files.get(base + "physical_package_id", "").strip()
+        siblings.add(shared or ident)
+        ids.add(ident)
+    # The siblings of an old kernel may be those of half a package (cluster on die); ids may be missing, -1 for all or
+    # repeat (s390, in each book).
+    named = ids if not ids & {"", "-1"} and "IBM/S390" not in snapshot.read("/proc/cpuinfo").text else siblings
+    return len(named - {"", "-1"}) or None
 
 
-def _siblings(text: str, mask: bool) -> CpuSet:
+def _siblings(name: str, text: str) -> Optional[CpuSet]:
     try:
-        return parse_mask(text) if mask else parse_list(text)
+        return parse_list(text) if name.endswith("_list") else parse_mask(text)
     except InputError:
-        return EMPTY
+        return None
 
 
 def _nodes(snapshot: Snapshot, online: Optional[CpuSet]) -> Optional[dict[int, Node]]:
@@ -191,6 +228,8 @@ def _node_links(snapshot: Snapshot) -> dict[int, CpuSet]:
     return found
 
 
+_PROCESSOR = re.compile(r"^processor[ \t]*:?[ \t]*([0-9]{1,5})\b", re.M)
+_MOST = 1 << 13
 _LINK = re.compile(rf"{CPU}/cpu([0-9]{{1,5}})/node([0-9]{{1,5}})|{NODE}/node([0-9]{{1,5}})/cpu([0-9]{{1,5}})")
 
 

@@ -1,4 +1,4 @@
-"""What TuneD's active profile sets for CPUs, with the profiles that it includes (read in TuneD 2.20's loader)."""
+"""What TuneD's active profile sets, with the profiles that it includes (read in TuneD 2.20's loader)."""
 
 from __future__ import annotations
 
@@ -15,11 +15,15 @@ from .sources import File, Source
 ACTIVE = "/etc/tuned/active_profile"
 _POST = "/etc/tuned/post_loaded_profile"
 _MAIN = "/etc/tuned/tuned-main.conf"
+_MODE = "/etc/tuned/profile_mode"
 _FOLDERS = ("/etc/tuned/profiles", "/etc/tuned", "/usr/lib/tuned/profiles", "/usr/lib/tuned")
 """The first one that has a profile wins; `profiles` came with TuneD 2.24."""
 _DEEPEST = 8
+_LONGEST = 4096
 _NAME = re.compile(r"[a-zA-Z0-9_.-]+")
 _YES = ("True", "true", "1")
+_NO = ("0", "false", "no", "n", "f")
+_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 # Options that limit a section to some CPUs or machines.
 _LIMITS = ("devices", "devices_udev_regex", "cpuinfo_regex", "uname_regex")
 
@@ -27,6 +31,7 @@ SOURCES: tuple[Source, ...] = (
     File(ACTIVE),
     File(_POST),
     File(_MAIN),
+    File(_MODE),
     *(File(f"{folder}/*/tuned.conf") for folder in _FOLDERS),
 )
 
@@ -50,32 +55,93 @@ class _Unit:
 
 def cpu_option(snapshot: Snapshot, name: str) -> Optional[Option]:
     """Return what the active profile sets an option of the plugin `cpu` to, None where it is not seen to set it."""
-    units = _units(snapshot)
-    setting = [unit for unit in units.values() if unit.kind == "cpu" and unit.enabled and name in unit.options]
+    return _option(_units(snapshot) or {}, "cpu", name)
+
+
+class Sysctl(NamedTuple):
+    """What TuneD does with one sysctl when it starts.
+
+    `known` says that the profile could be read whole, `applies` that it has a section for sysctls at all; then, where
+    `again`, what /etc/sysctl.d and /etc/sysctl.conf name comes after the profile (reapply_sysctl, the default).
+    `chosen` is False where TuneD chooses the profile itself, anew at each start.
+    """
+
+    known: bool
+    applies: bool
+    option: Optional[Option]
+    again: bool
+    chosen: bool
+
+
+def sysctl(snapshot: Snapshot, key: str) -> Sysctl:
+    """Return what the active profile does with a sysctl."""
+    found = _units(snapshot)
+    units = found or {}
+    applies = any(unit.kind == "sysctl" and unit.enabled for unit in units.values())
+    again = (_main(snapshot, "reapply_sysctl") or "1").lower() not in _NO
+    chosen = snapshot.read(_MODE).text.strip() != "auto"
+    return Sysctl(found is not None, applies, _option(units, "sysctl", key), again, chosen)
+
+
+def profile(snapshot: Snapshot) -> str:
+    """Return the active profile's name, "" for none."""
+    return " ".join(snapshot.read(ACTIVE).text.split())
+
+
+def _option(units: dict[str, _Unit], kind: str, name: str) -> Optional[Option]:
+    setting = [unit for unit in units.values() if unit.kind == kind and unit.enabled and name in unit.options]
     if not setting:
         return None
     value, where = setting[0].options[name]
+    value = _expanded(value, units.get("variables"))
     known = len(setting) == 1 and not setting[0].limited and "$" not in value and "\n" not in value
-    return Option(value if known else None, where)
+    # What begins so is a condition on the value that is there (TuneD's assignment modifiers).
+    return Option(value if known and value[:1] not in "<>" else None, where)
 
 
-def _units(snapshot: Snapshot) -> dict[str, _Unit]:
-    """Return the sections of the active profile, none where a part of it cannot be read."""
+def _expanded(value: str, variables: Optional[_Unit]) -> str:
+    """Return a value with the profile's plain variables put in; what a function makes, or a file holds, stays."""
+    if variables is None or "include" in variables.options:
+        return value
+    for _ in range(_DEEPEST):
+        made = _VARIABLE.sub(
+            lambda found: variables.options[found[1]].text if found[1] in variables.options else found[0], value
+        )
+        if made == value or len(made) > _LONGEST:
+            break
+        value = made
+    return value.strip("\"'")
+
+
+def _units(snapshot: Snapshot) -> Optional[dict[str, _Unit]]:
+    """Return the sections of the active profile, None where a part of it cannot be read."""
     folders = _folders(snapshot)
-    names = f"{snapshot.read(ACTIVE).text} {snapshot.read(_POST).text}".split()
+    active, post = snapshot.read(ACTIVE), snapshot.read(_POST)
     units: dict[str, _Unit] = {}
-    if folders is None or not _load(snapshot, folders, names, units, set()):
-        return {}
+    if (
+        folders is None
+        or active.unread
+        or not _load(snapshot, folders, f"{active.text} {post.text}".split(), units, set())
+    ):
+        return None
     return units
 
 
-def _folders(snapshot: Snapshot) -> Optional[tuple[str, ...]]:
+def _main(snapshot: Snapshot, name: str) -> Optional[str]:
+    """Return what TuneD's own configuration says of one option."""
     for line in lines(snapshot.read(_MAIN).text):
         key, sign, value = line.partition("=")
-        if sign and key.strip() == "profile_dirs":
-            named = tuple(word.strip().rstrip("/") for word in reversed(value.split(",")) if word.strip())
-            return named if set(named) <= set(_FOLDERS) else None
-    return _FOLDERS
+        if sign and key.strip() == name:
+            return value.strip()
+    return None
+
+
+def _folders(snapshot: Snapshot) -> Optional[tuple[str, ...]]:
+    said = _main(snapshot, "profile_dirs")
+    if said is None:
+        return _FOLDERS
+    named = tuple(word.strip().rstrip("/") for word in reversed(said.split(",")) if word.strip())
+    return named if set(named) <= set(_FOLDERS) else None
 
 
 def _load(

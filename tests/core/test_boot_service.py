@@ -233,10 +233,10 @@ def test_what_is_missing_of_the_service_is_made_whole(path: str) -> None:
     for change in boot_service.changes(collect(Tree(files), True), "s", lines, "why"):
         files[change.path[1:]] = Link(change.content) if change.kind == "link" else change.content or ""
     whole = collect(Tree(files), True)
-    assert boot_service.starts(whole) == (Plane.RIGHT, "")
+    assert boot_service.starts(whole).plane is Plane.RIGHT
     assert boot_service.changes(whole, "s", lines, "why") == ()
     del files[path[1:]]
     # A link whose target is gone leads nowhere.
     cut = collect(Tree(files), True)
-    assert boot_service.starts(cut)[0] is not Plane.RIGHT
+    assert boot_service.starts(cut).plane is not Plane.RIGHT
     assert [change.path for change in boot_service.changes(cut, "s", lines, "why")] == [path]

@@ -619,9 +619,33 @@ def test_tuned_within_the_cap_is_left_to_it() -> None:
     assert not planned("cpu_idle", replace(idle, commands=unit("tuned", "inactive", "disabled"))).conflicts
 
 
-def test_waiting_without_latency_is_asked_for_by_name() -> None:
-    plan = converges("cpu_idle", Case("", files=idle_states(("WFI", 0), ("cpu-sleep-0", 500))))
-    assert {change.content for change in plan.changes[1:]} == {"n/a\n"}
+@pytest.mark.parametrize(("asked", "written"), [(None, "1\n"), (0, "n/a\n")])
+def test_no_latency_at_all_is_asked_for_by_name_alone(asked: int | None, written: str) -> None:
+    """A CPU that polls in its first state would spin for ever: nothing but the profile's own word asks for that."""
+    profile = {"settings": {"cpu_idle": {"max_exit_latency_us": asked}}} if asked is not None else {}
+    case = Case("", files=idle_states(("WFI", 0), ("cpu-sleep-0", 500)), profile=profile)
+    assert {change.content for change in converges("cpu_idle", case).changes[1:]} == {written}
+
+
+POLLING = {
+    "POWER's snooze": (("snooze", 0), ("CEDE", 10)),
+    "an old kernel's C0": (("C0", 0), ("C1", 10)),
+    "a name that nobody knows": (("IDLE0", 0), ("IDLE1", 10)),
+}
+
+
+@pytest.mark.parametrize("states", POLLING.values(), ids=POLLING)
+def test_a_state_that_polls_is_never_all_that_is_left(states: tuple[tuple[str, int], ...]) -> None:
+    case = Case("", files=idle_states(*states))
+    assert judged("cpu_idle", case).expected == "at most 10 us exit latency"
+    assert judged("cpu_idle", case).runtime == f"{states[1][0]} (10 us)"
+    (conflict,) = planned("cpu_idle", replace(case, profile=WANT_5)).conflicts
+    assert "spin for ever" in conflict.message
+    assert "to 10 or more" in conflict.message
+    assert not planned("cpu_idle", replace(case, profile=WANT_5)).changes
+
+
+WANT_5 = {"settings": {"cpu_idle": {"max_exit_latency_us": 5}}}
 
 
 ORDERS = {

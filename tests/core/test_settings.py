@@ -130,7 +130,7 @@ NUMA = {
     "lost, a file says 1": Case("lost_at_reboot", "a.conf line 1 sets 1", made={"sysctl": {"a.conf": off("1")}}),
     "lost, by argument": Case("lost_at_reboot", made={"sysctl": {}, "nodes": 1}, files=grub("numa_balancing=enable")),
     "lost, a file without the suffix": Case("lost_at_reboot", made={"sysctl": {"a.conf.bak": off()}}),
-    "pending": Case("pending_reboot", "right on disk", made={"numa_balancing": "1"}),
+    "pending": Case("pending_reboot", "right at every boot, but not now", made={"numa_balancing": "1"}),
     "pending, by argument": Case(
         "pending_reboot", made={"numa_balancing": "1", "sysctl": {}}, files=grub("numa_balancing=disable")
     ),
@@ -403,7 +403,7 @@ IDLE = {
     "ok, a higher cap": Case("ok", profile={"settings": {"cpu_idle": {"max_exit_latency_us": 133}}}),
     "ok, by argument": Case("ok", files=qos("2"), made={"arguments": "idle=poll"}),
     "ok, waiting takes no time": Case("ok", files={**WFI, **qos("n/a"), **kept("n/a")}),
-    "wrong, waiting takes no time": Case("wrong", "deeper than 0 us", files=WFI),
+    "wrong, waiting takes no time": Case("wrong", "deeper than 1 us", files=WFI),
     "wrong, no time, and a state to poll in": Case(
         "wrong", "deeper than 1 us", files=idle_states(("POLL", 0), ("C1", 0), ("C2", 30))
     ),
@@ -649,9 +649,13 @@ ISOLATION = {
     "wrong, different": Case(
         "wrong", "name different CPUs", made={"arguments": "isolcpus=1 nohz_full=3"}, files=isolated("1", "3")
     ),
-    "pending": Case("pending_reboot", files=isolated()),
-    "pending, a partition": Case("pending_reboot", files=partition("isolated")),
-    "lost": Case("lost_at_reboot", files=grub("isolcpus=1,3")),
+    "pending": Case("pending_reboot", "the next boot comes without it", files=isolated()),
+    "pending, a partition": Case(
+        "pending_reboot",
+        "a cpuset partition keeps CPUs 1,3,5,7 for itself; the next boot comes without it",
+        files=partition("isolated"),
+    ),
+    "lost": Case("lost_at_reboot", "the next boot isolates isolated=1,3", files=grub("isolcpus=1,3")),
     "lost, by nohz_full": Case("lost_at_reboot", files=grub("nohz_full=1")),
     "lost, by the flag": Case("lost_at_reboot", files=grub("isolcpus=nohz,managed_irq,1,3")),
     "unknown, up to the last": Case("unknown", files=grub("nohz_full=1-N")),

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Union
 
+from ..boot import FOLDERS, grub_folders, ostree
 from ..boot import SOURCES as BOOT
-from ..boot import grub_folders
 from ..facts import architecture
 from ..model import Snapshot
 from ..parsers import shell
@@ -65,6 +65,11 @@ def find(snapshot: Snapshot) -> Union[Loader, str]:
         if any(path.endswith(".conf") for path in snapshot.below(folder)):
             zipl = architecture(snapshot) == "s390x"
             return _refused("zipl" if zipl else f"not known, with entries under {folder}")
+    if ostree(snapshot):
+        return _refused(_MANAGERS[0][1])
+    unread = next((found for found in map(snapshot.directory, FOLDERS) if found.unread), None)
+    if unread:
+        return f"which boot loader this host has is not known: {unread.why()}"
     return "no boot loader's configuration on this host: its kernel is started from outside"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import Optional
+from typing import NamedTuple, Optional
 
 from ..cpuset import CpuSet
 from ..host import Host
@@ -13,6 +13,9 @@ from ..parsers import sysctl, tmpfiles
 from ..roles import Roles
 from ..sources import Command, Directory, Extract, File, Source
 from ..status import Plane
+from ..units import SOURCES as UNITS
+from ..units import TMPFILES as APPLIER
+from ..units import applier
 
 _KEEP = "^CONFIG_[NCP][UPR][MUE]"
 
@@ -29,6 +32,7 @@ TMPFILES: tuple[Source, ...] = (
     # A plan must not write through a link under /etc; elsewhere one only matters as what masks a name.
     *(File(f"{folder}/*.conf", links=folder == "/etc/tmpfiles.d", masks=True) for folder in tmpfiles.DIRECTORIES),
     *(Directory(folder) for folder in tmpfiles.DIRECTORIES),
+    *UNITS,
 )
 """What systemd-tmpfiles applies at every boot."""
 
@@ -86,23 +90,38 @@ def writes_at_boot(
     return last, unread
 
 
-def written_at_boot(
-    snapshot: Snapshot, targets: Mapping[int, tuple[str, ...]], right: Callable[[str], bool]
-) -> tuple[Plane, Optional[str], Optional[Line], str]:
-    """Return what tmpfiles.d comes to for each number's paths: the plane, the value, its line, why it is not known.
+class Written(NamedTuple):
+    """What tmpfiles.d comes to: the plane, the value, its line; why nothing is applied or known, and what to do."""
 
-    A write that reaches only some of the numbers persists nothing unless it is wrong.
+    plane: Plane
+    value: Optional[str] = None
+    where: Optional[Line] = None
+    why: str = ""
+    remedy: str = ""
+
+
+def written_at_boot(host: Host, targets: Mapping[int, tuple[str, ...]], right: Callable[[str], bool]) -> Written:
+    """Return what tmpfiles.d comes to for each number's paths.
+
+    A write that reaches only some of the numbers persists nothing unless it is wrong, and none persists anything where
+    the service that applies them does not run.
     """
-    last, unread = writes_at_boot(snapshot, targets)
+    last, unread = writes_at_boot(host.snapshot, targets)
+    applied = applier(host.snapshot, APPLIER, host.next_boot.arguments)
+    if last and applied.plane is Plane.NONE:
+        path = next(iter(last.values())).where.path
+        return Written(Plane.NONE, None, None, f"{applied.why}, so nothing applies {path}", applied.remedy)
     for write in last.values():
         if not right(write.value):
-            return Plane.WRONG, write.value, write.where, ""
+            return Written(Plane.WRONG, write.value, write.where)
     if unread:
-        return Plane.UNREAD, None, None, unread[0].why()
+        return Written(Plane.UNREAD, why=unread[0].why())
+    if last and len(last) == len(targets) and applied.plane is not Plane.RIGHT:
+        return Written(Plane.UNREAD, why=applied.why, remedy=applied.remedy)
     if last and len(last) == len(targets):
         write = next(iter(last.values()))
-        return Plane.RIGHT, write.value, write.where, ""
-    return Plane.NONE, None, None, ""
+        return Written(Plane.RIGHT, write.value, write.where)
+    return Written(Plane.NONE)
 
 
 def wrong_at_boot(
@@ -147,6 +166,10 @@ def evidence(*items: object) -> tuple[Evidence, ...]:
         elif isinstance(item, Line):
             found.append(Evidence(f"{item.path}:{item.line}", item.text))
     return tuple(found)
+
+
+NOT_NOW = "right at every boot, but not now: changed by hand in this boot, or configured since it began"
+"""Why a value waits for nothing but to be set: a reboot would do it too, and is not needed."""
 
 
 def sentence(*parts: str) -> str:

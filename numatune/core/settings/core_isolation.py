@@ -85,6 +85,9 @@ def judge(host: Host) -> Finding:
         expected="no CPU isolated" if mode == "none" else f"CPUs {serving} isolated ({mode})",
         reason=sentence(
             *_complaints(mode, now, serving),
+            f"a cpuset partition keeps CPUs {partition} for itself" if mode == "none" and partition else "",
+            f"the next boot isolates {later.words()}" if status is Status.LOST_AT_REBOOT and later else "",
+            "the next boot comes without it" if mode == "none" and status is Status.PENDING_REBOOT else "",
             partition_text,
             _allowed(snapshot),
             _unread(snapshot, now) if runtime is Plane.UNREAD else "",
@@ -99,7 +102,7 @@ def judge(host: Host) -> Finding:
             boot.where,
             made_where,
         ),
-        remedy="" if status is Status.OK else _remedy(mode),
+        remedy=_remedy(host, mode, status, partition),
     )
 
 
@@ -124,11 +127,12 @@ def _partition_at_boot(host: Host) -> tuple[Plane, Optional[Line], str]:
     reading = snapshot.read(isolation_plan.SLICE_PATH)
     if not found and not reading.unread:
         return Plane.NONE, None, "nothing makes the partition again at the next boot"
-    plane, why = boot_service.starts(snapshot)
-    if plane is Plane.NONE:
-        return plane, None, f"nothing makes the partition at the next boot: {boot_service.UNIT} is not enabled whole"
-    if plane is not Plane.RIGHT or reading.unread:
-        return Plane.UNREAD, None, why or reading.why()
+    runs = boot_service.starts(snapshot)
+    if runs.plane is Plane.NONE:
+        why = runs.why or f"{boot_service.UNIT} is not enabled whole"
+        return Plane.NONE, None, f"nothing makes the partition at the next boot: {why}"
+    if runs.plane is not Plane.RIGHT or reading.unread:
+        return Plane.UNREAD, None, runs.why or reading.why()
     where, unit = found[0].where, host.option("core_isolation", "unit") or ""
     if reading.text != isolation_plan.slice_text(host) or [item.words[1:] for item in found] != [
         (isolation_plan.SLICE, isolation_plan.kind(host), unit)
@@ -250,6 +254,9 @@ def _allowed(snapshot: Snapshot) -> str:
         pairs = dict(line.partition("=")[::2] for line in lines(block))
         if pairs.get("AllowedCPUs") and pairs.get("Id") in agents.SLICES:
             parts.append(f"{pairs.get('Id')} is kept on CPUs {pairs['AllowedCPUs'].replace(' ', ',')}")
+    said = cmdline.last(snapshot.read("/proc/cmdline").text, "systemd.cpu_affinity")
+    if said:
+        parts.append(f"systemd.cpu_affinity={said[:80]} keeps what systemd starts on those CPUs")
     return sentence(*parts)
 
 
@@ -288,14 +295,23 @@ def _complaints(mode: str, now: _Isolation, serving: CpuSet) -> list[str]:
 def _unread(snapshot: Snapshot, now: _Isolation) -> str:
     names = [name for name, cpus in (("isolated", now.domain), ("nohz_full", now.nohz)) if cpus is None]
     readings = [snapshot.read(f"{CPU}/{name}") for name in names] or [snapshot.directory(isolation_plan.CGROUP)]
-    return "; ".join(reading.why() for reading in readings)
+    # The folder may be there and what is in it may not.
+    return "; ".join(
+        f"what {reading.path} holds is not in the captured tree" if reading.present else reading.why()
+        for reading in readings
+    )
 
 
 def _unresolved(later: _Isolation) -> str:
     return "the next boot: a list of CPUs in words that only the kernel resolves" if None in later else ""
 
 
-def _remedy(mode: str) -> str:
+def _remedy(host: Host, mode: str, status: Status, partition: CpuSet) -> str:
+    stuck = boot_service.remedy(host.snapshot, "core_isolation") if mode == "partition" else ""
+    if status in (Status.OK, Status.UNKNOWN) or stuck:
+        return "" if status is Status.OK else stuck
+    if mode == "none" and status is Status.PENDING_REBOOT:
+        return "reboot" + (", or write member to the partition's cpuset.cpus.partition" if partition else "")
     if mode == "none":
         return "remove isolcpus and nohz_full from the kernel arguments, or name the mode in the profile"
     return "isolate the serving CPUs as the profile's mode says, with every serving thread pinned"

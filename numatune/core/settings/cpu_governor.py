@@ -13,7 +13,7 @@ from ..sources import File
 from ..status import Plane, combine
 from ..topology import CPU
 from . import cpu_governor_boot
-from .common import evidence, group, sentence, summary
+from .common import NOT_NOW, evidence, group, sentence, summary
 from .cpu_governor_boot import (
     DRIVER,
     GOVERNOR,
@@ -66,8 +66,16 @@ def judge(host: Host) -> Finding:
         evidence=evidence(
             *(host.snapshot.read(path(first, name)) for name in _FILES), boot.persisted.where, host.next_boot.where
         ),
-        remedy="" if status is Status.OK else f"set governor {expected} on CPUs {serving} at every boot",
+        remedy=_remedy(status, boot, f"set governor {expected} on CPUs {serving}"),
     )
+
+
+def _remedy(status: Status, boot: AtBoot, write: str) -> str:
+    if status in (Status.OK, Status.UNKNOWN) or boot.persisted.remedy:
+        return "" if status is Status.OK else boot.persisted.remedy
+    if status is Status.PENDING_REBOOT and boot.persisted.plane is Plane.RIGHT:
+        return f"run playbooks/tune.yml, which sets it now, or {write} by hand; no reboot is needed"
+    return f"run playbooks/tune.yml, or {write}, at every boot too"
 
 
 def _expected(host: Host) -> str:
@@ -103,7 +111,12 @@ def _meaning(wrong: set[str], driver: Optional[str], expected: str) -> str:
         return f"{driver}'s powersave scales with load and energy preference: a CPU is slow when a request arrives"
     if "powersave" in wrong:
         return "powersave pins the lowest frequency"
-    return f"{names} lowers the frequency between requests, so a request starts slow (driver {driver or 'not known'})"
+    kept = "userspace" in wrong
+    if kept:
+        names = " and ".join(sorted(wrong - {"userspace"}))
+    held = "userspace keeps whatever frequency a program set last" if kept else ""
+    lowers = f"{names} lowers the frequency between requests, so a request starts slow" if names else ""
+    return f"{sentence(held, lowers)} (driver {driver or 'not known'})"
 
 
 def _unread_cpus(groups: tuple[ValueGroup, ...]) -> str:
@@ -117,11 +130,14 @@ def _later(status: Status, boot: AtBoot) -> str:
         return f"{value} now, and at the next boot"
     if persisted.plane is Plane.UNREAD:
         return "what is persisted is not known: " + persisted.unknown
+    idle = persisted.unknown if persisted.plane is Plane.NONE else ""
     if persisted.plane is Plane.NONE and boot.kernel is Plane.UNREAD:
-        return "nothing persists it; the next boot: " + boot.kernel_unknown
+        return sentence(idle or "nothing persists it", f"the next boot: {boot.kernel_unknown}")
     if status is Status.LOST_AT_REBOOT:
-        return f"the next boot comes up with {value}"
-    return "right on disk, not yet in the running kernel" if status is Status.PENDING_REBOOT else ""
+        return sentence(idle, f"the next boot comes up with {value}")
+    if status is Status.PENDING_REBOOT:
+        return NOT_NOW if persisted.plane is Plane.RIGHT else "right on disk, not yet in the running kernel"
+    return idle
 
 
 def changes(host: Host, finding: Finding) -> Planned:
@@ -149,6 +165,9 @@ def changes(host: Host, finding: Finding) -> Planned:
     planned: tuple[Change, ...] = ()
     if not kept:
         why = f"{expected} at every boot: after the driver, and after whoever else writes it"
+        refused = boot_service.refusals(host.snapshot, NAME)
+        if refused:
+            return (), refused
         planned = boot_service.changes(host.snapshot, NAME, _lines(host, governed, expected), why)
     return (*planned, *_running(host, governed, expected)), ()
 

@@ -72,6 +72,7 @@ class Persisted(NamedTuple):
     where: Optional[Line] = None
     unknown: str = ""
     holder: str = ""
+    remedy: str = ""
 
 
 class AtBoot(NamedTuple):
@@ -180,7 +181,12 @@ def _persisted(host: Host, serving: CpuSet, expected: str) -> Persisted:
 
 
 def _by_tmpfiles(host: Host, serving: CpuSet, expected: str) -> Persisted:
-    found = Persisted(*written_at_boot(host.snapshot, _targets(serving), partial(_takes, expected)))
+    plane, governor, where, why, remedy = written_at_boot(host, _targets(serving), partial(_takes, expected))
+    found = Persisted(plane, governor, where, why, remedy=remedy)
+    idle = boot_service.starts(host.snapshot)
+    if found.plane is Plane.NONE and idle.plane is Plane.NONE and idle.why and _lines(host, GOVERNOR):
+        why = f"{idle.why}, so nothing applies {boot_service.conf(NAME)}"
+        found = found._replace(unknown=why, remedy=idle.remedy)
     drivers = {shown(host, cpu, DRIVER) for cpu in serving}
     if found.plane is Plane.RIGHT and not drivers <= _BUILT_IN:
         # Seen in a guest: systemd-tmpfiles ran before the driver's module, matched nothing, and said nothing.
@@ -229,11 +235,11 @@ def _by_boot_service(host: Host, serving: CpuSet, expected: str) -> Optional[Per
     if reading.state in (State.DENIED, State.ERROR):
         return Persisted(Plane.UNREAD, unknown=reading.why())
     governors, preferences = _lines(host, GOVERNOR), _lines(host, PREFERENCE)
-    runs, why = boot_service.starts(host.snapshot)
-    if runs is Plane.NONE or not governors:
+    runs = boot_service.starts(host.snapshot)
+    if runs.plane is Plane.NONE or not governors:
         return None
-    if runs is Plane.UNREAD:
-        return Persisted(Plane.UNREAD, unknown=why)
+    if runs.plane is Plane.UNREAD:
+        return Persisted(Plane.UNREAD, unknown=runs.why, remedy=runs.remedy)
     wrong = [item for cpu, item in governors.items() if cpu in serving and item[0] != expected]
     if wrong:
         return Persisted(Plane.WRONG, *wrong[0])

@@ -6,20 +6,31 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Optional
 
-from .. import agents, boot_service, tuned
+from .. import agents, boot_service, tuned, units
 from ..cpuset import CpuSet
 from ..host import Host, Option, Planned, Setting
-from ..model import Change, Conflict, Finding, Line, Severity, Snapshot, State, Status
+from ..model import Change, Conflict, Finding, Severity, Snapshot, State, Status
 from ..parsers import cmdline
 from ..parsers.numbers import natural
 from ..parsers.text import lines
 from ..sources import Command, File
 from ..status import Plane, combine, outcome
 from ..topology import CPU
-from .common import TMPFILES, evidence, group, sentence, summary, writes_at_boot, written_at_boot
+from .common import (
+    NOT_NOW,
+    TMPFILES,
+    Written,
+    evidence,
+    group,
+    sentence,
+    summary,
+    writes_at_boot,
+    written_at_boot,
+)
 from .cpu_idle_states import (
     QOS,
     STATE_FILES,
+    Held,
     Idle,
     all_states,
     capped,
@@ -45,7 +56,7 @@ def judge(host: Host) -> Finding:
     if not any(states.values()):
         return _without_states(host)
     cap = _cap(host, states)
-    holder = dma_latency(snapshot)
+    held = dma_latency(snapshot)
     values: dict[int, Optional[str]] = {}
     answers: dict[tuple[int, State, str], Optional[Idle]] = {}
     planes = set()
@@ -54,32 +65,32 @@ def judge(host: Host) -> Finding:
         # CPUs whose states and request read the same share one answer.
         key = (id(found), qos.state, qos.text)
         if key not in answers:
-            answers[key] = deepest_allowed(found, qos, holder, cap, snapshot.complete)
+            answers[key] = deepest_allowed(found, qos, held, cap, snapshot.complete)
         deepest = answers[key]
         values[cpu] = deepest and f"{deepest.name} ({deepest.latency} us)"
         planes.add(Plane.UNREAD if deepest is None else Plane.RIGHT if deepest.latency <= cap else Plane.WRONG)
     runtime = next(plane for plane in (Plane.WRONG, Plane.UNREAD, Plane.RIGHT) if plane in planes)
     groups = group("cpus", values)
-    persisted, said, where, unknown = _persisted(snapshot, serving, cap)
+    persisted = _persisted(host, cap)
     boot, boot_value, boot_reason = _next_boot(host, states, cap)
-    status = combine(runtime, outcome(persisted, boot))
+    status = combine(runtime, outcome(persisted.plane, boot))
     shown = next((cpu for cpu in serving if states[cpu]), 0)
     return Finding(
         "cpu_idle",
         status,
         Severity.WARNING,
         runtime=summary(groups),
-        persisted=said,
+        persisted=persisted.value,
         next_boot=boot_value,
         expected=f"at most {cap} us exit latency",
         values=groups if len(groups) > 1 else (),
         reason=sentence(
             f"an idle serving CPU may sleep deeper than {cap} us" if runtime is Plane.WRONG else "",
-            f"{_holder(snapshot)} holds /dev/cpu_dma_latency at {holder} us: it ends with that process"
-            if holder is not None and runtime is Plane.RIGHT
+            f"{_holder(snapshot)} holds /dev/cpu_dma_latency at {held.limit} us: it ends with that process"
+            if held.limit is not None and runtime is Plane.RIGHT
             else "",
-            "some CPUs show no usable idle states" if runtime is Plane.UNREAD else "",
-            _later(status, persisted, boot, unknown, boot_reason),
+            _unread(snapshot, states, values, held) if runtime is Plane.UNREAD else "",
+            _later(status, persisted, boot, boot_reason),
         ),
         evidence=evidence(
             snapshot.read(f"{CPU}/cpuidle/current_driver"),
@@ -89,17 +100,56 @@ def judge(host: Host) -> Finding:
                 for part in STATE_FILES
             ),
             snapshot.read(qos_path(shown)),
-            where,
+            persisted.where,
             host.next_boot.where,
         ),
-        remedy=""
-        if status is Status.OK
-        else f"write {request(cap)} to {QOS} of CPUs {serving} at every boot (tmpfiles.d)",
+        remedy=_remedy(status, persisted, f"write {request(cap)} to {QOS} of CPUs {serving}"),
     )
+
+
+def _remedy(status: Status, persisted: Written, write: str) -> str:
+    if status is Status.OK or persisted.remedy or status is Status.UNKNOWN:
+        return "" if status is Status.OK else persisted.remedy
+    if status is Status.PENDING_REBOOT and persisted.plane is Plane.RIGHT:
+        return f"run playbooks/tune.yml, which sets it now, or {write}; no reboot is needed"
+    return f"run playbooks/tune.yml, or {write}, at every boot too (tmpfiles.d)"
+
+
+def _unread(
+    snapshot: Snapshot, states: Mapping[int, list[Idle]], values: Mapping[int, Optional[str]], held: Held
+) -> str:
+    """Return what is missing to tell how deep the first CPU that cannot be told may sleep."""
+    cpu = next(cpu for cpu, value in values.items() if value is None)
+    if not states[cpu]:
+        return f"CPU {cpu} shows no usable idle states"
+    request_of = snapshot.read(qos_path(cpu))
+    if request_of.unread:
+        return request_of.why()
+    if held.unread:
+        return f"whether a process keeps all CPUs awake is not known: {held.unread}"
+    return f"which idle states of CPU {cpu} are disabled is not in the captured tree"
 
 
 def _without_states(host: Host) -> Finding:
     snapshot = host.snapshot
+    if cmdline.last(snapshot.read("/proc/cmdline").text, "idle") == "poll":
+        boot = host.next_boot
+        later = None if boot.arguments is None else cmdline.last(boot.arguments, "idle") == "poll"
+        after = Plane.UNREAD if later is None else Plane.RIGHT if later else Plane.WRONG
+        why = sentence(
+            "idle=poll: CPUs spin and never sleep, at the price of power that turbo needs",
+            f"the next boot: {boot.reason}" if later is None else "",
+        )
+        status = combine(Plane.RIGHT, after)
+        return Finding(
+            "cpu_idle",
+            status,
+            Severity.WARNING,
+            runtime="idle=poll",
+            reason=why,
+            evidence=evidence(snapshot.read("/proc/cmdline"), boot.where),
+            remedy="" if status in (Status.OK, Status.UNKNOWN) else "run playbooks/tune.yml",
+        )
     driver = snapshot.read(f"{CPU}/cpuidle/current_driver")
     probe = snapshot.read(f"{CPU}/cpu{host.roles.serving.first() if host.roles.serving else 0}/cpuidle/state0/latency")
     none = driver.present and driver.text.strip() in ("none", "")
@@ -116,20 +166,20 @@ def _cap(host: Host, states: dict[int, list[Idle]]) -> int:
         return int(wanted)
     # The shallowest state that does not poll: polling burns power that turbo needs (kernel, cpuidle.rst).
     shallow = [min((s.latency for s in found if not s.polls), default=0) for found in states.values() if found]
-    # No latency at all means the first state, and a CPU that has one to poll in would never leave that.
-    least = 1 if any(state.polls for found in states.values() for state in found) else 0
-    return max(*shallow, least)
+    # A request for no latency at all ("n/a") is for the first state alone: a CPU that polls there would spin for ever.
+    return max(*shallow, 1)
 
 
-def _persisted(snapshot: Snapshot, serving: CpuSet, cap: int) -> tuple[Plane, Optional[str], Optional[Line], str]:
+def _persisted(host: Host, cap: int) -> Written:
+    snapshot = host.snapshot
     set_by_tuned = _asked_by_tuned(snapshot) if agents.unit(snapshot, agents.TUNED).enabled else None
     if set_by_tuned:
         # It starts after tmpfiles.d is applied.
         value, where = set_by_tuned
         if value is None:
-            return Plane.UNREAD, None, where, f"TuneD sets what {where.path} line {where.line} comes to"
-        return (Plane.RIGHT if capped(value, cap) else Plane.WRONG), value, where, ""
-    return written_at_boot(snapshot, _targets(serving), lambda value: capped(value, cap))
+            return Written(Plane.UNREAD, None, where, f"TuneD sets what {where.path} line {where.line} comes to")
+        return Written(Plane.RIGHT if capped(value, cap) else Plane.WRONG, value, where)
+    return written_at_boot(host, _targets(host.roles.serving), lambda value: capped(value, cap))
 
 
 def _asked_by_tuned(snapshot: Snapshot) -> Optional[tuned.Option]:
@@ -173,20 +223,25 @@ def _next_boot(host: Host, states: Mapping[int, list[Idle]], cap: int) -> tuple[
     return Plane.WRONG, "no cap", ""
 
 
-def _later(status: Status, persisted: Plane, boot: Plane, unknown: str, boot_reason: str) -> str:
+def _later(status: Status, persisted: Written, boot: Plane, boot_reason: str) -> str:
+    plane = persisted.plane
     if status is Status.OK:
         return "capped now, and at the next boot"
-    if persisted is Plane.UNREAD:
-        return "what is persisted is not known: " + unknown
-    if persisted is Plane.NONE and boot is Plane.UNREAD:
-        return "nothing persists a cap; the next boot: " + boot_reason
+    if plane is Plane.UNREAD:
+        return "what is persisted is not known: " + persisted.why
+    if plane is Plane.NONE and boot is Plane.UNREAD:
+        return sentence(persisted.why or "nothing persists a cap", f"the next boot: {boot_reason}")
+    if status is Status.PENDING_REBOOT:
+        return NOT_NOW if plane is Plane.RIGHT else "right on disk, not yet in the running kernel"
+    if plane is Plane.NONE and persisted.why:
+        return persisted.why
     if status is Status.LOST_AT_REBOOT:
         return (
             "nothing on disk gives a CPU a cap of its own"
-            if persisted is Plane.NONE
+            if plane is Plane.NONE
             else "what is on disk asks for no such cap"
         )
-    return "right on disk, not yet in the running kernel" if status is Status.PENDING_REBOOT else ""
+    return ""
 
 
 def changes(host: Host, finding: Finding) -> Planned:
@@ -199,13 +254,17 @@ def changes(host: Host, finding: Finding) -> Planned:
     if not finding.bad or not any(states.values()):
         return (), ()
     cap = _cap(host, states)
-    refused = tuple(_over_tuned(snapshot, cap))
+    refused = (*_over_tuned(snapshot, cap), *_spinning(host, states, cap))
     if refused:
         return (), refused
     value = request(cap)
     planned: list[Change] = []
     boot, _, _ = _next_boot(host, states, cap)
-    if outcome(_persisted(snapshot, serving, cap)[0], boot) is not Plane.RIGHT:
+    if outcome(_persisted(host, cap).plane, boot) is not Plane.RIGHT:
+        applied = units.applier(snapshot, units.TMPFILES, host.next_boot.arguments)
+        refused = units.refusals("cpu_idle", applied, DROP_IN)
+        if refused:
+            return (), refused
         asked = [cpu for cpu in serving if snapshot.read(qos_path(cpu)).state is not State.ABSENT]
         text = boot_service.HEADER + "".join(f"w {qos_path(cpu)} - - - - {value}\n" for cpu in asked)
         conflicts = tuple(_conflicts(snapshot, serving, cap, text))
@@ -228,14 +287,30 @@ def _conflicts(snapshot: Snapshot, serving: CpuSet, cap: int, text: str) -> Iter
         yield Conflict("cpu_idle", DROP_IN, 1, first, message)
         return
     # What the next boot would come to with the file in place: systemd-tmpfiles has its own order of lines.
-    tuned = replace(snapshot, files={**snapshot.files, DROP_IN: text})
-    won = {write.where: write for write in writes_at_boot(tuned, _targets(serving))[0].values()}
+    after = replace(snapshot, files={**snapshot.files, DROP_IN: text})
+    won = {write.where: write for write in writes_at_boot(after, _targets(serving))[0].values()}
     for where, write in won.items():
         if not capped(write.value, cap):
             message = (
                 f"{where.path} line {where.line} would win over {DROP_IN}: remove {where.text!r} there, then run again"
             )
             yield Conflict("cpu_idle", where.path, where.line, where.text, message)
+
+
+def _spinning(host: Host, states: Mapping[int, list[Idle]], cap: int) -> Iterator[Conflict]:
+    """Yield the conflict of a cap that leaves a CPU nothing but a state in which it polls."""
+    if host.option("cpu_idle", "max_exit_latency_us") == 0:
+        # Somebody asked for just that.
+        return
+    for cpu, found in states.items():
+        sleeping = [state.latency for state in found if not state.polls]
+        if sleeping and min(sleeping) > cap:
+            message = (
+                f"a cap of {cap} us leaves CPU {cpu} no idle state but polling: it would spin for ever; set "
+                f"max_exit_latency_us to {min(sleeping)} or more (0 asks for polling), then run again"
+            )
+            yield Conflict("cpu_idle", qos_path(cpu), 0, "", message)
+            return
 
 
 def _over_tuned(snapshot: Snapshot, cap: int) -> Iterator[Conflict]:
@@ -256,7 +331,7 @@ def _running(snapshot: Snapshot, states: Mapping[int, list[Idle]], cap: int, val
         if not qos.present or capped(qos.text, cap):
             continue
         # Whoever holds /dev/cpu_dma_latency may let go before the next boot: the CPU's own request counts here.
-        deepest = deepest_allowed(found, qos, None, cap, snapshot.complete)
+        deepest = deepest_allowed(found, qos, Held(), cap, snapshot.complete)
         if deepest is not None and deepest.latency > cap:
             why = f"at most {cap} us to wake up now"
             yield Change("cpu_idle", "runtime", qos_path(cpu), value + "\n", qos.text, why)
@@ -278,6 +353,7 @@ CPU_IDLE = Setting(
     sources=(
         File(f"{CPU}/cpuidle/current_driver"),
         *(File(f"{CPU}/cpu[0-9]*/cpuidle/state[0-9]*/{part}") for part in STATE_FILES),
+        File(f"{CPU}/cpu[0-9]*/cpuidle/state[0-9]*/desc", captured_only=True),
         File(f"{CPU}/cpu[0-9]*/{QOS}"),
         Command("cpu_dma_latency", _LATENCY, needs="od", shown="/dev/cpu_dma_latency"),
         *TMPFILES,

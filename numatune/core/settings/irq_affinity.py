@@ -96,8 +96,10 @@ def judge(host: Host) -> Finding:
             *(snapshot.read(f"{_IRQ}/{irq.number}/smp_affinity_list") for irq in movable[:4]),
             host.next_boot.where,
         ),
-        remedy=""
-        if status is Status.OK
+        remedy=boot_service.remedy(snapshot, "irq_affinity")
+        if status is not Status.OK and boot_service.remedy(snapshot, "irq_affinity")
+        else ""
+        if status in (Status.OK, Status.UNKNOWN)
         else "run playbooks/tune.yml, or: ban the serving CPUs in irqbalance, or place the interrupts on CPUs "
         f"{roles.housekeeping} at every boot",
     )
@@ -246,7 +248,11 @@ def changes(host: Host, finding: Finding) -> Planned:
             placed.append(irq.number)
         elif irq.cpus and irq.cpus & roles.housekeeping:
             kept += 1
-    refused = (*_fought_over(host), *irq_placement.refusals(host, placed, kept))
+    refused = (
+        *_fought_over(host),
+        *boot_service.refusals(snapshot, "irq_affinity"),
+        *irq_placement.refusals(host, placed, kept),
+    )
     if refused:
         return (), refused
     moved = irq_placement.moves(host, [irq.number for irq in found.movable])

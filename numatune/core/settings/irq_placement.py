@@ -106,9 +106,9 @@ def at_boot(host: Host) -> tuple[Change, ...]:
 
 def _by_the_service(host: Host) -> tuple[Plane, Optional[Line], str]:
     """Return whether the boot service places every interrupt off the serving CPUs, by which line, or why unknown."""
-    plane, why = boot_service.starts(host.snapshot)
-    if plane is not Plane.RIGHT:
-        return plane, None, why
+    runs = boot_service.starts(host.snapshot)
+    if runs.plane is not Plane.RIGHT:
+        return runs.plane, None, runs.why
     last = None
     for word in boot_service.words(host.snapshot, "irq_affinity"):
         if word.words[0] != "irqs" or len(word.words) != 3:
@@ -165,6 +165,7 @@ def _too_many_vectors(host: Host, placed: Iterable[int], kept: int) -> Iterable[
     machine = architecture(host.snapshot)
     if machine is not None and machine != "x86_64" and not machine.startswith("i"):
         return
+    taken = "" if machine else "(this host's architecture is not known) "
     known = lists(host)
     counts = Counter(node_of(host.snapshot, number, known) for number in placed)
     # What one node's devices have fits its own CPUs, and all together fit all: the kernel takes the emptiest CPU.
@@ -173,7 +174,7 @@ def _too_many_vectors(host: Host, placed: Iterable[int], kept: int) -> Iterable[
         if count > VECTORS_PER_CPU * len(cpus):
             yield (
                 f"{count} interrupts {of + ' ' if of else ''}would share {_few(cpus)}, {count / len(cpus):.0f} each, "
-                f"and an x86 CPU has room for about {VECTORS_PER_CPU}: {_MORE}, then run again"
+                f"and an x86 CPU {taken}has room for about {VECTORS_PER_CPU}: {_MORE}, then run again"
             )
             return
 
@@ -184,6 +185,12 @@ def _too_many_queues(host: Host) -> Iterable[str]:
     cpus = host.roles.housekeeping
     queues = _network_queues(host.snapshot)
     count = sum(queues.values())
+    if not count and not host.snapshot.complete:
+        yield (
+            f"how many network queues would share {_few(cpus)} is not known: {_NETWORK} is not in the captured tree; "
+            "plan on the host itself, or on what `numatune collect` reads there"
+        )
+        return
     if count > most * len(cpus):
         names = ", ".join(f"{name} {number}" for name, number in sorted(queues.items()))
         yield (

@@ -37,7 +37,8 @@ def judge(host: Host) -> Finding:
         why = "irqbalance neither runs nor starts at boot; irq_affinity judges where interrupts go"
         return Finding("irqbalance", Status.NOT_APPLICABLE, Severity.WARNING, reason=why)
     placed = _placed(host)
-    runtime, running, _, _ = _running(host, unit)
+    ban = _running(host, unit)
+    runtime, running = ban.plane, ban.said
     next_ban = configured(host)
     after = _after(unit, next_ban, placed)
     status = combine(runtime, after)
@@ -53,7 +54,7 @@ def judge(host: Host) -> Finding:
         evidence=evidence(
             None if unit.enabled is False else next_ban.where, snapshot.command("irqbalance_environment")
         ),
-        remedy="" if status is Status.OK else _remedy(host),
+        remedy="" if status is Status.OK else _remedy(host, status, next_ban),
     )
 
 
@@ -78,7 +79,16 @@ def _reason(host: Host, unit: agents.Unit, status: Status, runtime: Plane, after
     )
 
 
-def _remedy(host: Host) -> str:
+def _remedy(host: Host, status: Status, next_ban: Ban) -> str:
+    if next_ban.over:
+        where = next_ban.over
+        path = file(host.snapshot)
+        what = f"take line {where.line} ({where.text}) out of {where.path}"
+        return f"{what} and say it in {path}, which counts then; then run playbooks/tune.yml"
+    if status is Status.UNKNOWN:
+        return ""
+    if status is Status.PENDING_REBOOT and not _placed(host) and next_ban.plane is Plane.RIGHT:
+        return f"run playbooks/tune.yml, or: systemctl restart {UNIT}; no reboot is needed"
     if _placed(host):
         return f"run playbooks/tune.yml, or: systemctl disable --now {UNIT}"
     name = variables(host.snapshot)[0]

@@ -8,6 +8,7 @@ from typing import NamedTuple, Optional, Union
 
 from ..cpuset import EMPTY, CpuSet, parse_list, parse_mask
 from ..errors import InputError
+from ..facts import kernel_release
 from ..host import Host
 from ..model import Conflict, Line, Snapshot
 from ..parsers import interrupts, shell
@@ -20,6 +21,7 @@ UNIT = "irqbalance.service"
 _FILES = ("/etc/default/irqbalance", "/etc/sysconfig/irqbalance", "/etc/conf.d/irqbalance")
 _VENDOR = "/usr/lib/irqbalance/defaults.env"
 _SYSCONFIG = "/etc/sysconfig"
+_WITH_SYSCONFIG = re.compile(r"\.(?:el|fc|amzn|oe|an)[0-9]|-default$")
 _UNIT_FOLDERS = ("/etc/systemd/system", "/run/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system")
 LIST, MASK = "IRQBALANCE_BANNED_CPULIST", "IRQBALANCE_BANNED_CPUS"
 _BANS = "IRQBALANCE_BANNED_CPU"
@@ -49,6 +51,8 @@ class Ban(NamedTuple):
     said: Optional[str] = None
     where: Optional[Line] = None
     why: str = ""
+    over: Optional[Line] = None
+    """A line elsewhere that may win over the file."""
 
 
 def variables(snapshot: Snapshot) -> tuple[str, str]:
@@ -70,7 +74,7 @@ def configured(host: Host) -> Ban:
         return Ban(Plane.UNREAD, why=reading.why())
     other = _overridden(snapshot, path)
     if other:
-        return Ban(Plane.UNREAD, None, other, f"{_at(other)} may win over {path}")
+        return Ban(Plane.UNREAD, None, other, f"{_at(other)} may win over {path}", other)
     masks, lists = (shell.assignments(path, reading.text, name) for name in (MASK, LIST))
     if variables(snapshot)[0] == MASK:
         lists = []
@@ -119,7 +123,9 @@ def file(snapshot: Snapshot) -> str:
     for line in _unit_lines(snapshot):
         if line.text.startswith("EnvironmentFile=") and _named(line) in _FILES:
             return _named(line)
-    fallback = _FILES[1] if snapshot.directory(_SYSCONFIG).present else _FILES[0]
+    # Of a tree without /etc, its kernel tells whose it is.
+    named = _WITH_SYSCONFIG.search(kernel_release(snapshot) or "")
+    fallback = _FILES[1] if snapshot.directory(_SYSCONFIG).present or (named and not snapshot.complete) else _FILES[0]
     return next((path for path in _FILES if snapshot.read(path).present), fallback)
 
 

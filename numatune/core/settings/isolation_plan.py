@@ -109,7 +109,12 @@ def changes(host: Host, finding: Finding) -> Planned:
     snapshot, made = host.snapshot, []
     drop_ins = dict.fromkeys(places(snapshot))
     if host.option("core_isolation", "mode") == "partition":
-        refused = (*refusals(host, "core_isolation"), *_cannot_work(host), *_overlapping(host))
+        refused = (
+            *refusals(host, "core_isolation"),
+            *_cannot_work(host),
+            *_overlapping(host),
+            *boot_service.refusals(snapshot, "core_isolation"),
+        )
         if refused:
             return (), refused
         unit = host.option("core_isolation", "unit")

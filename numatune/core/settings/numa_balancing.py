@@ -2,81 +2,28 @@
 
 from __future__ import annotations
 
+import re
 from typing import Optional
 
+from .. import tuned, units
 from ..host import Host, Option, Planned, Setting
-from ..model import Change, Conflict, Finding, Line, Reading, Severity, State, Status
+from ..model import Change, Conflict, Finding, Reading, Severity, State, Status
 from ..parsers import cmdline, sysctl
 from ..parsers.text import lines
-from ..sources import Directory, File
+from ..sources import File
 from ..status import Plane, combine, outcome
 from . import numa_policy
-from .common import KERNEL_CONFIG, built, evidence, kernel_config, sentence
+from .common import KERNEL_CONFIG, NOT_NOW, built, evidence, kernel_config, sentence
+from .numa_balancing_boot import CONF, KEY, Persisted
+from .numa_balancing_boot import SOURCES as FILES
 
-KEY = "kernel.numa_balancing"
 RUNTIME = "/proc/sys/kernel/numa_balancing"
 DROP_IN = "/etc/sysctl.d/99-zz-numatune.conf"
 _HEADER = "# Written by numatune; `playbooks/revert.yml` puts back what was here."
 _CONTENT = (
     f"{_HEADER}\n# Automatic NUMA balancing unmaps pages of a serving process to sample its accesses.\n{KEY} = 0\n"
 )
-_CONF = "/etc/sysctl.conf"
 _LISTING = "/sos_commands/kernel/sysctl_-a"
-_SYSTEMD = "/run/systemd/system"
-
-
-class _Persisted:
-    """What the sysctl files come to: the plane, the winning line, a masked one, and what could not be read."""
-
-    def __init__(self, host: Host) -> None:
-        snapshot = host.snapshot
-        paths = [path for folder in sysctl.PERSISTENT for path in snapshot.below(folder)]
-        order = sysctl.files_in_order(paths)
-        self.unread = [reading for reading in map(snapshot.directory, sysctl.PERSISTENT[:-1]) if reading.unread]
-        # `sysctl --system` of procps reads /etc/sysctl.conf after everything; systemd reads it only as 99-sysctl.conf.
-        self.excluded = False
-        self.found = self._assignments(host, order)
-        # A pattern, wherever it stands, does not reach a key that a line names in full.
-        named = [item for item in self.found if not item.pattern]
-        self.found = named if named or self.excluded else self.found
-        last = self._assignments(host, [_CONF])
-        self.other_order = ""
-        systemd = snapshot.directory(_SYSTEMD).present
-        if last and not self._wanted(last[-1]) and (not self.found or self._wanted(self.found[-1])):
-            where = last[-1].where
-            self.other_order = f"{where.path} line {where.line} sets {last[-1].value} where procps applies it last"
-            if not systemd and snapshot.complete:
-                self.found.append(last[-1])
-        self.winner = self.found[-1] if self.found else None
-        self.masked = bool(
-            self.winner and not self._wanted(self.winner) and any(self._wanted(item) for item in self.found)
-        )
-
-    def _assignments(self, host: Host, paths: list[str]) -> list[sysctl.Assignment]:
-        found: list[sysctl.Assignment] = []
-        for path in paths:
-            # A link to /dev/null masks the name; it has no text and says nothing.
-            if host.snapshot.links.get(path) == "/dev/null":
-                continue
-            reading = host.snapshot.read(path)
-            if reading.present:
-                found.extend(sysctl.assignments(path, reading.text, KEY))
-                self.excluded |= path != _CONF and sysctl.excludes(reading.text, KEY)
-            elif reading.unread and path != _CONF:
-                self.unread.append(reading)
-        return found
-
-    @staticmethod
-    def _wanted(item: sysctl.Assignment) -> bool:
-        return sysctl.integer(item.value) == 0
-
-    @property
-    def plane(self) -> Plane:
-        if self.winner and not self._wanted(self.winner):
-            return Plane.WRONG
-        if self.unread:
-            return Plane.UNREAD
-        return Plane.RIGHT if self.winner else Plane.NONE
 
 
 def judge(host: Host) -> Finding:
@@ -95,7 +42,7 @@ def judge(host: Host) -> Finding:
     unit = host.option("numa_balancing", "unit")
     if unit and value != 0:
         return numa_policy.judge(host, unit, severity, reading)
-    persisted, (boot, boot_value, boot_reason) = _Persisted(host), _next_boot(host)
+    persisted, (boot, boot_value, boot_reason) = Persisted(host), _next_boot(host)
     runtime = Plane.UNREAD if value is None else Plane.RIGHT if value == 0 else Plane.WRONG
     after = outcome(persisted.plane, boot)
     status = combine(runtime, after, persisted.masked)
@@ -112,14 +59,15 @@ def judge(host: Host) -> Finding:
         masked_by=winner.where if winner and persisted.masked else None,
         reason=_reason(host, status, reading, value, persisted, boot, boot_reason),
         evidence=evidence(reading, line, host.next_boot.where),
-        remedy="" if status is Status.OK else _remedy(status, line),
+        remedy=_remedy(status, persisted),
     )
 
 
 def _severity(host: Host) -> Severity:
     # Measured: hinting faults on one node too, once it is switched on; but nothing to migrate between.
-    balanced = host.topology.balanced_nodes
-    return Severity.INFO if balanced is not None and balanced < 2 else Severity.CRITICAL
+    # Nodes of memory alone (CXL, a GPU's) count: the kernel migrates from them too, and asks how many are online.
+    nodes = host.topology.nodes
+    return Severity.INFO if nodes is not None and len(nodes) < 2 else Severity.CRITICAL
 
 
 def _running(host: Host) -> Reading:
@@ -134,7 +82,9 @@ def _running(host: Host) -> Reading:
 
 def _realtime(host: Host, reading: Reading) -> bool:
     version = host.snapshot.read("/proc/version").text
-    return not reading.present and ("PREEMPT_RT" in version or "PREEMPT RT" in version)
+    # Kernels of real-time distributions carry it in their release.
+    named = re.search(r"[.+-]rt[0-9]*\b", host.kernel or "")
+    return not reading.present and bool("PREEMPT_RT" in version or "PREEMPT RT" in version or named)
 
 
 def _next_boot(host: Host) -> tuple[Plane, Optional[str], str]:
@@ -171,43 +121,55 @@ def _reason(
     status: Status,
     reading: Reading,
     value: Optional[int],
-    persisted: _Persisted,
+    persisted: Persisted,
     boot: Plane,
     boot_reason: str,
 ) -> str:
     parts = []
     if value:
-        nodes = host.topology.balanced_nodes
-        spread = "" if nodes is None else " (even on one node)" if nodes < 2 else f" between {nodes} nodes"
+        nodes = host.topology.nodes
+        spread = "" if nodes is None else " (even on one node)" if len(nodes) < 2 else f" between {len(nodes)} nodes"
         parts.append(f"the kernel unmaps pages to sample accesses and moves pages and threads{spread}")
     elif value is None:
         parts.append(f"the running value: {reading.why() if not reading.present else 'not a number'}")
     winner = persisted.winner
     if status is Status.MASKED and winner:
-        parts.append(f"{winner.where.path} line {winner.where.line} wins over the file that says 0")
+        who = "TuneD sets it: " if persisted.by_tuned else ""
+        parts.append(f"{who}{winner.where.path} line {winner.where.line} wins over the file that says 0")
     elif status is Status.LOST_AT_REBOOT:
         if winner:
             parts.append(f"{winner.where.path} line {winner.where.line} sets {winner.value} at the next boot")
         else:
-            parts.append("no file persists it, and the next kernel starts with 1")
+            parts.append(persisted.why or "no file persists it")
+            parts.append("the next kernel starts with 1")
     elif status is Status.PENDING_REBOOT:
-        parts.append("right on disk, not yet in the running kernel")
-    if persisted.unread and persisted.plane is not Plane.WRONG:
-        parts.append("what is persisted: " + persisted.unread[0].why())
+        parts.append(NOT_NOW if persisted.plane is Plane.RIGHT else "right on disk, not yet in the running kernel")
+    if persisted.plane is Plane.UNREAD:
+        parts.append("what is persisted: " + persisted.why)
     elif persisted.plane is Plane.NONE and boot is Plane.UNREAD:
-        parts.append("no file persists it; the next boot: " + boot_reason)
+        parts += [persisted.why or "no file persists it", "the next boot: " + boot_reason]
+    elif status is Status.WRONG and persisted.plane is Plane.NONE:
+        parts.append(persisted.why)
     if status is Status.OK:
         if winner:
-            parts.append(f"off, and {winner.where.path} keeps it off")
+            holder = (
+                f"TuneD ({winner.where.path} line {winner.where.line})" if persisted.by_tuned else winner.where.path
+            )
+            parts.append(f"off, and {holder} keeps it off")
         else:
             parts.append("off, and the next kernel starts with it off")
     parts.append(persisted.other_order)
     return sentence(*parts)
 
 
-def _remedy(status: Status, winner: Optional[Line]) -> str:
-    if status is Status.MASKED and winner:
-        return f"remove the line from {winner.path}, then run playbooks/tune.yml"
+def _remedy(status: Status, persisted: Persisted) -> str:
+    if status in (Status.OK, Status.UNKNOWN) or persisted.remedy:
+        return "" if status is Status.OK else persisted.remedy
+    if status is Status.MASKED and persisted.winner:
+        where = persisted.winner.where
+        return f"remove line {where.line} from {where.path}, then run playbooks/tune.yml"
+    if status is Status.PENDING_REBOOT and persisted.plane is Plane.RIGHT:
+        return "run playbooks/tune.yml, which sets it now, or: sysctl kernel.numa_balancing=0; no reboot is needed"
     return "run playbooks/tune.yml, or: sysctl kernel.numa_balancing=0 and a file in /etc/sysctl.d"
 
 
@@ -222,12 +184,13 @@ def changes(host: Host, finding: Finding) -> Planned:
         return numa_policy.changes(host, unit)
     if not finding.bad or not reading.present:
         return (), ()
-    persisted = _Persisted(host)
+    persisted = Persisted(host)
     planned = []
     if persisted.plane is not Plane.RIGHT:
         conflict = _conflict(host, persisted)
-        if conflict:
-            return (), (conflict,)
+        refused = (conflict,) if conflict else units.refusals("numa_balancing", persisted.applied, DROP_IN)
+        if refused:
+            return (), refused
         current = host.snapshot.read(DROP_IN)
         if current.text != _CONTENT:
             before = current.text if current.present else None
@@ -239,7 +202,7 @@ def changes(host: Host, finding: Finding) -> Planned:
     return tuple(planned), ()
 
 
-def _conflict(host: Host, persisted: _Persisted) -> Optional[Conflict]:
+def _conflict(host: Host, persisted: Persisted) -> Optional[Conflict]:
     current = host.snapshot.read(DROP_IN)
     if current.present and current.text and not current.text.startswith(_HEADER):
         first = lines(current.text)[0]
@@ -249,8 +212,14 @@ def _conflict(host: Host, persisted: _Persisted) -> Optional[Conflict]:
     if winner is None or winner.pattern or sysctl.integer(winner.value) == 0:
         return None
     where = winner.where
+    if persisted.by_tuned and not tuned.sysctl(host.snapshot, KEY).again:
+        message = (
+            f"TuneD sets {where.text!r} after every file ({where.path} line {where.line}): make that 0, or set "
+            "reapply_sysctl = 1 in /etc/tuned/tuned-main.conf; then run again"
+        )
+        return Conflict("numa_balancing", where.path, where.line, where.text, message)
     name = where.path.rpartition("/")[2]
-    if where.path == _CONF or name > DROP_IN.rpartition("/")[2]:
+    if where.path == CONF or (not persisted.by_tuned and name > DROP_IN.rpartition("/")[2]):
         message = (
             f"{where.path} line {where.line} would win over {DROP_IN}: remove {where.text!r} there, then run again"
         )
@@ -274,10 +243,7 @@ NUMA_BALANCING = Setting(
     ),
     sources=(
         File(RUNTIME),
-        *(File(f"{folder}/*.conf", masks=True) for folder in sysctl.PERSISTENT),
-        *(Directory(folder) for folder in sysctl.PERSISTENT),
-        File(_CONF),
-        Directory(_SYSTEMD),
+        *FILES,
         File(_LISTING, captured_only=True),
         *numa_policy.SOURCES,
         *KERNEL_CONFIG,

@@ -60,7 +60,8 @@ def _default(topology: Topology, online: CpuSet, cores_per_node: int) -> Roles:
         return Roles(online, EMPTY, f"every CPU ({online}) serves: too few cores ({cores}) to keep one apart")
     # A CPU of which it is not known whose sibling it is may be half of a core that serves.
     kept = topology.coreless if topology.cores else EMPTY
-    for group in topology.groups or (online,):
+    for group in [node.cpus for node in (topology.nodes or {}).values() if node.cpus] or [online]:
+        # What is kept for another node is not taken out: firmware may list every CPU in each node.
         left = group - topology.coreless if topology.cores else group
         taken = 0
         while left and taken < cores_per_node:

@@ -75,19 +75,6 @@ class Topology:
                 return core
         return CpuSet(1 << cpu)
 
-    @property
-    def groups(self) -> tuple[CpuSet, ...]:
-        """Return the CPUs of each node that has some; nodes that share CPUs, a firmware's mistake, count as one."""
-        found: list[CpuSet] = []
-        for node in (self.nodes or {}).values():
-            group = node.cpus
-            for other in [other for other in found if other & group]:
-                found.remove(other)
-                group = group | other
-            if group:
-                found.append(group)
-        return tuple(sorted(found, key=CpuSet.first))
-
 
 def read(snapshot: Snapshot) -> Topology:
     """Read the topology from a snapshot."""
@@ -228,7 +215,7 @@ def _node_links(snapshot: Snapshot) -> dict[int, CpuSet]:
     return found
 
 
-_PROCESSOR = re.compile(r"^processor[ \t]*:?[ \t]*([0-9]{1,5})\b", re.M)
+_PROCESSOR = re.compile(r"^processor(?:[ \t]*:[ \t]*|[ \t]+)([0-9]{1,5})\b", re.M)
 _MOST = 1 << 13
 _LINK = re.compile(rf"{CPU}/cpu([0-9]{{1,5}})/node([0-9]{{1,5}})|{NODE}/node([0-9]{{1,5}})/cpu([0-9]{{1,5}})")
 

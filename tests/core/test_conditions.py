@@ -313,12 +313,14 @@ def test_cores_are_known_by_their_newer_names() -> None:
 
 
 # D11: firmware that lists every CPU in every node.
-def test_nodes_that_share_cpus_are_one_group() -> None:
+def test_nodes_that_share_their_cpus_share_what_keeps_house() -> None:
     files: dict[str, str | None] = {f"{NODE}/node{node}/cpulist": "0-7\n" for node in range(4)}
     case = Case({"threads": 1, "cpus": 8, "nodes": 1}, files)
     roles = Host(snapshot(case), from_mapping({})).roles
     assert (str(roles.serving), str(roles.housekeeping)) == ("1-7", "0")
     assert judged("irqbalance", case).status.value == "unknown"
+    half = Case(case.made, {f"{NODE}/node0/cpulist": "0-7\n", f"{NODE}/node1/cpulist": "4-7\n"})
+    assert str(Host(snapshot(half), from_mapping({})).roles.housekeeping) == "0,4"
 
 
 # D12: what a tree does not hold says nothing of the loader.

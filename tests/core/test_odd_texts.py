@@ -6,6 +6,7 @@ import re
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -139,8 +140,10 @@ def named(found: Any) -> list[Line]:
     """Return every line that a result names."""
     if isinstance(found, Line):
         return [found]
-    if isinstance(found, str) or not hasattr(found, "__iter__"):
-        return [line for value in getattr(found, "__dict__", {}).values() for line in named(value)]
+    if is_dataclass(found):
+        found = vars(found)
+    if not isinstance(found, (dict, list, tuple)):
+        return []
     items = found.values() if isinstance(found, dict) else found
     return [line for item in items for line in named(item)]
 

@@ -630,6 +630,7 @@ def test_no_latency_at_all_is_asked_for_by_name_alone(asked: int | None, written
 POLLING = {
     "POWER's snooze": (("snooze", 0), ("CEDE", 10)),
     "an old kernel's C0": (("C0", 0), ("C1", 10)),
+    "a polling state that takes time": (("snooze", 1), ("CEDE", 10)),
     "a name that nobody knows": (("IDLE0", 0), ("IDLE1", 10)),
 }
 

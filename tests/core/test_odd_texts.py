@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -253,3 +255,15 @@ def test_what_stands_in_a_comment_is_no_setting(end: str) -> None:
 def test_arguments_are_separated_as_the_kernel_does() -> None:
     assert cmdline.tokens("a\u2028b c\x1cd\te") == ["a\u2028b", "c\x1cd", "e"]
     assert sysctl.assignments(PATH, f"{KEY}\u00a0= 0\n", KEY) == ()
+
+
+@pytest.mark.skipif(not shutil.which("systemd-tmpfiles"), reason="needs systemd-tmpfiles, which writes below --root")
+@pytest.mark.parametrize("end", COMMENTS)
+def test_lines_end_where_systemd_ends_them(end: str, tmp_path: Path) -> None:
+    (tmp_path / "x").mkdir()
+    (tmp_path / "etc/tmpfiles.d").mkdir(parents=True)
+    value, conf = tmp_path / "x/a", tmp_path / "etc/tmpfiles.d/a.conf"
+    value.write_text("")
+    conf.write_text(f"# note{end}w /x/a - - - - 0\n", newline="")
+    subprocess.run(["systemd-tmpfiles", "--create", f"--root={tmp_path}"], check=False, capture_output=True)
+    assert bool(value.read_text()) is COMMENTS[end]

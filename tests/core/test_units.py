@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
-from synthetic import CPU, Link, Tree, host
+from synthetic import CPU, Link, Tree, host, write
 
 from numatune.core import boot_service, catalogue, units
 from numatune.core.host import Host
@@ -277,3 +280,14 @@ def test_three_units_masked_at_once_end_in_no_useless_reboot() -> None:
 def test_sources_reach_every_place() -> None:
     paths = {source.path for source in units.SOURCES if hasattr(source, "path")}
     assert {f"/{ETC}/{SYSCTL}", f"/{ETC}/{SYSCTL}.d/*.conf", f"/{VENDOR}/sysinit.target.wants/{TMPFILES}"} <= paths
+
+
+@pytest.mark.skipif(not shutil.which("systemctl"), reason="needs systemctl, which reads units below --root")
+@pytest.mark.parametrize("name", [name for name in CASES if name.startswith("masked by") and "argument" not in name])
+def test_masks_are_what_systemd_takes_for_them(name: str, tmp_path: Path) -> None:
+    files = {path: text for path, text in CASES[name].files.items() if text is not None}
+    files.setdefault(f"{VENDOR}/{SYSCTL}", "[Service]\nExecStart=/bin/true\n")
+    write(files, tmp_path)
+    asked = ["systemctl", f"--root={tmp_path}", "is-enabled", SYSCTL]
+    said = subprocess.run(asked, check=False, capture_output=True, text=True).stdout.strip()
+    assert said == "masked"

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple, Optional
 
-from .model import Conflict, Line, Reading, Snapshot
+from .model import Conflict, Line, Reading, Snapshot, State
 from .parsers import cmdline
 from .parsers.text import lines, systemd_lines
 from .sources import Command, Directory, File, Source
@@ -21,6 +21,7 @@ FOLDERS = (ETC, "/usr/local/lib/systemd/system", "/usr/lib/systemd/system", "/li
 """In falling priority; /run/systemd/system and what stands there (`mask --runtime`) ends with this boot."""
 SYSCTL, TMPFILES = "systemd-sysctl.service", "systemd-tmpfiles-setup.service"
 APPLIERS = (SYSCTL, TMPFILES)
+_REFUSED = (State.DENIED, State.ERROR)
 # Drop-ins for every service, and for every one whose name begins so (systemd.unit(5)).
 _FOR_MANY = ("service.d", "systemd-.service.d", "systemd-tmpfiles-.service.d")
 # Static units, wanted by links that come with systemd.
@@ -116,7 +117,8 @@ def _main(snapshot: Snapshot, unit: str) -> tuple[str, Optional[Reading]]:
         if reading.present or path in snapshot.links:
             return path, reading if reading.present else None
         # A folder that was captured holds what it holds; the vendor's alone may be missing, and is everywhere alike.
-        if reading.unread and folder == ETC and not snapshot.directory(folder).present:
+        missing = folder == ETC and reading.unread and not snapshot.directory(folder).present
+        if missing or reading.state in _REFUSED:
             return path, reading
     return "", None
 
@@ -141,6 +143,9 @@ def _without(snapshot: Snapshot, unit: str) -> Applier:
 
 def _decided(snapshot: Snapshot, unit: str, says: dict[str, str]) -> Optional[Applier]:
     """Return the answer where a drop-in may keep the unit from running, or from doing its work."""
+    closed = [snapshot.problems[folder] for folder in _drop_in_folders(unit) if folder in snapshot.problems]
+    if closed:
+        return Applier(Plane.UNREAD, f"whether {unit} runs at boot: {closed[0].why()}")
     for path in _drop_ins(snapshot, unit):
         reading = snapshot.read(path)
         if reading.unread and snapshot.links.get(path) != "/dev/null":
@@ -161,12 +166,18 @@ def _decided(snapshot: Snapshot, unit: str, says: dict[str, str]) -> Optional[Ap
 
 def _drop_ins(snapshot: Snapshot, unit: str) -> Iterator[str]:
     found: dict[str, str] = {}
+    for folder in _drop_in_folders(unit):
+        found.update({path.rpartition("/")[2]: path for path in snapshot.below(folder)})
+    for name in sorted(found):
+        yield found[name]
+
+
+def _drop_in_folders(unit: str) -> Iterator[str]:
+    """Yield the folders of a unit's drop-ins, those last whose names hide the others'."""
     prefixes = [name for name in _FOR_MANY if name == "service.d" or unit.startswith(name.removesuffix(".service.d"))]
     for folder in reversed(FOLDERS):
         for name in (*prefixes, f"{unit}.d"):
-            found.update({path.rpartition("/")[2]: path for path in snapshot.below(f"{folder}/{name}")})
-    for name in sorted(found):
-        yield found[name]
+            yield f"{folder}/{name}"
 
 
 def _started(snapshot: Snapshot, unit: str, says: dict[str, str]) -> Applier:

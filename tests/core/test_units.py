@@ -142,6 +142,16 @@ def test_the_service_that_applies_a_file(name: str) -> None:
     assert bool(found.why) is (case.plane is not RUNS)
 
 
+@pytest.mark.parametrize("path", [f"/{ETC}/{SYSCTL}", f"/{ETC}/{SYSCTL}.d", f"/{ETC}/{SYSCTL}.d/x.conf", f"/{ETC}"])
+def test_what_cannot_be_read_may_hold_it_back(path: str) -> None:
+    snap = snapshot({DROP_IN: "[Service]\n", f"{VENDOR}/{SYSCTL}": "[Service]\n"})
+    files = {name: text for name, text in snap.files.items() if not f"{name}/".startswith(f"{path}/")}
+    closed = Snapshot(files, {path: Reading(path, State.DENIED)}, snap.links, snap.dirs, snap.commands, True)
+    found = applier(closed, SYSCTL)
+    assert found.plane is UNKNOWN
+    assert "needs root" in found.why
+
+
 def judged(name: str, snap: Snapshot) -> Finding:
     return catalogue.setting(name).judge(Host(snap, from_mapping({})))
 

@@ -119,6 +119,7 @@ def run(
     """
     from ..fleet import transports
     from ..fleet.inventory import targets as find
+    from ..fleet.wanted import judged_by_variables
 
     choice = transports.choose(args.transport)
     if choice.because:
@@ -126,6 +127,9 @@ def run(
     wanted = find(args.inventory, args.limit, args.target, fleet_options.options(args))
     if not wanted:
         raise CliError("no host matches: see `ansible-inventory --list` for what there is")
+    if work.profile is not None:
+        given = None if args.profile is None else work.profile
+        wanted, work = judged_by_variables(wanted, work, given, fleet_options.say)
     earlier = _earlier(args, command, work, wanted)
     profile = work.profile.name if work.profile else ""
     require = work.require or ()

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from . import yaml_file
 from .errors import FINDINGS, INCOMPLETE, OK, CliError
 
 if TYPE_CHECKING:
@@ -36,15 +37,9 @@ def read_criteria(args: argparse.Namespace) -> Criteria | None:
         if args.audit is not None:
             raise CliError("--audit goes with --criteria: without criteria nothing is asked of it")
         return None
-    import yaml
-
     from ..verdict.qualification import parse_criteria
 
-    try:
-        data = yaml.safe_load(_text(args.criteria))
-    except yaml.YAMLError as error:
-        line = " ".join(str(error).split())
-        raise CliError(f"{args.criteria} is not YAML: {line}") from error
+    data = yaml_file.load(Path(args.criteria), "name a YAML or JSON file")
     if isinstance(data, dict) and list(data) == [NAME_IN_PLAYBOOKS]:
         data = data[NAME_IN_PLAYBOOKS]
     return parse_criteria({} if data is None else data, args.criteria)

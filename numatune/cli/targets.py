@@ -15,7 +15,7 @@ from ..core.profile import Profile, builtin, from_mapping
 from ..core.snapshot import parse_stream
 from ..fleet.work import internal
 from ..report.hosts import Judged
-from . import fleet_options
+from . import fleet_options, yaml_file
 from .errors import CliError
 
 _SUFFIXES = (".numatune.gz", ".tar.gz", ".tar.bz2", ".tar.xz", ".tgz", ".tar", ".gz")
@@ -41,9 +41,10 @@ def add_profile(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> No
     """Add the argument that chooses the profile."""
     parser.add_argument(
         "--profile",
-        default="inference-latency",
         metavar="NAME|FILE",
-        help="what is wanted: a built-in profile or a YAML file (default: inference-latency)",
+        help="what is wanted: a built-in profile or a YAML file (default: the inventory's numatune_profile, else "
+        "inference-latency). It replaces numatune_profile, as -e does for the playbooks; CPU roles and role variables "
+        "of the inventory win over it",
     )
 
 
@@ -103,23 +104,20 @@ def _made(name: str, snapshot: Snapshot | SnapshotError, make: Callable[[str, Sn
         return Judged(name, error={"phase": "parse", "message": message})
 
 
-def profile(word: str) -> Profile:
+def profile(word: str | None) -> Profile:
     """Return a built-in profile, or one from a YAML file (a word with a slash, a dot, or that names a file)."""
+    word = "inference-latency" if word is None else word
     path = Path(word)
     if "/" not in word and path.suffix not in (".yml", ".yaml", ".json") and not path.is_file():
-        return builtin(word)
-    import yaml
-
+        try:
+            return builtin(word)
+        except InputError as error:
+            raise CliError(f"{error}, or give a YAML file") from None
+    mapping = yaml_file.load(path, "give a profile's name or a YAML file")
+    if mapping is None:
+        raise CliError(f"{path}: holds no profile; leave --profile out for the built-in one")
     try:
-        mapping = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise CliError(f"{path}: {error.strerror}; give a profile's name or a YAML file") from None
-    except (yaml.YAMLError, ValueError) as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f" line {mark.line + 1}" if mark else ""
-        raise CliError(f"{path}{where}: not YAML: {getattr(error, 'problem', None) or error}") from None
-    try:
-        return from_mapping({} if mapping is None else mapping)
+        return from_mapping(mapping)
     except Exception as error:
         raise CliError(f"{path}: {error}") from None
 

@@ -39,7 +39,7 @@ def builtin(name: str) -> Profile:
     try:
         return _BUILTIN[name]
     except KeyError:
-        raise InputError(f"no profile named {name!r}; there is {', '.join(_BUILTIN)}, or give a YAML file") from None
+        raise InputError(f"no profile named {name!r}; there is {', '.join(_BUILTIN)}") from None
 
 
 def from_mapping(mapping: Any) -> Profile:
@@ -53,7 +53,7 @@ def from_mapping(mapping: Any) -> Profile:
     base = builtin(_text(top.get("extends", "inference-latency"), "extends"))
     profile = replace(base, name=_text(top.get("name", base.name), "name"))
     profile = _with_cpus(profile, _mapping(_or(top.get("cpus"), {}), "cpus"))
-    profile = _with_settings(profile, _mapping(_or(top.get("settings"), {}), "settings"))
+    profile = with_settings(profile, _mapping(_or(top.get("settings"), {}), "settings"))
     waivers = _or(top.get("waivers"), [])
     if not isinstance(waivers, list):
         raise InputError("waivers: a list is wanted")
@@ -67,13 +67,14 @@ def _with_cpus(profile: Profile, cpus: Mapping[str, Any]) -> Profile:
         raise InputError("cpus.housekeeping_cores_per_node: a whole number from 1 is wanted")
     return replace(
         profile,
-        serving=_cpus(cpus.get("serving"), "cpus.serving"),
-        housekeeping=_cpus(cpus.get("housekeeping"), "cpus.housekeeping"),
+        serving=cpu_set(cpus.get("serving"), "cpus.serving"),
+        housekeeping=cpu_set(cpus.get("housekeeping"), "cpus.housekeeping"),
         housekeeping_cores_per_node=per_node,
     )
 
 
-def _with_settings(profile: Profile, settings: Mapping[str, Any]) -> Profile:
+def with_settings(profile: Profile, settings: Mapping[str, Any]) -> Profile:
+    """Return the profile with settings left out (false) or with options and severities; raises InputError."""
     judged = list(profile.settings)
     severities, options = dict(profile.severities), {key: dict(value) for key, value in profile.options.items()}
     known = {setting.name: setting for setting in SETTINGS}
@@ -121,7 +122,8 @@ def _waiver(item: Any, number: int) -> Waiver:
     return Waiver(entry["setting"], str(entry["owner"]), str(entry["reason"]), expires.isoformat())
 
 
-def _cpus(value: Any, where: str) -> Optional[CpuSet]:
+def cpu_set(value: Any, where: str) -> Optional[CpuSet]:
+    """Return the CPUs of a kernel list, a YAML list or a number; None where nothing is said. Raises InputError."""
     if value is None or value == "":
         return None
     if isinstance(value, list):

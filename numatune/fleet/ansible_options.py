@@ -1,12 +1,15 @@
 """What Ansible's ssh and sudo plugins would take for a host, by Ansible's own look-up of their options.
 
-Like `ansible_child`, which uses it, this runs in the child only; the keys are described there.
+Also the variables that say what is wanted of the host. Like `ansible_child`, which uses it, this runs in the child
+only; the keys are described there.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
+
+from ..core import inventory
 
 # (key of the answer, option of Ansible's ssh plugin)
 _SSH = (
@@ -29,6 +32,13 @@ _SUDO = (
     ("become_exe", "become_exe"),
     ("become_flags", "become_flags"),
 )
+NOT_READ: Mapping[str, str] = {
+    "numatune_sysroot": "playbooks judge that tree; here the running host is",
+    "numatune_become": "--become says it here",
+    "audit_fail_on": "--fail-on says it here",
+}
+"""Variables of the playbooks that decide a judgement or how it ends, and are not read here: variable to why."""
+_WANTED = (inventory.PROFILE, *inventory.ROLES, *inventory.OPTIONS, *NOT_READ)
 _PLAIN = ("ansible_connection", "ansible_become", "ansible_become_method", "ansible_ssh_timeout", "ansible_timeout")
 
 
@@ -106,6 +116,9 @@ class ConnectionOptions:
         timeout = next((value for value in timeouts if value is not None), None)
         if timeout is not None:
             row["timeout"] = str(timeout)
+        wanted = {name: self._value(variables, name) for name in _WANTED if name in variables}
+        if wanted:
+            row["wanted"] = wanted
         become = used.get("ansible_become")
         row["become"] = self._boolean(become, strict=False) if become is not None else self._become
         if row["become"]:

@@ -6,6 +6,7 @@ and timeout, then `ansible_ssh_common_args`, then `ansible_ssh_extra_args`; then
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import fields, replace
@@ -52,7 +53,8 @@ class Builder:
         if "refused" in row:
             return Target(Endpoint(alias=alias, hostname=alias), refused=f"its variables: {row['refused']}")
         try:
-            return self._target(alias, row)
+            target = self._target(alias, row)
+            return replace(target, variables=self._wanted(row)) if "wanted" in row else target
         except UnusableError as error:
             return Target(Endpoint(alias=alias, hostname=alias), refused=str(error))
 
@@ -128,6 +130,10 @@ class Builder:
         )
         shared: Secrets = self._shared.setdefault(made, made)
         return shared
+
+    def _wanted(self, row: Row) -> str:
+        text = json.dumps(row["wanted"], sort_keys=True, separators=(",", ":"))
+        return str(self._shared.setdefault(text, text))
 
     def _share(self, end: Endpoint) -> Endpoint:
         """Return the endpoint with its tuples replaced by equal ones of earlier hosts: a fleet has few of them."""

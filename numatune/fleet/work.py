@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import gzip
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import date
 from typing import Any, NamedTuple
 
@@ -45,7 +46,9 @@ class Work:
     | collect | the stream, gzip'ed without a time, so that equal streams make equal bytes | ok |
     | plan | compact JSON: name, and `Plan.as_dict()` | ok, changes (something to change, or a conflict) |
 
-    `profile` and `today` are needed by judge and plan. Raises ValueError for another kind.
+    `profile` and `today` are needed by judge and plan; `profiles` has the profiles of hosts that are judged by another
+    one, by alias. The JSON of an audited host names its profile where that has another name than the run's. Raises
+    ValueError for another kind.
     """
 
     kind: str
@@ -54,6 +57,7 @@ class Work:
     fail_on: Severity = Severity.WARNING
     require: tuple[str, ...] | None = None
     only: tuple[str, ...] | None = None
+    profiles: Mapping[str, Profile] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -81,17 +85,22 @@ class Work:
             raise Failure("parse", internal(error, "save its snapshot with `numatune collect` and report it")) from None
 
     def _judge(self, alias: str, snapshot: Snapshot) -> Made:
-        assert self.profile is not None
         assert self.today is not None
-        report = judge(snapshot, self.profile, self.today, self.fail_on, self.require)
-        return Made(report.status, _compact({"name": alias, "error": None, **report.as_dict()}))
+        profile = self._profile(alias)
+        report = judge(snapshot, profile, self.today, self.fail_on, self.require)
+        named = {} if self.profile is None or profile.name == self.profile.name else {"profile": profile.name}
+        return Made(report.status, _compact({"name": alias, "error": None, **named, **report.as_dict()}))
 
     def _plan(self, alias: str, snapshot: Snapshot) -> Made:
-        assert self.profile is not None
         assert self.today is not None
-        plan = make_plan(snapshot, self.profile, self.today, self.only)
+        plan = make_plan(snapshot, self._profile(alias), self.today, self.only)
         status = "changes" if plan.changes or plan.conflicts else "ok"
         return Made(status, _compact({"name": alias, **plan.as_dict()}))
+
+    def _profile(self, alias: str) -> Profile:
+        profile = self.profiles.get(alias, self.profile)
+        assert profile is not None
+        return profile
 
 
 def weight(stream: str) -> int:

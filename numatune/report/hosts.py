@@ -12,12 +12,16 @@ from ..core.model import HostReport, Plan
 
 @dataclass(frozen=True)
 class Judged:
-    """One host of a report: its name, and either its judgement or the error (phase and one line)."""
+    """One host of a report: its name, and either its judgement or the error (phase and one line).
+
+    `profile` names the profile that it was judged by, where that is not the run's.
+    """
 
     name: str
     report: HostReport | None = None
     error: dict[str, str] | None = None
     plan: Plan | None = None
+    profile: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """Return the host as the audit's JSON has it."""

@@ -36,7 +36,8 @@ def _host(value: dict[str, Any]) -> Judged:
         return Judged(name, error={"phase": str(error["phase"]), "message": str(error["message"])})
     if "findings" in value:
         findings = tuple(_finding(item) for item in value["findings"])
-        return Judged(name, HostReport(value["status"], value["facts"], findings, tuple(value.get("notes", ()))))
+        report = HostReport(value["status"], value["facts"], findings, tuple(value.get("notes", ())))
+        return Judged(name, report, profile=str(value.get("profile", "")))
     return Judged(
         name,
         plan=Plan(

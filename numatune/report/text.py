@@ -61,7 +61,8 @@ def _host(host: Judged, colour: bool) -> str:
     report = host.report
     unknown = sum(finding.status is Status.UNKNOWN for finding in report.findings)
     but = f", but {unknown} of {len(report.findings)} not known" if unknown and report.status == "ok" else ""
-    lines = [f"{clean(host.name)}: {report.status}{but} — {_shape(report)}"]
+    by = f", profile {clean(host.profile)}" if host.profile else ""
+    lines = [f"{clean(host.name)}: {report.status}{but} — {_shape(report)}{by}"]
     lines.extend(_wrapped(note, "   ") for note in report.notes)
     for status in _ORDER:
         found = [finding for finding in report.findings if finding.status is status]

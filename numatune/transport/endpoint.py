@@ -178,11 +178,15 @@ class Secrets:
 
 @dataclass(frozen=True)
 class Target:
-    """One host of a run; `refused` says in one line why no transport can serve it, None where one can."""
+    """One host of a run; `refused` says in one line why no transport can serve it, None where one can.
+
+    `variables` are those of the inventory that decide what is wanted of it, as JSON; "" where there are none.
+    """
 
     endpoint: Endpoint
     secrets: Secrets = Secrets()
     refused: str | None = None
+    variables: str = ""
 
     @property
     def alias(self) -> str:

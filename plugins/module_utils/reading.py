@@ -10,19 +10,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from .core import withheld
-from .core.catalogue import setting
 from .core.collector import script
-from .core.errors import InputError
+from .core.inventory import named, with_options, with_roles
 from .core.model import Snapshot
 from .core.plain import plain
-from .core.profile import Profile, from_mapping
+from .core.profile import Profile
 from .core.replay import collect
 from .core.snapshot import parse_stream
 from .tree import Tree, TreeError
 
 _KINDS = ((stat.S_ISREG, "file"), (stat.S_ISDIR, "dir"), (stat.S_ISLNK, "link"))
-
-_TRUTHS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 
 OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "profile": {"type": "raw", "default": "inference-latency"},
@@ -65,39 +62,8 @@ class Sysroot:
 
 def wanted(params: Mapping[str, Any]) -> Profile:
     """Make the profile from a module's options; what the inventory says wins over the profile."""
-    profile = params["profile"]
-    mapping = dict(profile) if isinstance(profile, dict) else {"extends": profile}
-    cpus = _mapping(mapping.get("cpus"), "cpus")
-    roles = {role: params[role + "_cpus"] for role in ("serving", "housekeeping")}
-    cpus.update({role: value for role, value in roles.items() if value not in (None, "", [])})
-    settings = _mapping(mapping.get("settings"), "settings")
-    for name, options in params["settings"].items():
-        given = _mapping(options, f"settings.{name}")
-        said = {key: _typed(name, key, value) for key, value in given.items() if value not in (None, "", {})}
-        if said and settings.get(name) is not False:
-            base = settings.get(name)
-            settings[name] = {**(base if isinstance(base, dict) else {}), **said}
-    return from_mapping({**mapping, "cpus": cpus, "settings": settings})
-
-
-def _typed(name: str, key: str, value: Any) -> Any:
-    """Return a number or a truth that came as text (`-e key=10`) as what the option takes; anything else as it is."""
-    option = setting(name).options.get(key)
-    if option is None or not isinstance(value, str):
-        return value
-    if option.kind is int and value.strip().isdigit():
-        return int(value)
-    if option.kind is bool and value.strip().lower() in _TRUTHS:
-        return _TRUTHS[value.strip().lower()]
-    return value
-
-
-def _mapping(value: Any, where: str) -> dict[str, Any]:
-    if value is None:
-        return {}
-    if not isinstance(value, dict):
-        raise InputError(f"{where}: a mapping is wanted, not {type(value).__name__}")
-    return dict(value)
+    profile = with_roles(named(params["profile"]), params["serving_cpus"], params["housekeeping_cpus"])
+    return with_options(profile, params["settings"])
 
 
 def snapshot_of(module: Any, tree: Tree) -> Snapshot:

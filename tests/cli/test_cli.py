@@ -210,6 +210,9 @@ PROFILES = {
     "- a\n- b\n": "mapping",
     "a: [\n": "not YAML",
     "extends: nothing\n": "nothing",
+    "settings: {cpu_governor: false}\nsettings: {cpu_idle: false}\n": "line 2: settings stands twice",
+    "settings:\n  cpu_idle: {severity: info, severity: critical}\n": "line 2: severity stands twice",
+    "": "holds no profile",
 }
 
 

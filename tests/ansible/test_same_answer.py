@@ -1,0 +1,163 @@
+"""`numatune plan -i` and `tune.yml --check` say the same of the same inventory: profiles, CPU roles, role variables.
+
+The playbook reads fake roots over the tests' sshd; the command line gets, over a server of its own, what the collector
+would print of the same roots.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+from fleet.sshd import Sshd
+
+from numatune.core import inventory
+from numatune.core.model import Snapshot, phrase
+from numatune.core.snapshot import MAGIC
+from numatune.report.reading import host
+from numatune.transport import replay
+
+if TYPE_CHECKING:
+    from conftest import Controller
+
+REPO = Path(__file__).resolve().parents[2]
+HOSTS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "profile": {
+        "numatune_profile": {"name": "virtual", "settings": {"numa_balancing": False, "cpu_idle": False}},
+    },
+    "roles": {"numatune_serving_cpus": "2-3", "numatune_housekeeping_cpus": [0, 1, 4, 5, 6, 7]},
+    "options": {
+        "cpu_governor_expected": "schedutil",
+        "cpu_idle_max_exit_latency_us": "{{ 5 + 5 }}",
+        "irq_affinity_method": "place",
+    },
+    "arguments": {"kernel_arguments_wanted": {"skew_tick": "1"}, "kernel_arguments_trial": "no"},
+    "nosuch": {"numatune_profile": "nosuch"},
+    "typo": {"numatune_profile": {"settings": {"cpu_govenor": False}}},
+    "misfit": {"cpu_idle_max_exit_latency_us": "fast"},
+}
+BAD = {
+    "nosuch": "no profile named 'nosuch'",
+    "typo": "unknown key 'cpu_govenor'",
+    "misfit": "int is wanted, not 'fast'",
+}
+GOOD = [name for name in HOSTS if name not in BAD]
+
+
+def stream(found: Snapshot) -> str:
+    """Return what the collector would have printed of a tree."""
+    states = [f"d {path}" for path in sorted(found.dirs)] + [f"f {path}" for path in found.files]
+    texts = [f"{path}:{line}" for path, text in found.files.items() for line in text.splitlines()]
+    links = [f"{path} {target}" for path, target in found.links.items()]
+    return "\n".join([MAGIC, "@states", *states, "@texts", *texts, "@links", *links, "@end", ""])
+
+
+@pytest.fixture(scope="module")
+def said(controller: Controller, tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
+    """Ask the command line and the playbook once."""
+    folder = tmp_path_factory.mktemp("same")
+    force = f"sh -c 'cat >/dev/null; set -- $SSH_CONNECTION; cat {folder}/$3.stream'"
+    variables: dict[str, dict[str, Any]] = {}
+    with Sshd(folder / "sshd", force=force) as server:
+        for number, (name, wanted) in enumerate(HOSTS.items(), 1):
+            root = controller.root(name, **wanted)
+            address = f"127.9.0.{number}"
+            (folder / f"{address}.stream").write_text(stream(replay.from_root(root.path)))
+            variables[name] = {**server.variables(address), **wanted, "numatune_sysroot": str(root.path)}
+        server.known([str(one["ansible_host"]) for one in variables.values()])
+        (folder / "hosts.json").write_text(json.dumps({"all": {"hosts": variables}}))
+
+        def numatune(*words: str) -> subprocess.CompletedProcess[str]:
+            return subprocess.run(
+                [sys.executable, "-m", "numatune", *words, "-i", "hosts.json", "--format", "json", "--store", "none"],
+                capture_output=True,
+                text=True,
+                cwd=folder,
+                env={**os.environ, "HOME": str(server.home), "PYTHONPATH": str(REPO), "LC_ALL": "C.UTF-8"},
+                stdin=subprocess.DEVNULL,
+                timeout=240,
+                check=False,
+            )
+
+        plan, audit = numatune("plan"), numatune("audit")
+        given = numatune("plan", "--profile", "inference-latency", "-l", "profile,roles,typo")
+    played = controller.play("playbooks/tune.yml", "--check", "-e", "numatune_serial=100%")
+    hosts = {one["name"]: one for one in json.loads(plan.stdout)["hosts"]}
+    judged = {one["name"]: one for one in json.loads(audit.stdout)["hosts"]}
+    replaced = {one["name"]: one for one in json.loads(given.stdout)["hosts"]}
+    return SimpleNamespace(
+        hosts=hosts, judged=judged, given=replaced, err=plan.stderr, given_err=given.stderr, played=played
+    )
+
+
+def report_of(run: Any, name: str) -> str:
+    """Return the report that the playbook showed of one host, in one line."""
+    shown = re.search(rf"^ok: \[{name}\] =>\s*\n\s+msg:\n(.*?)(?=^\S|\Z)", run.out, flags=re.M | re.S)
+    assert shown, run.out + run.err
+    return " ".join(shown[1].replace("''", "'").split())
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_the_plan_is_what_tune_would_do(name: str, said: SimpleNamespace) -> None:
+    plan = host(json.dumps(said.hosts[name])).plan
+    assert plan is not None, said.hosts[name]
+    text = report_of(said.played, name)
+    would = [f"tune.yml would {phrase(group)}" for group in plan.groups()]
+    assert [line for line in would if " ".join(line.split()) not in text] == []
+    assert text.count("tune.yml would ") == max(1, len(would))
+    if plan.conflicts:
+        assert f"REFUSED: {plan.conflicts[0].message}" in text
+    else:
+        assert re.search(rf"{name} +would change +{len(plan.changes)} changes", said.played.out)
+
+
+def test_the_inventory_makes_a_contrast(said: SimpleNamespace) -> None:
+    """Were the variables not read, all of these would be as `plain` is."""
+    assert len({json.dumps({**said.hosts[name], "name": ""}) for name in GOOD}) == len(GOOD)
+    paths = {one["path"] for one in said.hosts["profile"]["changes"]}
+    assert "/proc/sys/kernel/numa_balancing" not in paths
+    assert said.judged["profile"]["profile"] == "virtual"
+    assert "profile" not in said.judged["plain"]
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_variable_is_that_hosts_error_for_both(name: str, said: SimpleNamespace) -> None:
+    variable = next(iter(HOSTS[name]))
+    assert said.hosts[name]["error"]["message"].startswith(f"its variables: {variable}: ")
+    assert BAD[name] in said.hosts[name]["error"]["message"]
+    assert said.judged[name]["status"] == "unreachable"
+    assert BAD[name] in said.played.failure(name).replace('\\"', '"')
+
+
+def test_what_is_not_read_is_named(said: SimpleNamespace) -> None:
+    assert f"the inventory sets numatune_sysroot for {len(HOSTS)} hosts: not read here" in said.err
+    assert "numatune_profile" not in said.err
+
+
+def test_a_profile_of_the_command_line_replaces_that_of_the_inventory_and_no_more(said: SimpleNamespace) -> None:
+    assert said.given["profile"]["changes"] == said.hosts["plain"]["changes"]
+    assert said.given["typo"]["changes"] == said.hosts["plain"]["changes"]
+    assert said.given["roles"]["changes"] == said.hosts["roles"]["changes"]
+    assert "the inventory sets numatune_profile for 2 hosts: not read here, --profile" in said.given_err
+
+
+def test_the_table_of_variables_is_that_of_the_playbooks() -> None:
+    text = yaml.safe_load((REPO / "playbooks/vars/wanted.yml").read_text())
+    named = {
+        re.findall(r"\w+", str(value))[0]: (setting, option)
+        for setting, options in text["audit_settings"].items()
+        for option, value in options.items()
+    }
+    assert named == dict(inventory.OPTIONS)
+    roles = {re.findall(r"\w+", text[f"audit_{role}_cpus"])[0]: role for role in ("serving", "housekeeping")}
+    assert roles == dict(inventory.ROLES)
+    assert inventory.PROFILE in text["audit_profile"]

@@ -98,6 +98,8 @@ def record(
     def loaded() -> Iterator[Step]:
         yield Session(model.graph_path, cpus, images(request.batch, request.size)).infer
 
+    # Before the policy and the model: what it touches is gone when the run begins.
+    roofs = [measure_roof(cpus, 0.0)] if request.precision == "fp32" else []
     label: dict[str, Any] = {}
     with policy.applied(policy.wanted(request.memory, node_of_cpus().get(cpus[0], 0))):
         found = policy.in_force()
@@ -124,10 +126,10 @@ def record(
     }
     version, provisional = request.program_version, request.provisional
     result = frame(opening, taken, cpus, request.command, version, provisional, surroundings)
-    if request.precision == "fp32":
+    if roofs:
         work = architecture(request.model).multiply_adds(request.size) * request.batch
         # A tenth of the run at most: a short one is not drawn out.
-        result["roof"] = describe(work, taken.latency, measure_roof(cpus, sum(taken.latency) / 1e10))
+        result["roof"] = describe(work, taken.latency, [*roofs, measure_roof(cpus, sum(taken.latency) / 1e10)])
     return result
 
 

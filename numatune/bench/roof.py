@@ -1,7 +1,8 @@
 """The practical roof of FP32: what the engine reaches on these CPUs where nothing but arithmetic counts.
 
-Large 3x3 convolutions in a row, timed for up to a second after the run, with the same threads in the same places. A
-matrix product would be no roof: it was measured at less than half of what such a convolution reaches.
+Large 3x3 convolutions in a row, timed before the run and for up to a second after it, with the same threads in the same
+places; the better of the two counts, for other work only ever slows them down. A matrix product would be no roof: it was
+measured at less than half of what such a convolution reaches.
 """
 
 from __future__ import annotations
@@ -16,12 +17,13 @@ from .engine import Session
 
 CHANNELS, SIDE, CONVOLUTIONS = 256, 56, 4
 SECONDS, FEWEST = 1.0, 3
+BUSY = "not measured: the machine was busy"
 
 
 def measure_roof(cpus: Sequence[int], seconds: float) -> Optional[float]:
     """GFLOP/s of the fastest pass; None where the engine cannot do it, since a run must not be lost over it.
 
-    `seconds` is how long at most, and the time is `SECONDS` where there is more of it.
+    `seconds` is how long at most, and the time is `SECONDS` where there is more of it; a few passes are made anyway.
     """
     import numpy
 
@@ -41,12 +43,17 @@ def measure_roof(cpus: Sequence[int], seconds: float) -> Optional[float]:
         return None
 
 
-def describe(multiply_adds: int, latency_ns: Sequence[int], roof: Optional[float]) -> dict[str, Any]:
-    """What the median inference reached, and its share of the roof; `multiply_adds` is the work of one inference."""
+def describe(multiply_adds: int, latency_ns: Sequence[int], roofs: Sequence[Optional[float]]) -> dict[str, Any]:
+    """What the median inference reached, and its share of the best of the roofs that were measured.
+
+    `multiply_adds` is the work of one inference. A roof that the inference exceeds is none: other work took the CPUs
+    while it was measured, and `roof_unknown` says so.
+    """
     median = sorted(latency_ns)[len(latency_ns) // 2]
     reached = 2.0 * multiply_adds / median
-    return {
-        "gflops": round(reached, 1),
-        "roof_gflops": None if roof is None else round(roof, 1),
-        "roof_share": None if roof is None else round(reached / roof, 3),
-    }
+    roof = max((one for one in roofs if one is not None), default=None)
+    busy = roof is not None and reached > roof
+    if roof is None or busy:
+        unknown = {"roof_unknown": BUSY} if busy else {}
+        return {"gflops": round(reached, 1), "roof_gflops": None, "roof_share": None, **unknown}
+    return {"gflops": round(reached, 1), "roof_gflops": round(roof, 1), "roof_share": round(reached / roof, 3)}

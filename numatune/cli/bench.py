@@ -172,6 +172,8 @@ def _heading(report: Report) -> Sequence[str]:
             f"{roof['gflops']:,.0f} GFLOP/s at the median, {roof['roof_share']:.0%} of what large convolutions reach "
         )
         lines.append(words + f"here ({roof['roof_gflops']:,.0f})")
+    elif roof.get("roof_unknown"):
+        lines.append(f"{roof['gflops']:,.0f} GFLOP/s at the median; what this machine can reach: {roof['roof_unknown']}")
     if environment["injection"]:
         lines.append(f"Disturbed on purpose (--inject {environment['injection']['kind']}): no verdict rests on it.")
     if environment["memory"]["hides"]:

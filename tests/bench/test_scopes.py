@@ -13,7 +13,7 @@ import pytest
 from bench.conftest import Start
 from bench.test_command import ENDED, SMALL, finish
 
-from numatune.bench import cpus, instances, options, policy, recorder
+from numatune.bench import cpus, instances, options, policy, recorder, roof
 from numatune.bench.errors import BenchError
 from numatune.bench.recorder import Request
 from numatune.cli import bench as command
@@ -144,13 +144,28 @@ def test_the_result_says_how_the_run_was_placed_and_what_the_audit_finds(start: 
     assert environment["instances"] == {"kind": "one", "index": 0, "of": 1}
     assert environment["cpu_flags"] == cpus.instruction_sets()
     assert result["roof"]["gflops"] > 0
-    assert 0 < result["roof"]["roof_share"] < 10  # small images leave the cores idle, and this machine may be busy
+    share = result["roof"]["roof_share"]
+    assert result["roof"]["roof_unknown"].startswith("not measured") if share is None else 0 < share <= 1
     assert environment["injection"] is None
     assert environment["counter_tier"] == "B"
     assert environment["memory"] == {"asked": "default", "read_back": "none", "hides": False}
     found = {one["setting"]: one for one in result["audit"]}
     assert {"numa_balancing", "cpu_governor"} <= {*found}
     assert {*found["numa_balancing"]} == {"setting", "status", "severity", "reason"}
+
+
+@pytest.mark.parametrize(
+    ("roofs", "said"),
+    [
+        ([200.0, 150.0], {"roof_gflops": 200.0, "roof_share": 0.5}),
+        ([150.0, 200.0], {"roof_gflops": 200.0, "roof_share": 0.5}),
+        ([60.0, 90.0], {"roof_gflops": None, "roof_share": None, "roof_unknown": "not measured: the machine was busy"}),
+        ([None, 200.0], {"roof_gflops": 200.0, "roof_share": 0.5}),
+        ([None, None], {"roof_gflops": None, "roof_share": None}),
+    ],
+)
+def test_no_share_of_the_roof_exceeds_it(roofs: list[float | None], said: dict[str, Any]) -> None:
+    assert roof.describe(50_000, [1000, 1000, 9000], roofs) == {"gflops": 100.0, **said}
 
 
 def test_an_explicit_memory_policy_is_set_and_said_to_hide(start: Start, tmp_path: Path) -> None:

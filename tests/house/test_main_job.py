@@ -82,6 +82,42 @@ def test_a_stage_without_its_report_is_named(checkout: Path, stage: str, how: st
     assert len(done.stderr.splitlines()) == 1
 
 
+def test_a_run_that_counts_for_no_verdict_is_a_report_that_says_so(checkout: Path) -> None:
+    """`numatune bench` and `numatune report` exit with 3 for it, having written their files."""
+    behave(checkout, "bench", "3 report")
+    behave(checkout, "report", "3 report")
+    done = main_job(checkout, "--quick")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    table = done.stdout.partition("Reports in build/run:\n")[2].splitlines()
+    assert [line.split()[0] for line in table[:4]] == ["audit.txt,", "plan.txt", "bench.txt,", "report.html"]
+    assert ["invalid for a verdict" in line for line in table[:4]] == [False, False, True, True]
+
+
+@pytest.mark.parametrize("how", ["3 none", "2 none"])
+def test_a_run_that_was_not_started_still_ends_in_the_table(checkout: Path, how: str) -> None:
+    behave(checkout, "bench", how)
+    done = main_job(checkout)
+    assert done.returncode == 1
+    assert '"bench"' in done.stderr
+    table = done.stdout.partition("Reports in build/run:\n")[2].splitlines()
+    assert ["not made" in line for line in table] == [False, False, True, True]
+
+
+def test_every_instance_has_its_file_in_the_report(checkout: Path) -> None:
+    """With --instances per-node, each node's run has a file of its own."""
+    command = checkout / ".venv/bin/numatune"
+    text = command.read_text("utf-8")
+    text = text.replace("echo '{}' >\"$report\"", "for node in 0 1; do echo '{}' >\"${report%.json}-node$node.json\"; done")
+    command.write_text(text.replace("read -r", '[ "$stage" = bench ] || exec sh plain "$@"\nread -r'), "utf-8")
+    (checkout / "plain").write_text(COMMAND.replace('echo "$*" >>called', ""), "utf-8")
+    done = main_job(checkout, "--instances", "per-node")
+    assert done.returncode == 0, done.stderr
+    called = (checkout / "called").read_text("utf-8").splitlines()
+    assert called[-1].startswith("report build/run/bench-node0.json build/run/bench-node1.json --audit ")
+    assert "bench-node0.json, bench-node1.json" in done.stdout
+
+
 def test_an_earlier_report_does_not_pass_for_this_one(checkout: Path) -> None:
     assert main_job(checkout).returncode == 0
     behave(checkout, "bench", "0 none")

@@ -1,8 +1,9 @@
 """The service's own latency log, read while it grows: one request a line, from the end of the file on.
 
-A line is a number, milliseconds, or a JSON object with one of "latency_ms", "latency_s", "latency_us", "latency_ns",
-and "end" if it says when the request ended (seconds since 1970); other keys are ignored. A line without a time gets
-the time of the sample that found it. A line that is neither is counted, and the first one is named.
+A line is a number, in milliseconds or another unit, or a JSON object with one of "latency_ms", "latency_s",
+"latency_us", "latency_ns", and "end" if it says when the request ended (seconds since 1970); other keys are ignored. A
+line without a time gets the time of the sample that found it. A line that is neither is counted, and the first one is
+named.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import json
 import math
 import os
 import stat
+import time
 from array import array
 from typing import Any, Optional
 
@@ -25,18 +27,27 @@ MOST_REQUESTS = 2_000_000
 written, on a host that has other things to do; later ones are only counted."""
 
 _UNITS = {"latency_ns": 1.0, "latency_us": 1e3, "latency_ms": 1e6, "latency_s": 1e9}
+UNITS = tuple(name.partition("_")[2] for name in _UNITS)
+"""Of plain numbers; ms where nothing is said."""
+
+_LOOKED_AT, _TAIL = 20, 1 << 18
+"""So many lines are tried before a log is called no latency log, at the start of its last bytes."""
+
 _LONGEST_NS = 1e15
 _FAR_S = 3600.0
+_NOT_SECONDS = '"end" is more than an hour from now; it must be seconds since 1970'
 
 
 class LatencyLog:
     """Follows a regular file, also one that is renamed away and made anew, or cut to nothing.
 
-    A pipe is refused: reading would take the lines away from whoever reads it now, or stop the service when we end.
+    A pipe is refused: reading would take the lines away from whoever reads it now, or stop the service when we end. So
+    is a log whose last lines are all no requests; an empty one may still get some. `unit` is that of plain numbers.
     """
 
-    def __init__(self, path: str) -> None:
-        self.path = path
+    def __init__(self, path: str, unit: str = "ms") -> None:
+        self.path, self.unit = path, unit
+        self.slowest = 0
         self.ends, self.latencies = array("q"), array("q")
         self.lines = self.timed = self.malformed = self.dropped = self.changes = 0
         self.first_malformed: Optional[dict[str, Any]] = None
@@ -49,7 +60,47 @@ class LatencyLog:
         if not stat.S_ISREG(os.fstat(self._handle).st_mode):
             os.close(self._handle)
             raise BenchError(f"--latency-log {path}: not a regular file; pipes and folders cannot be followed")
+        try:
+            self._try_last_lines()
+        except BenchError:
+            os.close(self._handle)
+            raise
         self.skip()
+
+    def check(self) -> None:
+        """Raise BenchError once many lines came and none of them is a request."""
+        if self.malformed >= _LOOKED_AT and not self.latencies and self.first_malformed is not None:
+            raise self._refused(self.first_malformed["text"], self.first_malformed["why"])
+
+    def _try_last_lines(self) -> None:
+        """Refuse at the start what would be read for as long as watching takes, to no end."""
+        size = os.fstat(self._handle).st_size
+        start = max(0, size - _TAIL)
+        lines = os.pread(self._handle, _TAIL, start).split(b"\n")[1 if start else 0 : -1]
+        found, wrong = 0, None
+        for line in [line for line in lines if line.strip()][-_LOOKED_AT:]:
+            try:
+                self._parse(line)
+                found += 1
+            except ValueError as error:
+                wrong = (line, str(error))
+        if wrong is not None and not found:
+            raise self._refused(_shown(wrong[0]), wrong[1])
+
+    def _refused(self, text: str, why: str) -> BenchError:
+        return BenchError(
+            f"--latency-log {self.path}: {text!r} is no request: {why}; a line is a number (--latency-unit, default "
+            'ms) or a JSON object such as {"latency_ms": 12.5}'
+        )
+
+    def _parse(self, line: bytes) -> tuple[int, Optional[float]]:
+        if len(line) > LONGEST_LINE:
+            raise ValueError(f"longer than {LONGEST_LINE:,} bytes")
+        latency, end = parse_line(line, self.unit)
+        # Compared in seconds: what is far away may be too large for a whole number of nanoseconds.
+        if end is not None and end - time.time() > _FAR_S:
+            raise ValueError(_NOT_SECONDS)
+        return latency, end
 
     def skip(self) -> None:
         """Go on from the end of the file, whatever came since the last call."""
@@ -89,6 +140,7 @@ class LatencyLog:
         """What the result says of the log."""
         return {
             "path": os.path.abspath(self.path),
+            "unit": self.unit,
             "lines": self.lines,
             "timed": self.timed,
             "malformed": self.malformed,
@@ -149,11 +201,11 @@ class LatencyLog:
         try:
             if len(line) > LONGEST_LINE:
                 raise ValueError(f"longer than {LONGEST_LINE:,} bytes")
-            latency, end = parse_line(line)
+            latency, end = parse_line(line, self.unit)
             if end is not None:
                 # Compared in seconds: what is far away may be too large for a whole number of nanoseconds.
                 if abs(end - (unix_minus_tick_ns + tick_ns) / 1e9) > _FAR_S:
-                    raise ValueError('"end" is more than an hour from now; it must be seconds since 1970')
+                    raise ValueError(_NOT_SECONDS)
                 end_ns = round(end * 1e9) - unix_minus_tick_ns
                 self.timed += 1
             else:
@@ -167,19 +219,26 @@ class LatencyLog:
             return
         self.ends.append(end_ns)
         self.latencies.append(latency)
+        self.slowest = max(self.slowest, latency)
 
     def _complain(self, line: bytes, why: str) -> None:
         self.lines += 1
         self.malformed += 1
         if self.first_malformed is None:
-            text = "".join(sign if sign.isprintable() else "?" for sign in line[:80].decode("utf-8", "replace"))
-            self.first_malformed = {"line": self.lines, "text": text, "why": why}
+            self.first_malformed = {"line": self.lines, "text": _shown(line), "why": why}
 
 
-def parse_line(line: bytes) -> tuple[int, Optional[float]]:
-    """(latency in ns, end in unix seconds or None) of one line; ValueError says what is wrong with it."""
+def _shown(line: bytes) -> str:
+    return "".join(sign if sign.isprintable() else "?" for sign in line[:80].decode("utf-8", "replace"))
+
+
+def parse_line(line: bytes, unit: str = "ms") -> tuple[int, Optional[float]]:
+    """(latency in ns, end in unix seconds or None) of one line; ValueError says what is wrong with it.
+
+    `unit` is that of a plain number; a JSON object's key names its own.
+    """
     try:
-        return _nanoseconds(float(line), 1e6), None
+        return _nanoseconds(float(line), _UNITS[f"latency_{unit}"]), None
     except ValueError as error:
         if not line.lstrip().startswith(b"{"):
             why = str(error) if str(error).startswith("the latency") else "neither a number nor a JSON object"

@@ -1,8 +1,8 @@
 """The practical roof of FP32: what the engine reaches on these CPUs where nothing but arithmetic counts.
 
-Large 3x3 convolutions in a row, timed before the run and for up to a second after it, with the same threads in the same
-places; the better of the two counts, for other work only ever slows them down. A matrix product would be no roof: it was
-measured at less than half of what such a convolution reaches.
+Large 3x3 convolutions in a row, timed before the run and for up to a second after it, with the same threads in the
+same places; the better of the two counts, for other work only ever slows them down. A matrix product would be no roof:
+it was measured at less than half of what such a convolution reaches.
 """
 
 from __future__ import annotations

@@ -38,6 +38,8 @@ MOST_WINDOWS = 500_000
 _MOST_PROCESSES = 100  # that the result names
 
 Say = Callable[[str], None]
+Show = Callable[[float, Optional[LatencyLog]], None]
+"""Gets the seconds since the start and the log, after each sample; it has to be quick."""
 
 
 @dataclass(frozen=True)
@@ -49,16 +51,19 @@ class Request:
     interval: float = DEFAULT_INTERVAL
     duration: Optional[float] = None
     latency_log: Optional[str] = None
+    latency_unit: str = "ms"
     command: tuple[str, ...] = ()
     program_version: str = ""
     roots: Roots = field(default_factory=Roots)
 
 
-def record(request: Request, stop: Stop, say: Say, ask: Optional[Ask] = None) -> dict[str, Any]:
+def record(
+    request: Request, stop: Stop, say: Say, ask: Optional[Ask] = None, show: Optional[Show] = None
+) -> dict[str, Any]:
     """Watch and give the result, ready for `numatune.bench.result.write_result`.
 
-    `say` gets lines for the person at the terminal, `ask` stands in for systemd. BenchError where there is nothing to
-    watch or an argument is bad.
+    `say` gets lines for the person at the terminal and `show` where it is, `ask` stands in for systemd. BenchError
+    where there is nothing to watch, an argument is bad, or the latency log holds no latencies.
     """
     if not SHORTEST <= request.interval <= LONGEST:
         raise BenchError(f"--interval {request.interval:g}: from {SHORTEST:g} to {LONGEST:g} seconds")
@@ -69,17 +74,17 @@ def record(request: Request, stop: Stop, say: Say, ask: Optional[Ask] = None) ->
         )
     target = find_target(request.pid, request.unit, request.roots, ask)
     with ExitStack() as kept:
-        return _Watch(request, target, say, kept).run(stop)
+        return _Watch(request, target, say, show, kept).run(stop)
 
 
 class _Watch:
     """One watch: the target, what is open, and the windows so far."""
 
-    def __init__(self, request: Request, target: Target, say: Say, kept: ExitStack) -> None:
-        self.request, self.target, self.say, self._kept = request, target, say, kept
+    def __init__(self, request: Request, target: Target, say: Say, show: Optional[Show], kept: ExitStack) -> None:
+        self.request, self.target, self.say, self.show, self._kept = request, target, say, show, kept
         self.log: Optional[LatencyLog] = None
         if request.latency_log is not None:
-            self.log = LatencyLog(request.latency_log)
+            self.log = LatencyLog(request.latency_log, request.latency_unit)
             kept.callback(self.log.close)
         since = time.clock_gettime(time.CLOCK_BOOTTIME) * os.sysconf("SC_CLK_TCK")
         self.processes = Processes(request.roots.proc, math.floor(since))
@@ -181,6 +186,10 @@ class _Watch:
                     raise
                 self.say(f"{error}; what was counted until now is kept")
                 return "files"
+            if self.log is not None:
+                self.log.check()
+            if self.show is not None:
+                self.show((self.edge - self.origin) / 1e9, self.log)
             if any(handle == stop.handle for handle, _event in ready):
                 return "interrupted"
             if alive == 0 or ready:

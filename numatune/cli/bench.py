@@ -173,7 +173,7 @@ def _heading(report: Report) -> Sequence[str]:
         )
         lines.append(words + f"here ({roof['roof_gflops']:,.0f})")
     elif roof.get("roof_unknown"):
-        lines.append(f"{roof['gflops']:,.0f} GFLOP/s at the median; what this machine can reach: {roof['roof_unknown']}")
+        lines.append(f"{roof['gflops']:,.0f} GFLOP/s at the median; what can be reached here: {roof['roof_unknown']}")
     if environment["injection"]:
         lines.append(f"Disturbed on purpose (--inject {environment['injection']['kind']}): no verdict rests on it.")
     if environment["memory"]["hides"]:

@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import shutil
 import sys
-from typing import Any
+import time
+from typing import TYPE_CHECKING, Any
 
 from .. import __version__
+from ..bench.latency_log import UNITS
 from ..bench.watch import DEFAULT_INTERVAL, LONGEST, SHORTEST
 from .errors import INCOMPLETE, OK
-from .run_report import Progress, record_to
+from .run_report import Progress, count, record_to
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..bench.latency_log import LatencyLog
+
+_LATEST = 1000
+"""Requests of which the median is shown while it watches: it must cost next to nothing."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -36,8 +47,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--latency-log",
         metavar="FILE",
-        help="a regular file to which the service appends a line for each request: a number, milliseconds, or a JSON "
-        'object with "latency_ms" (or latency_s, latency_us, latency_ns) and, if it can, "end", seconds since 1970',
+        help="a regular file to which the service appends a line for each request: a number (see --latency-unit), or "
+        'a JSON object with "latency_ms" (or latency_s, latency_us, latency_ns) and, if it can, "end", seconds since '
+        "1970",
+    )
+    parser.add_argument(
+        "--latency-unit",
+        choices=UNITS,
+        default="ms",
+        help="of a log whose lines are plain numbers (default: ms); the key of a JSON object names its own",
     )
     parser.add_argument("--format", choices=("text", "json"), default="text", help="(default: text)")
     parser.add_argument("-o", "--output", required=True, metavar="FILE", help="where the samples go")
@@ -49,7 +67,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Watch until the end, write the file, print what it says; 3 where it ended earlier than was asked for."""
-    bar = Progress(str)
+    bar = Status(args.duration)
     result = record_to(args.output, lambda: _record(args, bar), bar)
     code = INCOMPLETE if result["partial"] else OK
     if importlib.util.find_spec("numpy") is None:
@@ -65,7 +83,45 @@ def run(args: argparse.Namespace) -> int:
     return code
 
 
-def _record(args: argparse.Namespace, bar: Progress) -> dict[str, Any]:
+class Status(Progress):
+    """Where the watch is: a line that is written over once a second on a terminal, a line a minute elsewhere."""
+
+    def __init__(self, duration: float | None, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__(str)
+        self._duration, self._clock = duration, clock
+        self._every = 1.0 if self._terminal else 60.0
+        self._last = clock()
+
+    def look(self, seconds: float, log: LatencyLog | None) -> None:
+        """Show it where it is time to."""
+        now = self._clock()
+        if now - self._last < self._every:
+            return
+        self._last = now
+        line = state_of(seconds, self._duration, log)
+        if self._terminal:
+            sys.stderr.write(f"\r{line[: shutil.get_terminal_size().columns - 1]}\x1b[K")
+            sys.stderr.flush()
+            self._drawn = True
+        else:
+            self.say(line)
+
+
+def state_of(seconds: float, duration: float | None, log: LatencyLog | None) -> str:
+    """Such as "12 s of 600 s: 1,204 requests, p50 12.1 ms (of the last 1,000), slowest 93.0 ms"."""
+    place = f"{seconds:.0f} s" if duration is None else f"{seconds:.0f} s of {duration:g} s"
+    if log is None:
+        return f"{place}: no latencies without --latency-log"
+    if not log.latencies:
+        return f"{place}: no request so far"
+    latest = sorted(log.latencies[-_LATEST:])
+    middle = latest[len(latest) // 2] / 1e6
+    few = f" (of the last {_LATEST:,})" if len(log.latencies) > _LATEST else ""
+    seen = count(len(log.latencies) + log.dropped, "request")
+    return f"{place}: {seen}, p50 {middle:.3g} ms{few}, slowest {log.slowest / 1e6:.3g} ms"
+
+
+def _record(args: argparse.Namespace, bar: Status) -> dict[str, Any]:
     from ..bench.stop import Stop, stopped_by_signals
     from ..bench.watch import Request, record
 
@@ -75,12 +131,13 @@ def _record(args: argparse.Namespace, bar: Progress) -> dict[str, Any]:
         interval=args.interval,
         duration=args.duration,
         latency_log=args.latency_log,
+        latency_unit=args.latency_unit,
         command=("numatune", *sys.argv[1:]),
         program_version=__version__,
     )
     stop = Stop()
     try:
         with stopped_by_signals(stop):
-            return record(request, stop, bar.say)
+            return record(request, stop, bar.say, show=bar.look)
     finally:
         stop.close()

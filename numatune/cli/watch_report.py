@@ -140,7 +140,10 @@ def _without(report: Report) -> list[str]:
     """What can be said where nobody said how long requests took."""
     why = "no latency was given (--latency-log)"
     if report.watched.log is not None:
+        log = report.watched.log
         why = "no request was logged meanwhile"
+        if log.get("malformed"):
+            why = f"none of the {log['malformed']:,} lines that were logged meanwhile is a request (see below)"
     lines = ["", f"What slows requests is not said here: {why}."]
     if not report.bursts:
         if report.unjudged:

@@ -108,7 +108,8 @@ def test_every_instance_has_its_file_in_the_report(checkout: Path) -> None:
     """With --instances per-node, each node's run has a file of its own."""
     command = checkout / ".venv/bin/numatune"
     text = command.read_text("utf-8")
-    text = text.replace("echo '{}' >\"$report\"", "for node in 0 1; do echo '{}' >\"${report%.json}-node$node.json\"; done")
+    both = "for node in 0 1; do echo '{}' >\"${report%.json}-node$node.json\"; done"
+    text = text.replace("echo '{}' >\"$report\"", both)
     command.write_text(text.replace("read -r", '[ "$stage" = bench ] || exec sh plain "$@"\nread -r'), "utf-8")
     (checkout / "plain").write_text(COMMAND.replace('echo "$*" >>called', ""), "utf-8")
     done = main_job(checkout, "--instances", "per-node")

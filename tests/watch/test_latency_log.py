@@ -206,3 +206,61 @@ def test_a_log_that_grew_much_is_read_to_its_end(path: Path, monkeypatch: pytest
     log.close()
     assert [latency // 1_000_000 for latency in log.latencies] == list(range(100, 150))
     assert set(log.ends) == {S}
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("GET /foo 200 12ms\n" * 30, "'GET /foo 200 12ms' is no request: neither a number nor a JSON object"),
+        ('{"ms": 12}\n', "none of them is there"),
+        ('{"latency_ms": 3, "end": 1700000000000}\n', "seconds since 1970"),
+        ("x" * 300_000 + "\n" + "y\n", "'y' is no request"),
+    ],
+)
+def test_a_log_of_which_no_last_line_is_a_request_is_refused_at_the_start(text: str, why: str, path: Path) -> None:
+    path.write_text(text)
+    with pytest.raises(BenchError) as caught:
+        LatencyLog(str(path))
+    assert why in str(caught.value)
+    assert "--latency-unit" in str(caught.value)
+    assert caught.value.code == 2
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "\n\n", "half a line", "# started\n12.5\n", "12.5\n" + "GET /\n" * 19, '{"latency_ms": 3, "end": 1.5}\n'],
+)
+def test_a_log_that_is_empty_so_far_or_holds_requests_among_others_is_followed(text: str, path: Path) -> None:
+    path.write_text(text)
+    log = LatencyLog(str(path))
+    add(path, "\n7\n")
+    log.read(S, UNIX)
+    log.close()
+    assert list(log.latencies) == [7_000_000]
+
+
+def test_a_log_that_gets_only_other_lines_ends_the_watch(path: Path) -> None:
+    path.write_text("")
+    log = LatencyLog(str(path))
+    add(path, "GET /\n" * 19)
+    log.read(S, UNIX)
+    log.check()
+    add(path, "GET /\n")
+    log.read(2 * S, UNIX)
+    with pytest.raises(BenchError, match="'GET /' is no request"):
+        log.check()
+    add(path, "5\n")
+    log.read(3 * S, UNIX)
+    log.close()
+    log.check()
+
+
+@pytest.mark.parametrize(("unit", "latency"), [("s", 12_000_000), ("ms", 12_000), ("us", 12)])
+def test_plain_numbers_may_have_another_unit(unit: str, latency: int, path: Path) -> None:
+    path.write_text("")
+    log = LatencyLog(str(path), unit)
+    add(path, '0.012\n{"latency_ms": 5}\n')
+    log.read(S, UNIX)
+    log.close()
+    assert list(log.latencies) == [latency, 5_000_000]
+    assert log.as_dict()["unit"] == unit

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -23,6 +24,7 @@ from numatune.bench.process import Processes
 from numatune.bench.stop import Stop, stopped_by_signals
 from numatune.bench.watch import Request, record
 from numatune.bench.windows import Windows
+from numatune.cli.watch import Status, state_of
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = "import sys; from numatune.cli import main; sys.exit(main())"
@@ -197,6 +199,57 @@ def test_bad_input_is_one_line(
     assert len(err.splitlines()) == 1
     assert said in err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_log_that_cannot_be_read_ends_it_at_once(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """Not after ten minutes, with "no request was logged meanwhile"."""
+    from numatune.cli import main
+
+    log, file = tmp_path / "l.log", tmp_path / "w.json"
+    log.write_text("GET /foo 200 12ms\n" * 3)
+    words = ["--pid", str(os.getpid()), "--latency-log", str(log), "--duration", "86400", "-o", str(file)]
+    assert main(["watch", *words]) == 2
+    out, err = capsys.readouterr()
+    assert (out, len(err.splitlines())) == ("", 1)
+    assert "neither a number nor a JSON object" in err
+    assert not file.exists()
+
+
+class _Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("stream", "shown"),
+    [
+        (
+            _Terminal,
+            ["\r2 s of 600 s: no request so far\x1b[K", "\r3 s of 600 s: 3 requests, p50 5 ms, slowest 9 ms\x1b[K"],
+        ),
+        (io.StringIO, ["numatune: 70 s of 600 s: 3 requests, p50 5 ms, slowest 9 ms\n"]),
+    ],
+)
+def test_a_watch_shows_that_requests_arrive(
+    stream: type[io.StringIO], shown: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stderr", stream())
+    monkeypatch.delenv("TERM", raising=False)
+    (tmp_path / "log").touch()
+    log, clock = LatencyLog(str(tmp_path / "log")), [0.0]
+    status = Status(600.0, lambda: clock[0])
+    for second, lines in ((0.5, ""), (2.0, ""), (2.5, "5\n9\n"), (3.0, "4\n"), (70.0, "")):
+        with (tmp_path / "log").open("a") as file:
+            file.write(lines)
+        log.read(1, 0)
+        clock[0] = second
+        status.look(second, log)
+        if second == 3.0 and stream is _Terminal:
+            break
+    log.close()
+    assert isinstance(sys.stderr, io.StringIO)
+    assert sys.stderr.getvalue() == "".join(shown)
+    assert state_of(7.2, None, None) == "7 s: no latencies without --latency-log"
 
 
 def test_a_file_that_cannot_be_written_is_refused_at_once(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

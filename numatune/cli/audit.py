@@ -13,9 +13,10 @@ from ..core.audit import judge
 from ..core.catalogue import setting
 from ..core.facts import read_by_root
 from ..core.model import Severity, Snapshot
+from ..core.wording import report_spelled
 from ..report import fleet, json_format, reading, text
 from ..report.hosts import Judged, of_hosts
-from . import fleet_options, output, targets
+from . import fleet_options, output, playbooks, targets
 from .errors import FINDINGS, INCOMPLETE, OK, CliError
 from .fleet_run import Outcome
 from .fleet_run import run as ask
@@ -68,24 +69,26 @@ def run(args: argparse.Namespace) -> int:
         return _fleet(args, reports)
     profile, started = targets.profile(args.profile), targets.now()
     today = datetime.now(UTC).date()
-    private = False
+    private, typed = False, playbooks.command(args)
 
     def judged_one(name: str, snapshot: Snapshot) -> Judged:
         nonlocal private
         private = private or read_by_root(snapshot)
-        return Judged(name, judge(snapshot, profile, today, Severity(args.fail_on), args.require))
+        report = judge(snapshot, profile, today, Severity(args.fail_on), args.require)
+        return Judged(name, report_spelled(report, typed))
 
     judged = tuple(targets.judged(args, judged_one))
     done = of_hosts(__version__, profile.name, started, targets.now(), judged, plan=False)
 
-    def pieces(kind: str, colour: bool) -> Iterator[str]:
+    def pieces(kind: str, style: text.Style) -> Iterator[str]:
         if kind == "json":
             return json_format.pieces(done, "audit")
-        return text.audit(judged, colour, text.totals(done.summary) + "\n" if len(judged) > 1 else "")
+        sure = sum(1 for host in judged if host.report and text.unsure(host.report))
+        return text.audit(judged, style, text.totals(done.summary, sure) + "\n" if len(judged) > 1 else "")
 
     for kind, path in reports:
-        output.write_whole(path, _encoded(pieces(kind, colour=False)), private)
-    sys.stdout.writelines(pieces(args.format, output.colour()))
+        output.write_whole(path, _encoded(pieces(kind, text.Style())), private)
+    sys.stdout.writelines(pieces(args.format, output.style()))
     statuses = {host.status for host in judged}
     return INCOMPLETE if statuses & {"incomplete", "unreachable"} else FINDINGS if "findings" in statuses else OK
 
@@ -102,34 +105,35 @@ def _fleet(args: argparse.Namespace, reports: list[tuple[str, Path]]) -> int:
         datetime.now(UTC).date(),
         Severity(args.fail_on),
         tuple(args.require) if args.require else None,
+        playbook=playbooks.command(args),
     )
     with ask(args, "audit", work) as outcome:
         failed: CliError | None = None
         for kind, path in reports:
             try:
-                pieces = _encoded(_pieces(outcome, kind, colour=False, details=True))
+                pieces = _encoded(_pieces(outcome, kind, text.Style(), details=True))
                 output.write_whole(path, pieces, outcome.private)
             except CliError as error:
                 # What took minutes is still shown, and written where it can be.
                 failed = failed or error
         details = args.details or outcome.facts.hosts <= _FEW
-        sys.stdout.writelines(_pieces(outcome, args.format, output.colour(), details))
+        sys.stdout.writelines(_pieces(outcome, args.format, output.style(), details))
         if failed:
             raise failed
         return outcome.code
 
 
-def _pieces(outcome: Outcome, kind: str, colour: bool, details: bool) -> Iterator[str]:
+def _pieces(outcome: Outcome, kind: str, style: text.Style, details: bool) -> Iterator[str]:
     if kind == "json":
         yield from json_format.pieces(outcome.report(), "audit")
         return
-    hosts = (reading.host(text) for text in outcome.texts()) if details else iter(())
+    hosts = (reading.host(document) for document in outcome.texts()) if details else iter(())
     if outcome.facts.hosts > 1 or outcome.partial:
-        yield _overview(outcome, details) + ("\n" if details and outcome.summary["hosts"] else "")
-    yield from text.audit(hosts, colour)
+        yield _overview(outcome, details, style.width) + ("\n" if details and outcome.summary["hosts"] else "")
+    yield from text.audit(hosts, style)
 
 
-def _overview(outcome: Outcome, details: bool) -> str:
+def _overview(outcome: Outcome, details: bool, width: int) -> str:
     store, run = outcome.store, outcome.run
     earlier = outcome.earlier
     view = fleet.Overview(
@@ -139,9 +143,10 @@ def _overview(outcome: Outcome, details: bool) -> str:
         store.findings(run, _BAD),
         outcome.carried,
         f"{earlier.source} ({earlier.started})" if earlier else "",
+        store.unsure(run),
     )
     more = "(--details shows every host; --report FMT=PATH writes them to a file)"
-    return fleet.overview(view, "" if details else more)
+    return fleet.overview(view, "" if details else more, width)
 
 
 def _encoded(pieces: Iterable[str]) -> Iterator[bytes]:

@@ -10,6 +10,8 @@ import textwrap
 from ..core.catalogue import setting
 from ..core.host import Setting
 from ..core.sources import Command
+from ..core.wording import spelled
+from . import playbooks
 from .errors import OK
 
 
@@ -36,7 +38,7 @@ def _text(item: Setting, reads: list[str]) -> str:
         "",
         textwrap.fill(item.why, 96),
         "",
-        textwrap.fill(f"Wanted: {item.remedy}", 96),
+        textwrap.fill(f"Wanted: {spelled(item.remedy, playbooks.command())}", 96),
         "",
         "tune.yml changes it." if item.changes else "tune.yml does not change it yet.",
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 import sys
 from collections.abc import Iterable, Iterator
@@ -10,12 +11,32 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ..bench import places
+from ..report.text import WIDTH, Style
 from .errors import CliError
+
+_NARROWEST = 40
 
 
 def colour() -> bool:
-    """Return whether stdout may be coloured: a terminal, and NO_COLOR unset."""
-    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    """Return whether stdout may be coloured: a terminal that is not dumb, or FORCE_COLOR; never with NO_COLOR."""
+    if os.environ.get("NO_COLOR"):
+        return False
+    forced = os.environ.get("FORCE_COLOR", "")
+    if forced:
+        return forced not in ("0", "false")
+    return sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def width() -> int:
+    """Return how many signs a line of text has at most: those of the terminal, 100 elsewhere and on a wide one."""
+    if not sys.stdout.isatty():
+        return WIDTH
+    return max(_NARROWEST, min(WIDTH, shutil.get_terminal_size((WIDTH, 24)).columns))
+
+
+def style() -> Style:
+    """Return how text goes to stdout."""
+    return Style(colour(), width())
 
 
 def check(path: Path, follow: bool = True) -> None:

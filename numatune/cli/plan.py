@@ -7,10 +7,12 @@ import sys
 from datetime import UTC, datetime
 
 from .. import __version__
+from ..core.model import Snapshot
 from ..core.plan import make_plan
+from ..core.wording import plan_spelled
 from ..report import fleet, json_format, reading, text
 from ..report.hosts import Judged, of_hosts
-from . import fleet_options, targets
+from . import fleet_options, output, playbooks, targets
 from .errors import FINDINGS, INCOMPLETE, OK
 from .fleet_run import run as ask
 
@@ -30,9 +32,16 @@ def run(args: argparse.Namespace) -> int:
         return _fleet(args)
     profile, started = targets.profile(args.profile), targets.now()
     today = datetime.now(UTC).date()
-    planned = tuple(targets.judged(args, lambda name, snapshot: Judged(name, plan=make_plan(snapshot, profile, today))))
+    typed = playbooks.command(args)
+
+    def planned_one(name: str, snapshot: Snapshot) -> Judged:
+        return Judged(name, plan=plan_spelled(make_plan(snapshot, profile, today), typed))
+
+    planned = tuple(targets.judged(args, planned_one))
     done = of_hosts(__version__, profile.name, started, targets.now(), planned, plan=True)
-    sys.stdout.writelines(json_format.pieces(done, "plan") if args.format == "json" else text.plan(planned))
+    sys.stdout.writelines(
+        json_format.pieces(done, "plan") if args.format == "json" else text.plan(planned, output.style())
+    )
     if done.summary["unreachable"]:
         return INCOMPLETE
     return FINDINGS if args.detailed_exitcode and done.summary["findings"] else OK
@@ -41,16 +50,17 @@ def run(args: argparse.Namespace) -> int:
 def _fleet(args: argparse.Namespace) -> int:
     from ..fleet.work import Work
 
-    work = Work("plan", targets.profile(args.profile), datetime.now(UTC).date())
+    work = Work("plan", targets.profile(args.profile), datetime.now(UTC).date(), playbook=playbooks.command(args))
     with ask(args, "plan", work) as outcome:
         summary = outcome.summary
         if args.format == "json":
             sys.stdout.writelines(json_format.pieces(outcome.report(), "plan"))
         else:
-            sys.stdout.writelines(text.plan(reading.host(document) for document in outcome.texts()))
+            sys.stdout.writelines(text.plan((reading.host(document) for document in outcome.texts()), output.style()))
             if outcome.facts.hosts > 1:
                 sys.stdout.write(
-                    "\n" + fleet.planned(summary, outcome.facts.hosts, outcome.store.failures(outcome.run))
+                    "\n"
+                    + fleet.planned(summary, outcome.facts.hosts, outcome.store.failures(outcome.run), output.width())
                 )
         if outcome.partial or summary["unreachable"]:
             return INCOMPLETE

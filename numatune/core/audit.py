@@ -54,7 +54,7 @@ def _finding(host: Host, name: str, today: date) -> Finding:
         if waiver.setting == name:
             if date.fromisoformat(waiver.expires) >= today:
                 return replace(finding, status=Status.WAIVED, waiver=waiver)
-            reason = f"{finding.reason}; {waiver.owner}'s waiver ended on {waiver.expires}"
+            reason = f"the waiver of {waiver.owner} ended on {waiver.expires}; {finding.reason}"
             finding = replace(finding, reason=reason)
     return finding
 
@@ -69,11 +69,12 @@ def _of_its_host(finding: Finding, container: str) -> Finding:
 
 
 def _how_to_know(reason: str) -> str:
+    """Return what makes known what could not be read, by the reason why it could not."""
     if "needs root" in reason:
         return "run the audit as root (--become over SSH), which may read what is named here"
     if "not in the captured tree" in reason:
         return "capture what is named here too (numatune collect does)"
-    return "look by hand at what is named here: numatune could not read it"
+    return "look by hand: numatune could not read what is named here"
 
 
 def _status(findings: tuple[Finding, ...], fail_on: Severity, required: Optional[set[str]]) -> str:

@@ -16,6 +16,7 @@ from ..core.model import Severity, Snapshot
 from ..core.plan import make_plan
 from ..core.profile import Profile
 from ..core.snapshot import parse_stream
+from ..core.wording import plan_spelled, report_spelled
 from ..transport.failure import Failure
 from ..transport.room import TEXT
 
@@ -47,8 +48,8 @@ class Work:
     | plan | compact JSON: name, and `Plan.as_dict()` | ok, changes (something to change, or a conflict) |
 
     `profile` and `today` are needed by judge and plan; `profiles` has the profiles of hosts that are judged by another
-    one, by alias. The JSON of an audited host names its profile where that has another name than the run's. Raises
-    ValueError for another kind.
+    one, by alias, and `playbook` is how remedies name one (see `core.wording`). The JSON of an audited host names its
+    profile where that has another name than the run's. Raises ValueError for another kind.
     """
 
     kind: str
@@ -58,6 +59,7 @@ class Work:
     require: tuple[str, ...] | None = None
     only: tuple[str, ...] | None = None
     profiles: Mapping[str, Profile] = field(default_factory=dict)
+    playbook: str = ""
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -89,11 +91,12 @@ class Work:
         profile = self._profile(alias)
         report = judge(snapshot, profile, self.today, self.fail_on, self.require)
         named = {} if self.profile is None or profile.name == self.profile.name else {"profile": profile.name}
+        report = report_spelled(report, self.playbook)
         return Made(report.status, _compact({"name": alias, "error": None, **named, **report.as_dict()}))
 
     def _plan(self, alias: str, snapshot: Snapshot) -> Made:
         assert self.today is not None
-        plan = make_plan(snapshot, self._profile(alias), self.today, self.only)
+        plan = plan_spelled(make_plan(snapshot, self._profile(alias), self.today, self.only), self.playbook)
         status = "changes" if plan.changes or plan.conflicts else "ok"
         return Made(status, _compact({"name": alias, **plan.as_dict()}))
 

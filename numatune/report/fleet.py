@@ -7,9 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from ..core.model import Severity
-from .text import clean, totals
+from .text import WIDTH, clean, totals
 
-_WIDTH = 100
 _LINES = 12
 _VALUES = 3
 _NAME, _VALUE, _REASON = 40, 60, 120
@@ -24,7 +23,7 @@ class Overview:
 
     `failures` share (phase, message without a host's own words), `findings` share (setting, status, severity, value,
     expected), both with the most frequent first. `asked` counts the hosts that the run was to reach, `carried` those
-    whose judgement is an earlier run's (`carried_from` says which).
+    whose judgement is an earlier run's (`carried_from` says which), `unsure` those that are ok as far as known.
     """
 
     summary: dict[str, int]
@@ -33,17 +32,18 @@ class Overview:
     findings: Sequence[Group] = ()
     carried: int = 0
     carried_from: str = ""
+    unsure: int = 0
 
 
-def overview(view: Overview, details: str = "") -> str:
+def overview(view: Overview, details: str = "", width: int = WIDTH) -> str:
     """Return the totals, the failures and the findings; `details` says where the rest is."""
-    lines = [totals(view.summary)]
+    lines = [totals(view.summary, view.unsure)]
     lines.extend(_partial(view.asked - view.summary["hosts"], view.asked))
     if view.carried:
         again = view.summary["hosts"] - view.carried
-        lines.append(_wrapped(f"{again:,} asked again, {view.carried:,} carried over from {view.carried_from}", 3, 6))
-    lines.extend(_section("not reached", [_failure(group) for group in view.failures]))
-    lines.extend(_section("found", list(_findings(view))))
+        lines.append(_wrapped(f"{again:,} asked again, {view.carried:,} carried over from {view.carried_from}", width))
+    lines.extend(_section("not reached", [_failure(group, width) for group in view.failures]))
+    lines.extend(_section("found", list(_findings(view, width))))
     if details:
         lines.append(details)
     return "\n".join(lines) + "\n"
@@ -58,12 +58,12 @@ def _section(title: str, lines: list[str]) -> list[str]:
     return [f"{title}:", *shown]
 
 
-def _failure(group: Group) -> str:
+def _failure(group: Group, width: int) -> str:
     (phase, message), hosts, first = group
-    return _wrapped(f"{hosts_of(hosts)}: {phase}: {clean(message)}; {names(hosts, first)}", 3, 6)
+    return _wrapped(f"{hosts_of(hosts)}: {phase}: {clean(message)}; {names(hosts, first)}", width)
 
 
-def _findings(view: Overview) -> Iterator[str]:
+def _findings(view: Overview, width: int) -> Iterator[str]:
     """Yield a line for each setting and value; one for all values where they are many."""
     judged = view.summary["hosts"] - view.summary["unreachable"]
     alike: dict[tuple[str, ...], list[Group]] = {}
@@ -84,11 +84,13 @@ def _findings(view: Overview) -> Iterator[str]:
             text = f"{word}{_value(what)}{mark}: {_of(hosts, judged)}: {names(hosts, some)}"
             ranked.append((rank, hosts, text))
     for _rank, _hosts, text in sorted(ranked, key=lambda item: (item[0], -item[1], item[2])):
-        yield _wrapped(text, 3, 6)
+        yield _wrapped(text, width)
 
 
 def _value(what: tuple[str, ...]) -> str:
     _setting, status, _severity, value, expected = what
+    if status == "lost_at_reboot":
+        return f" ({_cut(value, _VALUE)} now)" if value else ""
     if status == "unknown":
         return f" ({_cut(value, _REASON)})" if value else ""
     wanted = f", want {_cut(expected, _VALUE)}" if expected else ""
@@ -116,28 +118,27 @@ def _cut(text: str, most: int) -> str:
     return text if len(text) <= most else text[: most - 1] + "…"
 
 
-def _wrapped(text: str, first: int, rest: int) -> str:
-    before, after = " " * first, " " * rest
+def _wrapped(text: str, width: int) -> str:
     return textwrap.fill(
-        text, _WIDTH, initial_indent=before, subsequent_indent=after, break_long_words=False, break_on_hyphens=False
+        text, width, initial_indent="   ", subsequent_indent=" " * 6, break_long_words=False, break_on_hyphens=False
     )
 
 
-def planned(summary: dict[str, int], asked: int, failures: Sequence[Group]) -> str:
+def planned(summary: dict[str, int], asked: int, failures: Sequence[Group], width: int = WIDTH) -> str:
     """Return how many hosts would be changed, and the failures."""
     head = f"{hosts_of(summary['hosts'])}: {summary['findings']:,} with changes or conflicts, {summary['ok']:,} without"
-    return _short(head, summary, asked, failures)
+    return _short(head, summary, asked, failures, width)
 
 
-def collected(summary: dict[str, int], asked: int, failures: Sequence[Group]) -> str:
+def collected(summary: dict[str, int], asked: int, failures: Sequence[Group], width: int = WIDTH) -> str:
     """Return how many hosts were saved, and the failures."""
-    return _short(f"{hosts_of(summary['hosts'])}: {summary['ok']:,} saved", summary, asked, failures)
+    return _short(f"{hosts_of(summary['hosts'])}: {summary['ok']:,} saved", summary, asked, failures, width)
 
 
-def _short(head: str, summary: dict[str, int], asked: int, failures: Sequence[Group]) -> str:
+def _short(head: str, summary: dict[str, int], asked: int, failures: Sequence[Group], width: int) -> str:
     lines = [f"{head}, {summary['unreachable']:,} not reached"]
     lines.extend(_partial(asked - summary["hosts"], asked))
-    lines.extend(_section("not reached", [_failure(group) for group in failures]))
+    lines.extend(_section("not reached", [_failure(group, width) for group in failures]))
     return "\n".join(lines) + "\n"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 from ..core.model import Change, Conflict, Finding, HostReport, Left, Status, phrase
 from .hosts import Judged
@@ -20,33 +21,44 @@ _ORDER = (
 )
 _COLOURS = {Status.WRONG: "31", Status.MASKED: "31", Status.LOST_AT_REBOOT: "33", Status.PENDING_REBOOT: "33"}
 _COLOURS.update({Status.UNKNOWN: "35", Status.OK: "32", Status.WAIVED: "36", Status.NOT_APPLICABLE: "2"})
-_WIDTH = 100
+WIDTH = 100
 _INDENT = " " * 6
 
 
-def audit(hosts: Iterable[Judged], colour: bool = False, more: str = "") -> Iterator[str]:
+class Style(NamedTuple):
+    """How text is laid out: whether in colour, and how many signs a line has at most."""
+
+    colour: bool = False
+    width: int = WIDTH
+
+
+def audit(hosts: Iterable[Judged], style: Style | None = None, more: str = "") -> Iterator[str]:
     """Yield the audit of every host; `more` comes last, after an empty line, as one line that counts them does."""
     between = ""
     for host in hosts:
-        yield between + _host(host, colour)
+        yield between + _host(host, style or Style())
         between = "\n"
     if more:
         yield between + more
 
 
-def plan(hosts: Iterable[Judged]) -> Iterator[str]:
+def plan(hosts: Iterable[Judged], style: Style | None = None) -> Iterator[str]:
     """Yield, for each host, the changes in order, the conflicts, and what is left to a person."""
     between = ""
     for host in hosts:
-        yield between + _plan(host)
+        yield between + _plan(host, (style or Style()).width)
         between = "\n"
 
 
-def totals(counted: dict[str, int]) -> str:
-    """Return the hosts by status: "3 hosts: 1 ok, 1 findings, 0 incomplete, 1 unreachable"."""
-    return f"{counted['hosts']:,} hosts: " + ", ".join(
-        f"{counted[name]:,} {name}" for name in counted if name != "hosts"
-    )
+def totals(counted: dict[str, int], unsure: int = 0) -> str:
+    """Return the hosts by status: "3 hosts: 1 ok, 1 findings, 0 incomplete, 1 unreachable".
+
+    `unsure` of those that are ok have settings that are not known, which no total leaves unsaid.
+    """
+    words = {name: name for name in counted if name != "hosts"}
+    if unsure:
+        words["ok"] = f"ok ({unsure:,} of them as far as known)"
+    return f"{counted['hosts']:,} hosts: " + ", ".join(f"{counted[name]:,} {word}" for name, word in words.items())
 
 
 def clean(text: str) -> str:
@@ -54,20 +66,27 @@ def clean(text: str) -> str:
     return "".join(sign if sign.isprintable() else " " for sign in text)
 
 
-def _host(host: Judged, colour: bool) -> str:
+def unsure(report: HostReport) -> int:
+    """Return how many settings of a host that is ok are not known."""
+    return sum(finding.status is Status.UNKNOWN for finding in report.findings) if report.status == "ok" else 0
+
+
+def _host(host: Judged, style: Style) -> str:
     if host.report is None:
         error = host.error or {}
         return f"{clean(host.name)}: unreachable ({error.get('phase')}): {clean(error.get('message', ''))}\n"
     report = host.report
-    unknown = sum(finding.status is Status.UNKNOWN for finding in report.findings)
-    but = f", but {unknown} of {len(report.findings)} not known" if unknown and report.status == "ok" else ""
+    unknown = unsure(report)
+    # Nobody reads "ok" of a host of which something is not known.
+    known = f" as far as known ({unknown} of {len(report.findings)} not known)" if unknown else ""
+    word = f"{report.status}{known}"
     by = f", profile {clean(host.profile)}" if host.profile else ""
-    lines = [f"{clean(host.name)}: {report.status}{but} — {_shape(report)}{by}"]
-    lines.extend(_wrapped(note, "   ") for note in report.notes)
+    lines = [f"{clean(host.name)}: {word} — {_shape(report)}{by}"]
+    lines.extend(_wrapped(note, "   ", style.width) for note in report.notes)
     for status in _ORDER:
         found = [finding for finding in report.findings if finding.status is status]
         for finding in sorted(found, key=lambda item: item.severity.rank):
-            lines.append(_finding(finding, colour))
+            lines.append(_finding(finding, style))
     return "\n".join(lines) + "\n"
 
 
@@ -84,37 +103,61 @@ def _shape(report: HostReport) -> str:
     return clean(", ".join(parts))
 
 
-def _finding(finding: Finding, colour: bool) -> str:
+def _finding(finding: Finding, style: Style) -> str:
     word = finding.status.value.replace("_", " ")
-    shown = f"\x1b[{_COLOURS[finding.status]}m{word}\x1b[0m" if colour else word
-    padding = " " * max(1, 15 - len(word))
+    shown = f"\x1b[{_COLOURS[finding.status]}m{word}\x1b[0m" if style.colour else word
+    start = f"   {word}{' ' * max(1, 15 - len(word))}"
     value = ""
-    if finding.bad:
-        value = f" = {clean(finding.runtime or '?')}, want {finding.expected}" if finding.expected else ""
+    if finding.bad or finding.waiver:
+        value = _value(finding)
         if finding.severity.value != "warning":
             value += f"  [{finding.severity.value}]"
-    head = f"   {shown}{padding}{finding.setting}{value}"
-    if finding.status is Status.OK:
-        return f"{head}: {clean(finding.reason)}" if finding.reason else head
-    if finding.status is Status.NOT_APPLICABLE:
-        return f"{head}: {clean(finding.reason)}"
-    lines = [head]
+    if finding.status in (Status.OK, Status.NOT_APPLICABLE) and finding.reason:
+        value = f": {finding.reason}"
+    # Wrapped without the colour, whose signs take no room.
+    lines = [start + _wrapped(f"{finding.setting}{value}", _INDENT, style.width, first=start)[len(start) :]]
+    lines[0] = lines[0].replace(word, shown, 1)
+    if finding.status in (Status.OK, Status.NOT_APPLICABLE):
+        return lines[0]
     if finding.waiver:
-        lines.append(f"{_INDENT}waived by {clean(finding.waiver.owner)} until {finding.waiver.expires}")
-    lines.append(_wrapped(finding.reason, _INDENT))
+        lines.append(_waiver(finding, style.width))
+    lines.append(_wrapped(finding.reason, _INDENT, style.width))
     if finding.remedy and finding.bad:
-        lines.append(_wrapped("do: " + finding.remedy, _INDENT))
+        lines.append(_wrapped("do: " + finding.remedy, _INDENT, style.width))
     return "\n".join(line for line in lines if line.strip())
 
 
-def _wrapped(text: str, indent: str) -> str:
-    return textwrap.fill(clean(text), _WIDTH, initial_indent=indent, subsequent_indent=indent, break_long_words=False)
+def _waiver(finding: Finding, width: int) -> str:
+    waiver = finding.waiver
+    assert waiver is not None
+    return _wrapped(f"waived by {waiver.owner} until {waiver.expires}: {waiver.reason}", _INDENT, width)
 
 
-def _plan(host: Judged) -> str:
+def _value(finding: Finding) -> str:
+    """Say what runs and what is wanted; where what runs is right, that the next boot is what is left."""
+    runs = clean(finding.runtime or "?")
+    if finding.status is Status.LOST_AT_REBOOT:
+        return f" = {runs} now, not after a reboot"
+    if finding.status is Status.UNKNOWN and finding.runtime and finding.runtime == finding.expected:
+        return f" = {runs} now, as wanted; not known after a reboot"
+    return f" = {runs}, want {finding.expected}" if finding.expected else ""
+
+
+def _wrapped(text: str, indent: str, width: int, first: str | None = None) -> str:
+    return textwrap.fill(
+        clean(text),
+        width,
+        initial_indent=indent if first is None else first,
+        subsequent_indent=indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def _plan(host: Judged, width: int) -> str:
     found = host.plan
     if found is None:
-        return _host(host, colour=False)
+        return _host(host, Style(width=width))
     name = clean(host.name)
     count = len(found.changes)
     if count:
@@ -123,23 +166,27 @@ def _plan(host: Judged) -> str:
         lines = [f"{name}: tune.yml would make {count} change{'s' if count != 1 else ''}; {needs}"]
     else:
         lines = [f"{name}: tune.yml would change nothing"]
-    lines.extend(_change(group) for group in found.groups())
-    lines.extend(_conflict(conflict) for conflict in found.conflicts)
+    lines.extend(_change(group, width) for group in found.groups())
+    lines.extend(_conflict(conflict, width) for conflict in found.conflicts)
     if found.left:
         lines.append("   left to you (tune.yml does not change these):")
-        lines.extend(_left(item) for item in found.left)
+        lines.extend(_left(item, width) for item in found.left)
     return "\n".join(lines) + "\n"
 
 
-def _change(group: tuple[Change, ...]) -> str:
+def _change(group: tuple[Change, ...], width: int) -> str:
     first = group[0]
     reboot = "; takes effect at a reboot" if first.needs_reboot else ""
-    return _wrapped(f"{first.setting}: {phrase(group)}", "   ") + "\n" + _wrapped(f"{first.reason}{reboot}", _INDENT)
+    what = _wrapped(f"{first.setting}: {phrase(group)}", "   ", width)
+    return what + "\n" + _wrapped(f"{first.reason}{reboot}", _INDENT, width)
 
 
-def _conflict(conflict: Conflict) -> str:
-    return _wrapped(f"refused, {conflict.setting}: {conflict.message}", "   ")
+def _conflict(conflict: Conflict, width: int) -> str:
+    return _wrapped(f"refused, {conflict.setting}: {conflict.message}", "   ", width)
 
 
-def _left(item: Left) -> str:
-    return _wrapped(f"{item.setting} ({item.status.value.replace('_', ' ')}): {item.remedy or item.reason}", _INDENT)
+def _left(item: Left, width: int) -> str:
+    said = item.remedy or item.reason
+    if item.status is Status.UNKNOWN and item.remedy:
+        said = f"{item.reason}; {item.remedy}"
+    return _wrapped(f"{item.setting} ({item.status.value.replace('_', ' ')}): {said}", _INDENT, width)

@@ -133,6 +133,14 @@ class Store:
         counted = {status: int(rows.get(status, 0)) for status in ("ok", "findings", "incomplete", "unreachable")}
         return {"hosts": sum(counted.values()), **counted}
 
+    def unsure(self, run: int) -> int:
+        """Count the hosts that are ok and have a setting that is not known."""
+        sql = (
+            "SELECT count(DISTINCT h.place) FROM hosts h JOIN findings f ON f.run = h.run AND f.place = h.place"
+            " JOIN verdicts v ON v.id = f.verdict WHERE h.run = ? AND h.status = 'ok' AND v.status = 'unknown'"
+        )
+        return int(self._rows(sql, (run,))[0][0])
+
     def hosts(self, run: int) -> Iterator[Row]:
         """Yield the hosts of a run in the order of the inventory; a page at a time, so that nobody waits for a lock."""
         try:

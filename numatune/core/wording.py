@@ -1,0 +1,27 @@
+"""How a remedy names a playbook: settings say `playbooks/tune.yml`, and a report says what is typed at its reader's."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+from .model import HostReport, Plan
+
+_NAMED = re.compile(r"`?\bplaybooks/(tune|revert|audit)\.yml\b`?")
+
+
+def spelled(text: str, command: str) -> str:
+    """Return a text with its playbooks named by `command`, in which {} stands for the playbook's name."""
+    return _NAMED.sub(lambda match: command.replace("{}", match[1]), text) if command else text
+
+
+def report_spelled(report: HostReport, command: str) -> HostReport:
+    """Return the report with the playbooks of its remedies and notes named by `command`; the evidence stays as read."""
+    findings = tuple(replace(item, remedy=spelled(item.remedy, command)) for item in report.findings)
+    return replace(report, findings=findings, notes=tuple(spelled(note, command) for note in report.notes))
+
+
+def plan_spelled(plan: Plan, command: str) -> Plan:
+    """Return the plan with the playbooks of what is left to a person named by `command`."""
+    left = tuple(replace(item, remedy=spelled(item.remedy, command)) for item in plan.left)
+    return replace(plan, left=left)

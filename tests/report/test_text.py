@@ -1,0 +1,131 @@
+"""What a person reads of one host: no line that reads like a mistake, no "ok" that hides what is not known."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import date
+
+import pytest
+from synthetic import Tree, host
+
+from numatune.core.audit import judge
+from numatune.core.model import Finding, HostReport, Left, Plan, Severity, Snapshot, Status, Waiver
+from numatune.core.plan import make_plan
+from numatune.core.profile import builtin, from_mapping
+from numatune.core.replay import collect
+from numatune.core.wording import plan_spelled, report_spelled, spelled
+from numatune.report import fleet, text
+from numatune.report.hosts import Judged
+
+TODAY = date(2026, 1, 1)
+
+
+def snapshot(files: Mapping[str, str]) -> Snapshot:
+    return collect(Tree(files), complete=True)
+
+
+FACTS = {
+    "kernel": "6.1",
+    "virtualization": "none",
+    "topology": {"online": "0-3", "nodes": {"0": {"cpus": "0-3", "memory_kib": 1}}},
+}
+
+
+def finding(status: Status, runtime: str | None = "0", expected: str = "0", **more: object) -> Finding:
+    made = Finding("numa_balancing", status, Severity.INFO, runtime=runtime, expected=expected, reason="why")
+    return replace(made, remedy="do it", **more)  # type: ignore[arg-type]  # fields by name
+
+
+def shown(*findings: Finding, status: str = "ok", width: int = 100) -> str:
+    return "".join(text.audit([Judged("db1", HostReport(status, FACTS, findings, ()))], text.Style(False, width)))
+
+
+def test_ok_is_never_said_alone_of_a_host_that_is_not_wholly_known() -> None:
+    unknown = finding(Status.UNKNOWN)
+    assert shown(unknown, finding(Status.OK)).startswith("db1: ok as far as known (1 of 2 not known) — ")
+    assert shown(finding(Status.OK)).startswith("db1: ok — ")
+    assert shown(unknown, status="incomplete").startswith("db1: incomplete — ")
+    summary = {"hosts": 14, "ok": 14, "findings": 0, "incomplete": 0, "unreachable": 0}
+    line = fleet.overview(fleet.Overview(summary, 14, unsure=9)).splitlines()[0]
+    assert line == "14 hosts: 14 ok (9 of them as far as known), 0 findings, 0 incomplete, 0 unreachable"
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [
+        (Status.UNKNOWN, "numa_balancing = 0 now, as wanted; not known after a reboot  [info]"),
+        (Status.LOST_AT_REBOOT, "numa_balancing = 0 now, not after a reboot  [info]"),
+    ],
+)
+def test_a_right_value_is_not_said_to_be_wanted_instead_of_itself(status: Status, said: str) -> None:
+    assert said in shown(finding(status))
+
+
+def test_a_waived_setting_shows_its_value_and_whose_word_it_is() -> None:
+    waiver = Waiver("numa_balancing", "me", "old kernel", "2026-06-30")
+    said = shown(finding(Status.WAIVED, "1", waiver=waiver))
+    assert "numa_balancing = 1, want 0" in said
+    assert "waived by me until 2026-06-30: old kernel" in said
+
+
+def test_a_waiver_that_ended_is_said_first() -> None:
+    waiver = {"setting": "numa_balancing", "owner": "me", "reason": "later", "expires": "2020-01-31"}
+    profile = from_mapping({"waivers": [waiver]})
+    found = judge(snapshot(host(4, 1, 1, numa_balancing="1", sysctl={})), profile, TODAY).findings[0]
+    assert found.reason.startswith("the waiver of me ended on 2020-01-31; ")
+
+
+@pytest.mark.parametrize("width", [60, 80, 100])
+def test_every_line_fits_into_the_width(width: int) -> None:
+    profile = builtin("inference-latency")
+    for made in (host(2, 1, 1), host(8, 2, 1, numa_balancing="1", sysctl={}, governor="schedutil", irqs=4)):
+        found = snapshot(made)
+        lines = "".join(text.audit([Judged("db1", judge(found, profile, TODAY))], text.Style(False, width))).split("\n")
+        planned = Judged("db1", plan=make_plan(found, profile, TODAY))
+        lines += "".join(text.plan([planned], text.Style(False, width))).split("\n")
+        headings = [line for line in lines if line[:1] not in ("", " ")]
+        # A path is never broken, so that it can be copied.
+        long = [line for line in lines if len(line) > width and len(line.split()) > 3 and line not in headings]
+        assert long == []
+
+
+def test_colour_changes_no_place_where_a_line_breaks() -> None:
+    profile = builtin("inference-latency")
+    judged = [Judged("db1", judge(snapshot(host(2, 1, 1, numa_balancing="1", sysctl={})), profile, TODAY))]
+    coloured = "".join(text.audit(judged, text.Style(True, 60)))
+    plain = "".join(text.audit(judged, text.Style(False, 60)))
+    assert "\x1b[" in coloured
+    for code in ("31", "32", "33", "35", "36", "2", "0"):
+        coloured = coloured.replace(f"\x1b[{code}m", "")
+    assert coloured == plain
+
+
+def test_what_tune_leaves_is_not_to_be_mended_by_tune() -> None:
+    """Where a setting is unknown and nothing is planned, the plan says how to know."""
+    files = {path: body for path, body in host(4, 1, 1).items() if "sysctl" not in path}
+    plan = make_plan(replace(snapshot(files), complete=False), builtin("inference-latency"), TODAY)
+    unknown = [item for item in plan.left if item.status is Status.UNKNOWN]
+    assert unknown
+    assert [item for item in unknown if "tune.yml" in item.remedy] == []
+
+
+COMMAND = "`ansible-playbook -i hosts.yml numatune.latency.{}`"
+
+
+def test_remedies_and_notes_name_the_playbook_as_it_is_typed() -> None:
+    assert spelled("run playbooks/tune.yml, or: sysctl", COMMAND) == (
+        "run `ansible-playbook -i hosts.yml numatune.latency.tune`, or: sysctl"
+    )
+    assert spelled("run playbooks/tune.yml", "") == "run playbooks/tune.yml"
+    report = HostReport(
+        "findings",
+        FACTS,
+        (replace(finding(Status.WRONG), remedy="run playbooks/tune.yml"),),
+        ("or playbooks/revert.yml",),
+    )
+    made = report_spelled(report, COMMAND)
+    assert made.findings[0].remedy == "run `ansible-playbook -i hosts.yml numatune.latency.tune`"
+    assert made.notes == ("or `ansible-playbook -i hosts.yml numatune.latency.revert`",)
+    plan = Plan(left=(Left("numa_balancing", Status.WRONG, "why", "run playbooks/tune.yml"),))
+    assert plan_spelled(plan, COMMAND).left[0].remedy == made.findings[0].remedy

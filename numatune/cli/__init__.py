@@ -6,6 +6,7 @@ A command is one module with `configure(parser)` and `run(args) -> exit code`, i
 from __future__ import annotations
 
 import argparse
+import difflib
 import importlib
 import os
 import sys
@@ -30,6 +31,9 @@ COMMANDS = {
     "pack": "put the recorder and the packages that it needs into a folder, for a target without network",
 }
 
+# What somebody types who looks for it here: the playbooks do it.
+_PLAYED = {"tune": "tune", "apply": "tune", "fix": "tune", "revert": "revert", "undo": "revert", "rollback": "revert"}
+
 # What later releases bring is refused by name, so that nobody takes a missing check for a passed one.
 _LATER_COMMANDS = ("qualify", "history", "diff")
 _LATER_FLAGS = {"bench": ("--engine",), **dict.fromkeys(("audit", "collect", "plan"), ("--unit", "--pid"))}
@@ -39,7 +43,16 @@ class _Parser(argparse.ArgumentParser):
     """A parser whose complaint is one line."""
 
     def error(self, message: str) -> NoReturn:
-        raise CliError(f"{message} (see `{self.prog} --help`)")
+        raise CliError(f"{message}{self._near(message)} (see `{self.prog} --help`)")
+
+    def _near(self, message: str) -> str:
+        """Return what was meant by a flag that there is not."""
+        start = "unrecognized arguments: "
+        flag = message.removeprefix(start).split(" ")[0].split("=")[0]
+        if not message.startswith(start) or not flag.startswith("--"):
+            return ""
+        near = difflib.get_close_matches(flag, self._option_string_actions, 1)
+        return f"; did you mean {near[0]}?" if near else ""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -96,8 +109,19 @@ def _run(words: list[str]) -> int:
     if words in (["--version"], ["-V"]):
         sys.stdout.write(f"numatune {__version__}\n")
         return 0
+    if words and words[0] in _PLAYED:
+        from .playbooks import command as typed
+
+        raise CliError(
+            f"a playbook does that: {typed().replace('{}', _PLAYED[words[0]])}; `numatune plan` says what tune.yml would change"
+        )
+    if words and words[0] == "help":
+        return _run([*words[1:2], "--help"])
     if not words or words[0] not in ("-h", "--help"):
         named = f"no command {words[0]!r}" if words else "no command given"
+        near = difflib.get_close_matches(words[0], COMMANDS, 1) if words else []
+        if near:
+            raise CliError(f"{named}; did you mean `numatune {near[0]}`? (see `numatune --help`)")
         raise CliError(f"{named}; there is {', '.join(COMMANDS)} (see `numatune --help`)")
     sys.stdout.write(_help())
     return 0

@@ -41,12 +41,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--require",
         action="append",
         metavar="SETTING",
-        help="exit with 3 when this setting is unknown (repeatable; default: the critical ones)",
+        help="exit with 3 when this setting is unknown (repeatable, or with commas; default: the critical ones)",
     )
     reports = parser.add_argument_group("reports")
     reports.add_argument("--format", choices=_FORMATS, default="text", help="of what goes to stdout (default: text)")
     reports.add_argument(
-        "--report", action="append", default=[], metavar="FMT=PATH", help="also write a report to a file (repeatable)"
+        "--report",
+        action="append",
+        default=[],
+        metavar="FMT=PATH",
+        help=f"also write a report to a file (repeatable); FMT is one of {', '.join(_FORMATS)}",
     )
     reports.add_argument(
         "--details",
@@ -63,6 +67,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Judge every host, write the reports, return the exit code (3 wins over 1)."""
     reports = [_report(word) for word in args.report]
+    if args.require:
+        args.require = [name for word in args.require for name in word.split(",") if name]
     for name in args.require or ():
         setting(name)
     if fleet_options.asked(args):

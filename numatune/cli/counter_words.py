@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 # Counter -> (its name in a sentence, divisor, unit).
 WORDS = {
     "minor_faults": ("minor faults", 1.0, ""),
@@ -34,3 +37,11 @@ def amount_of(counter: str, value: float) -> str:
     """A counter's value in its unit."""
     _word, divisor, unit = WORDS.get(counter, ("", 1.0, ""))
     return f"{value / divisor:,.1f}{unit}" if unit else f"{value:,.0f}"
+
+
+def noun_of(environment: Mapping[str, Any]) -> str:
+    """What one iteration of a run is, by its environment."""
+    from ..bench.probe import NAME
+
+    model = environment.get("model")
+    return "walk" if isinstance(model, dict) and model.get("name") == NAME else "inference"

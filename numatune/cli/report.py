@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 from .. import __version__
 from ..report.text import clean
 from . import output
+from .counter_words import noun_of
 from .errors import BAD_INPUT, INCOMPLETE, OK, CliError
 
 if TYPE_CHECKING:
     from ..report.html.source import Audit, Source
     from ..verdict.comparison import Comparison
-    from ..verdict.run import Run
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -71,6 +71,7 @@ def run(args: argparse.Namespace) -> int:
     # It shows the audit's evidence: as closed as that file is.
     private = bool(args.audit) and not stat.S_IMODE(Path(args.audit).stat().st_mode) & 0o077
     output.write_whole(Path(args.output), text.encode(), private)
+    print(f"{args.output}: {len(sources)} run{'s' if len(sources) != 1 else ''}; open it in a browser")
     invalid = [source.run.path for source in sources if source.invalid]
     for path in invalid:
         print(f"numatune: {clean(path)} is invalid for a verdict; the report says why", file=sys.stderr)
@@ -93,7 +94,8 @@ def _sources(args: argparse.Namespace) -> tuple[list[Source], Comparison | None]
         comparison = compare(sides[0][1], sides[1][1], args.max_spikes_per_1000)
         for side, runs, decoded in sides:
             sources += [
-                of_run(run, one, comparison.threshold, side, _noun(run)) for run, one in zip(runs, decoded, strict=True)
+                of_run(run, one, comparison.threshold, side, noun_of(run.environment))
+                for run, one in zip(runs, decoded, strict=True)
             ]
     return [*sources, *(_source(path) for path in args.files)], comparison
 
@@ -101,22 +103,14 @@ def _sources(args: argparse.Namespace) -> tuple[list[Source], Comparison | None]
 def _source(path: str) -> Source:
     """A run or a watch, whichever the file is."""
     from ..report.html.source import of_run, of_watch
-    from ..verdict.run import parse_run, read_json
-    from ..verdict.watch_file import WATCH_SCHEMA, parse_watch
+    from ..verdict.run import WATCH_SCHEMA, parse_run, read_json
+    from ..verdict.watch_file import parse_watch
 
     decoded = read_json(path, "result")
     if isinstance(decoded, dict) and decoded.get("schema") == WATCH_SCHEMA:
         return of_watch(parse_watch(decoded, path))
     run = parse_run(decoded, path)
-    return of_run(run, decoded, noun=_noun(run))
-
-
-def _noun(run: Run) -> str:
-    """What one iteration is."""
-    from ..bench.probe import NAME
-
-    model = run.environment.get("model")
-    return "walk" if isinstance(model, dict) and model.get("name") == NAME else "inference"
+    return of_run(run, decoded, noun=noun_of(run.environment))
 
 
 def _audit(path: str) -> Audit:

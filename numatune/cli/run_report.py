@@ -107,7 +107,7 @@ def print_report(report: Report, form: str, wording: Wording) -> None:
     if form == "json":
         print(json.dumps(as_object(report), indent=1))
         return
-    for line in [*_figures(report, wording), *_drawn(report, wording.noun), *_about_spikes(report, wording.noun)]:
+    for line in [*_figures(report, wording), *drawn(report, wording.noun), *about_spikes(report, wording.noun)]:
         print(line)
     waited = _waiting_all_along(report.run, report.result["environment"]["threads"])
     if waited:
@@ -208,7 +208,8 @@ def _figures(report: Report, wording: Wording) -> list[str]:
     ]
 
 
-def _about_spikes(report: Report, noun: str) -> list[str]:
+def about_spikes(report: Report, noun: str) -> list[str]:
+    """The slowest spikes, what caused them, and what was ruled out."""
     threshold = f"slower than {report.summary.threshold:.2f} × the median"
     if not report.summary.spikes:
         return [f"\nNo spike: nothing was {threshold}."]
@@ -218,12 +219,12 @@ def _about_spikes(report: Report, noun: str) -> list[str]:
     return [*lines, *attribution_lines(report.attribution, noun, report.result.get("audit", ()))]
 
 
-def _drawn(report: Report, noun: str) -> list[str]:
+def drawn(report: Report, noun: str) -> list[str]:
     """The latencies over the run as a sketch; the largest of each stretch, so that no spike is lost."""
     from ..report.sketch import sketch
 
     run = report.run
-    seconds = float(run.offsets[-1] + run.latency[-1]) / 1e9
+    seconds = float(run.offsets[-1] + run.latency[-1]) / 1e9 if run.offsets.size else None
     width = min(shutil.get_terminal_size((100, 24)).columns, _WIDEST)
     plain = "utf" not in (sys.stdout.encoding or "").lower()
     return [

@@ -9,6 +9,7 @@ import statistics
 from typing import TYPE_CHECKING, Any
 
 from ..report.text import clean
+from .counter_words import noun_of
 from .errors import BAD_INPUT, INCOMPLETE, OK, CliError
 
 if TYPE_CHECKING:
@@ -23,7 +24,13 @@ SCHEMA = "numatune/show/1"
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
-    parser.add_argument("files", nargs="+", metavar="FILE", help="runs of bench or probe, launches of one thing")
+    parser.description = (
+        "The figures of each run and of all together; of a single one also a sketch of its latencies, its spikes, what "
+        "caused them, what to do and what was ruled out. What `watch` recorded is shown as it was when it ended."
+    )
+    parser.add_argument(
+        "files", nargs="+", metavar="FILE", help="runs of bench or probe, launches of one thing; or watches"
+    )
     parser.add_argument("--format", choices=("text", "json"), default="text", help="(default: text)")
     parser.epilog = "exit codes: 0 shown; 2 bad usage or input; 3 shown, but a run in it is invalid"
 
@@ -35,13 +42,19 @@ def run(args: argparse.Namespace) -> int:
         importlib.import_module("ruptures")
         from ..verdict.attribution import attribute
         from ..verdict.errors import VerdictError
-        from ..verdict.run import load_run
+        from ..verdict.run import WATCH_SCHEMA, parse_run, read_json
         from ..verdict.statistics import summarise
     except ImportError as error:
         line = f"{error.name} is not installed: the figures need it; pip install 'numatune[bench]'"
         raise CliError(line, BAD_INPUT) from error
     try:
-        runs = [load_run(path) for path in args.files]
+        decoded = [read_json(path, "benchmark result") for path in args.files]
+        watches = [isinstance(one, dict) and one.get("schema") == WATCH_SCHEMA for one in decoded]
+        if any(watches):
+            if not all(watches):
+                raise CliError("runs and watches do not go into one table: show the watches by themselves")
+            return _show_watches(decoded, args)
+        runs = [parse_run(one, path) for one, path in zip(decoded, args.files, strict=True)]
         figures = [(one, summarise(one), attribute(one)) for one in runs]
     except VerdictError as error:
         raise CliError(str(error), BAD_INPUT) from error
@@ -50,9 +63,42 @@ def run(args: argparse.Namespace) -> int:
         summaries, causes = [summary for _run, summary, _f in figures], [found for _run, _s, found in figures]
         print(json.dumps({"schema": SCHEMA, "runs": each, "all": _object(None, summaries, causes, runs)}, indent=1))
     else:
-        for line in _lines(figures):
+        alone = ["", *_alone(decoded[0], *figures[0])] if len(figures) == 1 else []
+        for line in [*_lines(figures), *alone]:
             print(clean(line))  # paths and events are a file's
     return INCOMPLETE if any(one.events for one in runs) else OK
+
+
+def _show_watches(decoded: Sequence[Any], args: argparse.Namespace) -> int:
+    """Print what each watch says; 3 where one ended early."""
+    from .watch_report import as_object, lines_of, make_report
+
+    reports = [make_report(one, path) for one, path in zip(decoded, args.files, strict=True)]
+    try:
+        if args.format == "json":
+            each = [as_object(report) for report in reports]
+            print(json.dumps({"schema": SCHEMA, "watches": each}, indent=1))
+        else:
+            for number, report in enumerate(reports):
+                for line in [*([""] if number else []), *lines_of(report)]:
+                    print(clean(line))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise CliError("a watch file is damaged: what it says of its target or itself is missing") from error
+    return INCOMPLETE if any(one.get("partial") for one in decoded) else OK
+
+
+def _alone(result: dict[str, Any], run: Run, summary: Summary, found: Attribution) -> list[str]:
+    """What `bench` said of a run beside its figures: the sketch, the spikes, their causes and what was ruled out."""
+    from ..verdict.company import list_spikes
+    from ..verdict.statistics import spike_indices
+    from .run_report import Report, about_spikes, drawn
+
+    audit = result.get("audit")
+    known = {"audit": [item for item in audit if isinstance(item, dict)] if isinstance(audit, list) else []}
+    report = Report(known, run.path, run, summary, list_spikes(run, spike_indices(run)), found, "")
+    noun = noun_of(run.environment)
+    text = "\n".join([*drawn(report, noun), *about_spikes(report, noun)])
+    return text.strip("\n").split("\n")
 
 
 def _object(

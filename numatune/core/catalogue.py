@@ -6,6 +6,8 @@ speed, then what wakes it late, then what interrupts it, then what shares it; la
 
 from __future__ import annotations
 
+from difflib import get_close_matches
+
 from .errors import InputError
 from .host import Setting
 from .settings.core_isolation import CORE_ISOLATION
@@ -37,4 +39,6 @@ def setting(name: str) -> Setting:
     for item in SETTINGS:
         if item.name == name:
             return item
-    raise InputError(f"no setting named {name!r}; there is {', '.join(names())}")
+    near = get_close_matches(name, names(), 1)
+    meant = f" (did you mean {near[0]}?)" if near else ""
+    raise InputError(f"no setting named {name!r}{meant}; there is {', '.join(names())}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
+from difflib import get_close_matches
 from typing import Any, Optional
 
 from .catalogue import SETTINGS, names
@@ -163,4 +164,6 @@ def _text(value: Any, where: str) -> str:
 def _known(mapping: Mapping[str, Any], known: tuple[str, ...], where: str) -> None:
     for key in mapping:
         if key not in known:
-            raise InputError(f"{where}: unknown key {key!r}; known are {', '.join(known)}")
+            near = get_close_matches(str(key), known, 1)
+            meant = f" (did you mean {near[0]}?)" if near else ""
+            raise InputError(f"{where}: unknown key {key!r}{meant}; known are {', '.join(known)}")

@@ -16,7 +16,8 @@ import numpy.typing as npt
 from .errors import VerdictError
 from .warm_up import Mask, WarmUp, find_warm_up
 
-BENCH_SCHEMA = "numatune/bench/1"  # the recorder's own name for it; the verdict does not import the recorder
+# The recorder's own names for them; the verdict does not import the recorder.
+BENCH_SCHEMA, WATCH_SCHEMA = "numatune/bench/1", "numatune/watch/1"
 
 LONGEST_NS = 1e15
 """Eleven days: no inference takes longer, and sums and ratios of what passes stay finite."""
@@ -118,12 +119,26 @@ def read_json(path: str, what: str) -> Any:
         raise VerdictError(f"{path} is not a {what}, or is cut short: it is not JSON") from error
 
 
+_OTHERS = {
+    WATCH_SCHEMA: "a watch: `numatune show` and `numatune report` take it; what compares two watches is not here yet",
+    "numatune/audit/1": "an audit: `numatune report --audit` takes it beside a run",
+    "numatune/plan/1": "a plan: `numatune plan` shows it as text",
+}
+
+
+def what_it_is(schema: object) -> str:
+    """What a file of another schema is, and which command takes it."""
+    if isinstance(schema, str) and schema in _OTHERS:
+        return _OTHERS[schema]
+    return f"no run: its schema is {str(schema)[:60]!r}, not {BENCH_SCHEMA!r}; name a result of `numatune bench`"
+
+
 def parse_run(data: Any, path: str) -> Run:
     """The run that a decoded result describes."""
     if not isinstance(data, dict) or "schema" not in data:
         raise VerdictError(f'{path} is not a benchmark result: it has no "schema"; run `numatune bench -o FILE`')
     if data["schema"] != BENCH_SCHEMA:
-        raise VerdictError(f"{path} has schema {data['schema']!r}, not {BENCH_SCHEMA!r}")
+        raise VerdictError(f"{path} is {what_it_is(data['schema'])}")
     latency = _numbers(data.get("latency_ns"), "latency_ns", path)
     if latency.size == 0 or not np.all(latency > 0):
         raise VerdictError(f"{path} is damaged: latency_ns must hold positive numbers, one per iteration")

@@ -10,9 +10,7 @@ from typing import Any
 import numpy as np
 
 from .errors import VerdictError
-from .run import LONGEST_NS, Samples, read_json
-
-WATCH_SCHEMA = "numatune/watch/1"  # the recorder's own name for it; the verdict does not import the recorder
+from .run import LONGEST_NS, WATCH_SCHEMA, Samples, read_json
 
 
 @dataclass(frozen=True)

@@ -197,6 +197,35 @@ def test_bad_usage_is_one_line(words: list[str], named: str) -> None:
     refused(run(*words), 2, named)
 
 
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (["adit"], "did you mean `numatune audit`?"),
+        (["audit", "--formt", "json"], "did you mean --format?"),
+        (["audit", "--require", "numa_balacing"], "did you mean numa_balancing?"),
+        (["explain", "cpu_idl"], "did you mean cpu_idle?"),
+        (["tune"], "playbooks/tune.yml"),
+        (["revert"], "playbooks/revert.yml"),
+        (["zzzzzz"], "there is audit, collect"),
+    ],
+)
+def test_what_was_meant_is_said(words: list[str], named: str) -> None:
+    refused(run(*words), 2, named)
+
+
+def test_required_settings_may_stand_in_one_word() -> None:
+    together = run("audit", "--snapshot", DGX, "--require", "numa_balancing,cpu_idle", "--format", "json")
+    apart = run("audit", "--snapshot", DGX, "--require", "numa_balancing", "--require", "cpu_idle", "--format", "json")
+    assert together.returncode == apart.returncode
+    assert json.loads(together.stdout)["hosts"] == json.loads(apart.stdout)["hosts"]
+
+
+def test_help_of_a_command_is_the_commands_help() -> None:
+    assert run("help", "audit").stdout == run("audit", "--help").stdout
+    assert run("help").stdout == run("--help").stdout
+    assert "FMT is one of text, json" in " ".join(run("audit", "--help").stdout.split())
+
+
 def test_an_empty_root_is_refused(tmp_path: Path) -> None:
     refused(run("audit", "--root", tmp_path), 2, str(tmp_path))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -41,6 +42,53 @@ def test_figures_of_each_and_of_all(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert len(lines) == 3
     assert lines[1].startswith(noisy)
     assert lines[2].endswith("-")
+
+
+def test_one_run_is_shown_with_its_causes_and_what_to_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = save(tmp_path, "noisy.json", spikes=SPIKES, factor=1.4, counters=faults(20_000), seed=1)
+    assert main(["show", path]) == 0
+    out = capsys.readouterr().out
+    for said in ("strongest cause of the spikes", "median 100", "Spikes (slower than", "these explain:", "do: "):
+        assert said in out
+
+
+@pytest.mark.parametrize(
+    ("schema", "said"),
+    [
+        ("numatune/watch/1", "is a watch: `numatune show` and `numatune report` take it"),
+        ("numatune/audit/1", "is an audit: `numatune report --audit` takes it"),
+        ("numatune/plan/1", "is a plan: `numatune plan`"),
+        ("somebody/1\x1b[2J", "is no run: its schema is 'somebody/1"),
+        ({"a": 1}, "is no run: its schema is"),
+    ],
+)
+def test_a_file_of_another_kind_says_what_takes_it(
+    schema: object, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, other = save(tmp_path, "run.json"), tmp_path / "other.json"
+    other.write_text(json.dumps({"schema": schema}))
+    assert main(["compare", "--before", run, "--after", str(other)]) == 2
+    err = capsys.readouterr().err
+    assert said in err
+    assert len(err.splitlines()) == 1
+
+
+def test_a_watch_is_shown_as_it_was_when_it_ended(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path, log = str(tmp_path / "w.json"), tmp_path / "l.log"
+    log.touch()
+    main(["watch", "--pid", str(os.getpid()), "--duration", "0.5", "--latency-log", str(log), "-o", path])
+    at_first = capsys.readouterr().out
+    assert main(["show", path]) == 0
+    assert capsys.readouterr().out == at_first
+    assert main(["show", "--format", "json", path, path]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert [one["schema"] for one in shown["watches"]] == ["numatune/watch-summary/1"] * 2
+    assert main(["show", path, save(tmp_path, "run.json")]) == 2
+    assert "by themselves" in capsys.readouterr().err
+    damaged = json.loads(Path(path).read_text())
+    del damaged["target"], damaged["ended"]
+    Path(path).write_text(json.dumps(damaged))
+    assert main(["show", path]) in (0, 2)
 
 
 def test_an_invalid_run_is_shown_and_says_why(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -112,9 +112,8 @@ def _run(words: list[str]) -> int:
     if words and words[0] in _PLAYED:
         from .playbooks import command as typed
 
-        raise CliError(
-            f"a playbook does that: {typed().replace('{}', _PLAYED[words[0]])}; `numatune plan` says what tune.yml would change"
-        )
+        play = typed().replace("{}", _PLAYED[words[0]])
+        raise CliError(f"a playbook does that: {play}; `numatune plan` says what tune.yml would change")
     if words and words[0] == "help":
         return _run([*words[1:2], "--help"])
     if not words or words[0] not in ("-h", "--help"):

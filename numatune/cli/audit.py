@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,7 +16,9 @@ from ..core.facts import read_by_root
 from ..core.model import Severity, Snapshot
 from ..core.wording import report_spelled
 from ..report import fleet, json_format, reading, text
-from ..report.hosts import Judged, of_hosts
+from ..report.hosts import Judged, Run, of_hosts
+from ..store.audits import Store
+from ..store.rows import Row, RunFacts
 from . import fleet_options, output, playbooks, targets
 from .errors import FINDINGS, INCOMPLETE, OK, CliError
 from .fleet_run import Outcome
@@ -23,6 +26,7 @@ from .fleet_run import run as ask
 
 _FORMATS = ("text", "json")
 _FEW = 10
+_MORE = "(--details shows every host; --report FMT=PATH writes them to a file)"
 _BAD = ("wrong", "masked", "lost_at_reboot", "pending_reboot", "unknown")
 
 
@@ -55,7 +59,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     reports.add_argument(
         "--details",
         action="store_true",
-        help=f"show every host on stdout, also of more than {_FEW} over SSH (a file has them always)",
+        help=f"show every host on stdout, also of more than {_FEW} (a file has them always)",
     )
     fleet_options.add_connection(parser)
     parser.epilog = (
@@ -86,17 +90,37 @@ def run(args: argparse.Namespace) -> int:
     judged = tuple(targets.judged(args, judged_one))
     done = of_hosts(__version__, profile.name, started, targets.now(), judged, plan=False)
 
-    def pieces(kind: str, style: text.Style) -> Iterator[str]:
+    def pieces(kind: str, style: text.Style, few: bool = True) -> Iterator[str]:
         if kind == "json":
             return json_format.pieces(done, "audit")
+        if not few:
+            return iter([_grouped(done, style.width)])
         sure = sum(1 for host in judged if host.report and text.unsure(host.report))
         return text.audit(judged, style, text.totals(done.summary, sure) + "\n" if len(judged) > 1 else "")
 
     for kind, path in reports:
         output.write_whole(path, _encoded(pieces(kind, text.Style())), private)
-    sys.stdout.writelines(pieces(args.format, output.style()))
+    sys.stdout.writelines(pieces(args.format, output.style(), args.details or len(judged) <= _FEW))
     statuses = {host.status for host in judged}
     return INCOMPLETE if statuses & {"incomplete", "unreachable"} else FINDINGS if "findings" in statuses else OK
+
+
+def _grouped(done: Run, width: int) -> str:
+    """Return the totals and what was found of many hosts that were judged here, as of a fleet."""
+    store = Store(None)
+    run = store.begin(RunFacts("audit", done.version, done.profile, "", (), done.started, done.summary["hosts"]))
+    for place, document in enumerate(done.texts()):
+        host = reading.host(document)
+        row = Row(place, host.name, host.status)
+        if host.error is None:
+            store.add(run, replace(row, document=document.encode()))
+        else:
+            message = host.error["message"]
+            store.add(run, replace(row, phase=host.error["phase"], message=message, kind=message))
+    store.flush(run)
+    failures, found = store.failures(run), store.findings(run, _BAD)
+    view = fleet.Overview(done.summary, done.summary["hosts"], failures, found, unsure=store.unsure(run))
+    return fleet.overview(view, _MORE, width)
 
 
 def _fleet(args: argparse.Namespace, reports: list[tuple[str, Path]]) -> int:
@@ -151,8 +175,7 @@ def _overview(outcome: Outcome, details: bool, width: int) -> str:
         f"{earlier.source} ({earlier.started})" if earlier else "",
         store.unsure(run),
     )
-    more = "(--details shows every host; --report FMT=PATH writes them to a file)"
-    return fleet.overview(view, "" if details else more, width)
+    return fleet.overview(view, "" if details else _MORE, width)
 
 
 def _encoded(pieces: Iterable[str]) -> Iterator[bytes]:

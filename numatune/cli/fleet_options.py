@@ -102,6 +102,8 @@ def asked(args: argparse.Namespace) -> bool:
         # A local run keeps nothing: to say so is no mistake.
         names = [name for name in _CONNECTION if name != "store" or args.store != "none"]
         _refuse(args, names, "is for hosts over SSH: name them with TARGET or -i INVENTORY")
+    if args.private_key and not Path(args.private_key).expanduser().is_file():
+        raise CliError(f"--private-key {args.private_key}: there is no such file")
     if any(word == "" for word in [*args.target, *args.inventory]):
         raise CliError("an empty TARGET or INVENTORY: is a variable unset?")
     return remote

@@ -21,6 +21,7 @@ from ..store.earlier import Earlier, read
 from ..store.rows import Row, RunFacts
 from . import fleet_options, targets
 from .errors import FINDINGS, INCOMPLETE, OK, CliError
+from .new_keys import NewKeys
 from .progress import Display
 
 if TYPE_CHECKING:
@@ -235,7 +236,7 @@ def _ask(
     opener = transports.find(choice.name, left)
     for note in transports.notes(opener, left):
         fleet_options.say(note)
-    stop = Stop()
+    stop, keys = Stop(), NewKeys(left)
     events = pool.run(left, work, forks=forks, limits=limits, transport=opener, stop=stop)
     with on_signals(stop), Display(sys.stderr, begun, len(left)) as display:
         for event in events:
@@ -246,6 +247,8 @@ def _ask(
             else:
                 taken.tick()
                 display.update(event)
+    for line in keys.said():
+        fleet_options.say(line)
 
 
 def _open(word: str | None) -> Store:

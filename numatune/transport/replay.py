@@ -37,6 +37,8 @@ def from_root(root: Path) -> Snapshot:
     shown = _shown(root)
     try:
         if not root.is_dir():
+            if root.exists():
+                raise InputError(f"{shown}: not a folder; judge a tarball or a snapshot with --snapshot")
             raise InputError(f"{shown}: no such folder; give the root of a captured tree (it holds proc/ or sys/)")
         if not any((root / top).is_dir() for top in _TOPS):
             tops = ", ".join(top + "/" for top in _TOPS)
@@ -57,7 +59,10 @@ def from_file(path: Path) -> Snapshot:
     shown = _shown(path)
     try:
         if not path.is_file():
-            raise InputError(f"{shown}: no such file; give a tarball, or what `numatune collect` wrote")
+            if path.is_dir():
+                raise InputError(f"{shown}: a folder; give its files, or judge a captured tree with --root")
+            what = "not a regular file" if path.exists() else "no such file"
+            raise InputError(f"{shown}: {what}; give a tarball, or what `numatune collect` wrote")
         with _opened(path) as raw:
             if not raw.read(1):
                 raise SnapshotError("empty file, not a snapshot")

@@ -226,6 +226,44 @@ def test_help_of_a_command_is_the_commands_help() -> None:
     assert "FMT is one of text, json" in " ".join(run("audit", "--help").stdout.split())
 
 
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (["--snapshot", "FOLDER"], "a folder; give its files, or judge a captured tree with --root"),
+        (["--snapshot", "/dev/null"], "not a regular file"),
+        (["--snapshot", "/no/such"], "no such file"),
+        (["--root", "/dev/null"], "not a folder; judge a tarball or a snapshot with --snapshot"),
+        (["db1", "--private-key", "/no/such"], "--private-key /no/such: there is no such file"),
+    ],
+)
+def test_what_is_there_is_not_said_to_be_missing(words: list[str], named: str, tmp_path: Path) -> None:
+    refused(run("audit", *(str(tmp_path) if word == "FOLDER" else word for word in words)), 2, named)
+
+
+def test_many_snapshots_are_summed_up_as_a_fleet_is(tmp_path: Path) -> None:
+    files = []
+    for number in range(12):
+        files.append(tmp_path / f"db{number}.tar.gz")
+        files[-1].symlink_to(DGX)
+    said = run("audit", "--snapshot", *files, "--report", f"json={tmp_path / 'r.json'}").stdout
+    assert said.startswith("12 hosts: ")
+    assert "of 12 hosts: db0, db1, db2 and 9 more" in " ".join(said.split())
+    assert "--details shows every host" in said
+    assert len(said.splitlines()) < 40
+    assert len(json.loads((tmp_path / "r.json").read_text())["hosts"]) == 12
+    assert run("audit", "--details", "--snapshot", *files).stdout.count("\n\n") == 12
+
+
+def test_ctrl_c_while_it_is_loaded_is_one_line() -> None:
+    stop = "import sys, builtins\nfrom numatune import __main__ as start\nreal = builtins.__import__\n"
+    stop += "def load(name, *rest):\n    if name == 'argparse':\n        raise KeyboardInterrupt\n"
+    stop += "    return real(name, *rest)\nbuiltins.__import__ = load\nsys.exit(start.main())"
+    done = subprocess.run(
+        [sys.executable, "-c", stop], capture_output=True, text=True, cwd=HOSTS.parents[1], check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (3, "", "numatune: interrupted: nothing was begun\n")
+
+
 def test_an_empty_root_is_refused(tmp_path: Path) -> None:
     refused(run("audit", "--root", tmp_path), 2, str(tmp_path))
 

@@ -487,6 +487,38 @@ def test_over_real_ssh(transport: str, sshd: Sshd, tmp_path: Path) -> None:
     assert report["hosts"][0]["facts"]["kernel"] == os.uname().release
 
 
+@pytest.mark.parametrize("transport", ["paramiko", "openssh"])
+def test_keys_that_are_trusted_because_they_are_new_are_said(transport: str, sshd: Sshd, tmp_path: Path) -> None:
+    known = tmp_path / "known"
+    known.write_text("".join(sshd.known_lines(["127.3.1.1"])))
+    hosts = {f"serve{number}": sshd.variables(f"127.3.1.{number}") for number in (1, 2, 3)}
+    for variables in hosts.values():
+        words = str(variables["ansible_ssh_common_args"]).replace(str(sshd.known_hosts), str(known))
+        variables["ansible_ssh_common_args"] = words.replace("StrictHostKeyChecking=yes", "HashKnownHosts=no")
+    (tmp_path / "hosts.json").write_text(json.dumps({"serving": {"hosts": hosts}}))
+    command = [sys.executable, "-m", "numatune", "audit", "-i", "hosts.json", "--host-keys", "accept-new"]
+
+    def audit() -> str:
+        environment = {**os.environ, "HOME": str(tmp_path), "PYTHONPATH": str(Path(__file__).parents[2])}
+        done = subprocess.run(
+            [*command, "--transport", transport, "--store", "none"],
+            capture_output=True,
+            text=True,
+            env=environment,
+            cwd=tmp_path,
+            timeout=120,
+            check=False,
+        )
+        assert "unreachable (" not in done.stdout
+        return done.stderr
+
+    said = audit()
+    assert f"new, trusted and added to {known}: " in said
+    assert "127.3.1.2" in said
+    assert "127.3.1.1" not in said
+    assert "trusted and added" not in audit()
+
+
 @pytest.mark.parametrize("closed", ["2>&-", ">&-", "2>&- >&- <&-", "2>/dev/full"])
 def test_a_closed_stream_does_not_turn_an_unreachable_host_into_findings(closed: str, tmp_path: Path) -> None:
     words = f"{sys.executable} -m numatune audit 127.0.0.1:{free_port()} -F none --store none {closed}"

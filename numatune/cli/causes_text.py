@@ -28,12 +28,22 @@ def attribution_lines(attribution: Attribution, noun: str, findings: Findings = 
     if attribution.ruled_out:
         lines += ["Ruled out:", *(f"  {one.words}: {one.counter} {one.why}" for one in attribution.ruled_out)]
     if attribution.not_read:
-        lines += ["Neither named nor ruled out:", *(f"  {one.words}: {one.why}" for one in attribution.not_read)]
+        lines += ["Neither named nor ruled out:", *(f"  {one.words} ({one.why})" for one in attribution.not_read)]
     return lines
 
 
+def headline(attribution: Attribution) -> list[str]:
+    """What comes first: the strongest cause and what to do, or that there is none; no line without spikes."""
+    if not attribution.spikes:
+        return []
+    if not attribution.shares:
+        return ["No counter explains the spikes: nothing to do follows from this run."]
+    share = attribution.shares[0]
+    return [f"{_percent(share.share)} of the time that spikes cost: {share.words}", f"  do: {share.remedy}"]
+
+
 def _share(share: Share, spikes: int, noun: str, findings: Findings) -> list[str]:
-    cost = f"{share.unit_cost:.2f} ns of latency a ns" if share.is_time else f"{share.unit_cost / 1e3:.2f} us each"
+    cost = f"each ms of it costs {share.unit_cost:.2f} ms" if share.is_time else f"{share.unit_cost / 1e3:.2f} us each"
     interval = f"({100 * share.low:.0f}-{100 * share.high:.0f} %)"
     seen = f"with {share.spikes} of {spikes} spikes, {share.elsewhere} other {noun}s; {cost}"
     lines = [f"  {_percent(share.share):>5} {interval:<12} {share.words}: {seen}", f"{'':21}do: {share.remedy}"]

@@ -14,7 +14,7 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from .causes_text import attribution_lines
+from .causes_text import attribution_lines, headline
 from .counter_words import amount_of, name_of
 from .errors import CliError
 
@@ -107,18 +107,33 @@ def print_report(report: Report, form: str, wording: Wording) -> None:
     if form == "json":
         print(json.dumps(as_object(report), indent=1))
         return
-    for line in [*_figures(report, wording), *drawn(report, wording.noun), *about_spikes(report, wording.noun)]:
+    for line in [
+        *verdict_lines(report),
+        *_figures(report, wording),
+        *drawn(report, wording.noun),
+        *about_spikes(report, wording.noun),
+    ]:
         print(line)
     waited = _waiting_all_along(report.run, report.result["environment"]["threads"])
     if waited:
         print(waited)
     for note in wording.notes:
         print(note)
-    for event in report.result["invalidating_events"]:
-        print(f"\nThis run does not count for a verdict: {_one_line(event['detail'])}.")
     for name, why in report.result["counters_unavailable"].items():
         print(f"Not counted: {name_of(name)} ({_one_line(why)}).")
     print(f"\nRaw samples: {report.path}")
+
+
+def verdict_lines(report: Report) -> list[str]:
+    """What a person looks for, before everything that it rests on."""
+    lines = [
+        f"This run does not count for a verdict: {_one_line(event['detail'])}."
+        for event in report.result["invalidating_events"]
+    ]
+    lines += [] if report.attribution is None else headline(report.attribution)
+    if not report.summary.spikes:
+        lines.append(f"No spike: nothing was slower than {report.summary.threshold:.2f} × the median.")
+    return [*lines, ""]
 
 
 def why_not_judged() -> str:
@@ -210,9 +225,9 @@ def _figures(report: Report, wording: Wording) -> list[str]:
 
 def about_spikes(report: Report, noun: str) -> list[str]:
     """The slowest spikes, what caused them, and what was ruled out."""
-    threshold = f"slower than {report.summary.threshold:.2f} × the median"
     if not report.summary.spikes:
-        return [f"\nNo spike: nothing was {threshold}."]
+        return []
+    threshold = f"slower than {report.summary.threshold:.2f} × the median"
     lines = [f"\nSpikes ({threshold}):", *_table(report.spikes), ""]
     if report.attribution is None:
         return [*lines, f"What caused them is not said here: that {report.unjudged}; the raw samples hold it."]

@@ -91,13 +91,14 @@ def _alone(result: dict[str, Any], run: Run, summary: Summary, found: Attributio
     """What `bench` said of a run beside its figures: the sketch, the spikes, their causes and what was ruled out."""
     from ..verdict.company import list_spikes
     from ..verdict.statistics import spike_indices
-    from .run_report import Report, about_spikes, drawn
+    from .run_report import Report, about_spikes, drawn, verdict_lines
 
     audit = result.get("audit")
-    known = {"audit": [item for item in audit if isinstance(item, dict)] if isinstance(audit, list) else []}
+    known: dict[str, Any] = {"invalidating_events": []}  # the table has said those
+    known["audit"] = [item for item in audit if isinstance(item, dict)] if isinstance(audit, list) else []
     report = Report(known, run.path, run, summary, list_spikes(run, spike_indices(run)), found, "")
     noun = noun_of(run.environment)
-    text = "\n".join([*drawn(report, noun), *about_spikes(report, noun)])
+    text = "\n".join([*verdict_lines(report)[:-1], *drawn(report, noun), *about_spikes(report, noun)])
     return text.strip("\n").split("\n")
 
 

@@ -7,7 +7,7 @@ import math
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from .causes_text import attribution_lines
+from .causes_text import attribution_lines, headline
 from .counter_words import WORDS, amount_of, name_of
 from .run_report import SHOWN, count, why_not_judged
 
@@ -105,7 +105,8 @@ def print_lines(report: Report) -> None:
 def lines_of(report: Report) -> list[str]:
     """The report as text."""
     watched = report.watched
-    lines = [_heading(watched)]
+    lines = [] if report.attribution is None else [*headline(report.attribution), ""]
+    lines.append(_heading(watched))
     lines += _requests(report.summary) if report.summary is not None else _without(report)
     lines += _spikes(report)
     lines += ["", *_totals(watched), *_waiting_all_along(watched), *_others(watched), *_log(watched), *_cost(watched)]

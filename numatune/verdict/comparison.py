@@ -115,7 +115,8 @@ def compare(before: Sequence[Run], after: Sequence[Run], limit: float = DEFAULT_
         would_decide = decision.iterations_to_bound(second, limit)
     return Comparison(
         verdict,
-        _reason(verdict, first, second, limit, len(invalid)) + (f"; but {medians.sentence}" if medians.slower else ""),
+        _reason(verdict, first, second, limit, _disturbed([*before, *after]))
+        + (f"; but {medians.sentence}" if medians.slower else ""),
         limit,
         threshold,
         quieter,
@@ -151,7 +152,12 @@ def _about_launches(spread: float) -> list[str]:
     return [f"launches of one side differ {spread:.1f} times as much as chance makes them: the tests allow for that"]
 
 
-def _reason(verdict: str, before: Side, after: Side, limit: float, invalid: int) -> str:
+def _disturbed(runs: Sequence[Run]) -> str:
+    bad = sum(1 for run in runs if run.events)
+    return f"{bad} of {len(runs)} runs {'was' if bad == 1 else 'were'} disturbed"
+
+
+def _reason(verdict: str, before: Side, after: Side, limit: float, disturbed: str) -> str:
     bound = f"at most {after.upper_per_1000:.1f} spikes per 1,000 after (95 % bound), limit {limit:g}"
     blocks_held = f"{before.held} of {before.blocks} blocks held a spike before, {after.held} of {after.blocks} after"
     return {
@@ -161,7 +167,7 @@ def _reason(verdict: str, before: Side, after: Side, limit: float, invalid: int)
         decision.WORSE: f"more or larger spikes than before: {blocks_held}",
         decision.CLEAN: f"within the limit before and after: {bound}",
         decision.INCONCLUSIVE: f"the data decide nothing: {blocks_held}; {bound}",
-        decision.INVALID: f"no verdict: {invalid} event{'s' if invalid != 1 else ''} make a run invalid",
+        decision.INVALID: f"no verdict: {disturbed} (named below): measure again on a quiet machine",
     }[verdict]
 
 

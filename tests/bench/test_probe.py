@@ -286,7 +286,10 @@ def test_the_command(start: Start, tmp_path: Path, choice: str) -> None:
     assert code == (3 if result["invalidating_events"] else 0)
     assert result["environment"]["memory"]["asked"] == choice
     assert result["environment"]["command"][:2] == ["numatune", "probe"]
-    assert out.startswith("memory-walk over 8 MiB, ")
+    assert "\nmemory-walk over 8 MiB, " in out
+    # What the figures come to stands before them.
+    verdict = out.partition("\n\n")[0]
+    assert ("does not count for a verdict" in verdict) == bool(result["invalidating_events"])
     for words in ("p50", "Counted: minor faults", "Memory: first touched on node", "hinting faults"):
         assert words in out
     if choice != "default":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -48,6 +49,7 @@ def test_one_run_is_shown_with_its_causes_and_what_to_do(tmp_path: Path, capsys:
     path = save(tmp_path, "noisy.json", spikes=SPIKES, factor=1.4, counters=faults(20_000), seed=1)
     assert main(["show", path]) == 0
     out = capsys.readouterr().out
+    assert re.match(r"[0-9]+ % of the time that spikes cost: .*\n  do: ", out.split("\n\n")[1])
     for said in ("strongest cause of the spikes", "median 100", "Spikes (slower than", "these explain:", "do: "):
         assert said in out
 

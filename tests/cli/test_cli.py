@@ -220,6 +220,19 @@ def test_required_settings_may_stand_in_one_word() -> None:
     assert json.loads(together.stdout)["hosts"] == json.loads(apart.stdout)["hosts"]
 
 
+def test_explain_names_the_words_of_an_option_and_its_variable() -> None:
+    told = " ".join(run("explain", "cpu_governor").stdout.split())
+    assert "tuned (refuse or after): " in told
+    assert "in an inventory: cpu_governor_tuned_daemon" in told
+
+
+def test_explain_lists_the_paths_folder_by_folder() -> None:
+    reads = json.loads(run("explain", "irq_affinity", "--format", "json").stdout)["reads"]
+    shown = run("explain", "irq_affinity").stdout.partition("Read from a host")[2]
+    assert "/proc/irq/[0-9]*/: effective_affinity_list, node, smp_affinity_list" in shown
+    assert [path for path in reads if path.rpartition("/")[2].strip() not in " ".join(shown.split())] == []
+
+
 def test_help_of_a_command_is_the_commands_help() -> None:
     assert run("help", "audit").stdout == run("audit", "--help").stdout
     assert run("help").stdout == run("--help").stdout

@@ -30,7 +30,7 @@ def test_a_run_becomes_one_file_with_its_library_inside(tmp_path: Path, capsys: 
     run = save(tmp_path, "a.json", faulty())
     assert main(["report", run, "-o", str(out)]) == 0
     first = out.read_bytes()
-    assert capsys.readouterr() == ("", "")
+    assert capsys.readouterr() == (f"{out}: 1 run; open it in a browser\n", "")
     assert b"plotly.js v" in first
     assert first.rstrip().endswith(b"</html>")
     assert len(first) < 8_000_000
@@ -67,14 +67,14 @@ REFUSED = [
     (["missing.json"], "cannot read missing.json"),
     (["cut.json"], "cut short"),
     (["bytes.json"], "not text"),
-    (["other.json"], "has schema"),
+    (["other.json"], "is no run: its schema is"),
     (["list.json"], "no benchmark result|is not a benchmark result"),
     (["watch.json"], "damaged"),
     (["a.json", "--audit", "a.json"], "a.json: it holds no findings"),
     (["a.json", "--audit", "cut.json"], "cut short"),
     (["own.json"], "own.json: its audit"),
     (["--before", "a.json", "--after", "a.json"], "same launch"),
-    (["--before", "a.json", "--after", "watch.json"], "has schema"),
+    (["--before", "a.json", "--after", "watch.json"], "is a watch: `numatune show`"),
     (["--before", "injected.json", "--after", "a.json"], "injected"),
 ]
 

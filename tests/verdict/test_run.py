@@ -89,7 +89,7 @@ def test_a_settled_run_has_no_warm_up() -> None:
         ("", "is not JSON"),
         ('{"schema": "numatune/bench/1", "latency_ns": [1,', "cut short"),
         ("[1, 2]", 'no "schema"'),
-        ('{"schema": "numatune/audit/1"}', "has schema 'numatune/audit/1'"),
+        ('{"schema": "numatune/audit/1"}', "is an audit: `numatune report --audit` takes it"),
         ('{"schema": "numatune/bench/1"}', "latency_ns must be a list"),
         (json.dumps({**result(10), "latency_ns": []}), "positive numbers"),
         (json.dumps({**result(10), "latency_ns": ["1"] * 10}), "list of numbers"),

@@ -133,6 +133,7 @@ def test_invalid() -> None:
     event = {"event": "steal", "detail": "the hypervisor took 4.0% of the CPUs' time (limit 1 %)"}
     found = compare(launches(1, SPIKY), launches(1, start=10, events=[event]))
     assert found.verdict == "invalid"
+    assert found.reason == "no verdict: 1 of 2 runs was disturbed (named below): measure again on a quiet machine"
     assert "4.0%" in found.invalid[0]
 
 

@@ -68,7 +68,10 @@ def test_waiver_ends_on_a_day_however_yaml_reads_it(expires: Any) -> None:
 REFUSED: dict[str, tuple[Any, str]] = {
     "a list": ([], "the profile: a mapping is wanted, not list"),
     "nothing": (None, "the profile: a mapping is wanted, not NoneType"),
-    "unknown key": ({"setting": {}}, "the profile: unknown key 'setting'; known are name, extends"),
+    "unknown key": (
+        {"setting": {}},
+        "the profile: unknown key 'setting' (did you mean settings?); known are name",
+    ),
     "unknown key of cpus": ({"cpus": {"isolated": "1"}}, "cpus: unknown key 'isolated'"),
     "unknown setting": ({"settings": {"numa": {}}}, "settings: unknown key 'numa'; known are numa_balancing"),
     "unknown option": (

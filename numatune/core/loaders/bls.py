@@ -22,6 +22,7 @@ from ..boot import next_boot
 from ..boot_service import HEADER
 from ..model import Change, Conflict, Line, Snapshot
 from ..parsers import cmdline, shell
+from ..parsers.text import lines as lines_of
 from . import loader, records
 
 FOLDER = "/boot/loader/entries"
@@ -68,7 +69,7 @@ class BlsGrub:
     def trial(self, wanted: Mapping[str, str], boot_id: str) -> tuple[Change, ...]:
         """Return the one-time entry: a copy of the default one, which sorts last."""
         where = next_boot(self._snapshot, once=False).where
-        lines = self._snapshot.read(where.path).text.splitlines() if where else []
+        lines = lines_of(self._snapshot.read(where.path).text) if where else []
         once = {**wanted, **loader.TRIAL_PANIC}
         drop = self._dropped(wanted)
         found = [f"{HEADER}{records.trial_mark(boot_id, wanted)}", "title numatune: one trial boot", "version 0"]
@@ -126,12 +127,12 @@ class BlsGrub:
         """Return the lines that hold arguments in a form that is not edited here."""
         found = []
         for path in self._entries() if wanted and self._kernelopts is None else ():
-            for number, line in enumerate(self._snapshot.read(path).text.splitlines(), 1):
+            for number, line in enumerate(lines_of(self._snapshot.read(path).text), 1):
                 if _OPTIONS.match(line) and _KERNELOPTS.search(line):
                     message = f"{path} line {number} uses $kernelopts, which {self.environment} does not hold"
                     what = f"{message}: run grub2-mkconfig, then run again"
                     found.append(loader.conflict(Line(path, number, line), what))
-        for number, line in enumerate(self._snapshot.read(DEFAULTS).text.splitlines(), 1):
+        for number, line in enumerate(lines_of(self._snapshot.read(DEFAULTS).text), 1):
             match = _ASSIGNED.match(line)
             if match and wanted and not shell.PLAIN.fullmatch(match[3].strip()):
                 what = f"{DEFAULTS} line {number} is more than one plain text in quotes: make it one, then run again"

@@ -15,6 +15,7 @@ from ..boot import entry_of_grub
 from ..boot_service import HEADER
 from ..model import Change, Conflict, Line, Snapshot
 from ..parsers import cmdline, grub, shell
+from ..parsers.text import lines as lines_of
 from . import loader, records
 
 CONFIG = "/boot/grub/grub.cfg"
@@ -82,7 +83,7 @@ class DebianGrub:
         found += loader.too_full(self._snapshot, self.environment, variables)
         found += loader.tuned(self._snapshot, CONFIG.rpartition("/")[0], wanted)
         for path in (MAIN, *self._drop_ins()):
-            for number, line in enumerate(self._snapshot.read(path).text.splitlines(), 1):
+            for number, line in enumerate(lines_of(self._snapshot.read(path).text), 1):
                 found.extend(_clash(Line(path, number, line.strip()), wanted))
         return tuple(found) or self._hidden(wanted)
 
@@ -114,7 +115,7 @@ class DebianGrub:
         """Return GRUB_CMDLINE_LINUX_DEFAULT without the drop-in and with it; None where it is no plain text."""
         value = ""
         for path in (MAIN, *self._drop_ins()):
-            for line in self._snapshot.read(path).text.splitlines():
+            for line in lines_of(self._snapshot.read(path).text):
                 match = _ASSIGNED.match(line)
                 if not match or match[1] != "GRUB_CMDLINE_LINUX_DEFAULT":
                     continue
@@ -172,7 +173,7 @@ class DebianGrub:
 
     def _trial_script(self, wanted: Mapping[str, str], boot_id: str) -> str:
         entry = entry_of_grub(self._snapshot, CONFIG)
-        lines = self._config.splitlines()
+        lines = lines_of(self._config)
         drop = self._dropped(wanted)
         body = []
         # Only an entry with one kernel line is chosen (core.boot), and its end was seen.
@@ -247,7 +248,7 @@ def predicted(config: str, wanted: Mapping[str, str], drop: Iterable[str] = (), 
     A line with the variable as it is now at its end gets it as it will be; of another, the arguments of `drop` go. A
     prediction: the real text is made by grub-mkconfig, which may find other kernels too.
     """
-    lines, ours = config.splitlines(), {line.line for line in _ours(config)}
+    lines, ours = lines_of(config), {line.line for line in _ours(config)}
     for number in ours:
         kernel = _KERNEL.match(lines[number - 1])
         if not kernel:
@@ -281,7 +282,7 @@ def with_trial(config: str, entry: str) -> str:
 def _ours(config: str, recovery: bool = False) -> list[Line]:
     """Return the kernel lines of Debian's own section: the recovery entries' or all others'."""
     section, rescue, found = "", False, []
-    for number, line in enumerate(config.splitlines(), 1):
+    for number, line in enumerate(lines_of(config), 1):
         mark = _SECTION.match(line)
         if mark:
             section = mark[2] if mark[1] == "BEGIN" else ""

@@ -11,6 +11,7 @@ from ..boot_service import HEADER
 from ..errors import InputError
 from ..model import Change, Conflict, Line, Snapshot
 from ..parsers import cmdline, grub
+from ..parsers.text import lines as lines_of
 
 SETTING = "kernel_arguments"
 OWNED = "/etc/numatune/kernel-arguments"
@@ -101,7 +102,7 @@ def no_one_time_boot(snapshot: Snapshot, path: str, config: str) -> str:
 
 def _mounted(mounts: str, path: str) -> tuple[str, str]:
     best, found = "", ("", "")
-    for line in mounts.splitlines():
+    for line in lines_of(mounts):
         words = line.split()
         if len(words) < 3 or words[0] == "rootfs":
             continue
@@ -125,7 +126,7 @@ def foreign(snapshot: Snapshot, path: str) -> tuple[Conflict, ...]:
     text = snapshot.read(path).text
     if not text.strip() or HEADER.strip() in text:
         return ()
-    where = Line(path, 1, text.splitlines()[0])
+    where = Line(path, 1, lines_of(text)[0])
     return (conflict(where, f"{path} exists and is not numatune's: move it away, then run again"),)
 
 

@@ -22,6 +22,7 @@ from ..arguments import held, join
 from ..boot import next_boot
 from ..boot_service import HEADER
 from ..model import Change, Snapshot
+from ..parsers.text import lines as lines_of
 from . import loader
 
 MARK = "numatune_trial"
@@ -59,7 +60,7 @@ def short(name: str) -> str:
 
 def owned(snapshot: Snapshot) -> tuple[str, ...]:
     """Return the arguments that the note says numatune has put into the entries."""
-    lines = snapshot.read(loader.OWNED).text.splitlines()
+    lines = lines_of(snapshot.read(loader.OWNED).text)
     return tuple(word for line in lines if not line.startswith("#") for word in line.split())
 
 

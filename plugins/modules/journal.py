@@ -97,7 +97,12 @@ def settle(params, host, write):
 def go_back(params, host, write):
     """Put back what was there before; what somebody changed since is reported and left alone."""
     first = params["to"] + 1
-    generations = revert.open_generations(host.store.read(), first)
+    kept = host.store.read()
+    newest = max((item.number for item in kept), default=0)
+    if params["to"] > newest:
+        there = f"the newest is {newest}" if newest else "this host has none"
+        raise TreeError(f"numatune_revert_to: there is no generation {params['to']}, {there}; nothing was changed")
+    generations = revert.open_generations(kept, first)
     strangers = undo.strangers(host, generations)
     undone = undo.undo(host, generations, first, write)
     if undone.failure:

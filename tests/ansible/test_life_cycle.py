@@ -53,6 +53,7 @@ def cycle(controller: Controller) -> SimpleNamespace:
     seen.tuned_values = {host: root.read(root.runtime) for host, root in roots.items()}
     roots["edited"].write(roots["edited"].drop_in, EDIT)
     keep("edit")
+    play("revert to none", "playbooks/revert.yml", "-e", "numatune_revert_to=99")
     play("revert check", "playbooks/revert.yml", "--check", "--diff")
     play("revert", "playbooks/revert.yml")
     seen.kept = roots["edited"].read(roots["edited"].drop_in)
@@ -114,6 +115,14 @@ def test_the_second_run_changes_nothing(cycle: SimpleNamespace, host: str) -> No
     assert cycle.runs["tune again"].code == 0
     assert cycle.runs["tune again"].recap(host)["changed"] == 0
     assert cycle.states["tune again"][host] == cycle.states["tune"][host]
+
+
+def test_a_generation_that_never_was_is_refused(cycle: SimpleNamespace) -> None:
+    run = cycle.runs["revert to none"]
+    assert run.code != 0
+    for host in HOSTS:
+        assert re.search(r"numatune_revert_to: there is no generation 99, the newest is \d", run.failure(host))
+    assert cycle.states["revert to none"] == cycle.states["edit"]
 
 
 def test_reverting_in_check_mode_changes_nothing(cycle: SimpleNamespace) -> None:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from . import withheld
 from .errors import InputError
 from .parsers import cmdline
 
@@ -80,6 +81,11 @@ def check(wanted: Mapping[Any, object], where: str) -> dict[str, str]:
         if name in _NOT_OURS or name.startswith(_NOT_OURS_BEGIN):
             raise InputError(
                 f"{where}.{key}: numatune does not own this argument; set it in the boot loader's own file"
+            )
+        if withheld.text(f"{key}=x") != f"{key}=x" or withheld.text(f"{key}={value}") != f"{key}={value}":
+            raise InputError(
+                f"{where}.{key}: its value looks like a secret, which numatune does not read, so it could not be "
+                "judged; set it in the boot loader's own file"
             )
         if isinstance(value, bool) or not isinstance(value, (str, int, type(None))):
             raise InputError(f"{where}.{key}: a text or a number is wanted, or nothing for a bare argument")

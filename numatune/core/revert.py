@@ -211,6 +211,9 @@ def _once(chain: _Chain, here: Seen) -> _Outcome:
         return _Back()
     # GRUB itself empties the entry of one boot, and the block that numatune made stays; the trial's mark is numatune's.
     left = value_of(here) == value_of(entry.before)
+    if entry.path.endswith(":numatune_trial") and entry.before.state == "file":
+        # Going back to where a trial was armed: it is armed anew, not taken for one that was tried.
+        return _Back() if here.state == "absent" else Action("once", entry.path, entry.setting, here, ABSENT)
     if left or entry.path.endswith(":numatune_trial") or _same(here, last.entry.after):
         return Action("once", entry.path, entry.setting, here, entry.before)
     if _untouched(last, _same(here, last.entry.before)):

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from . import attributes
-from .core.errors import NumatuneError
+from .core.errors import InputError, NumatuneError
 from .core.journal import ABSENT, NO_BLOCK, Seen
 from .core.parsers import grub
 
@@ -203,9 +203,12 @@ class Tree:
         """
         file, text = self._environment(next(iter(wanted)))
         here = self.look(file)
-        for path, seen in wanted.items():
-            value = None if seen.state == "absent" else (seen.content or b"").decode()
-            text = grub.with_variable(text, path.rpartition(":")[2], value)
+        try:
+            for path, seen in wanted.items():
+                value = None if seen.state == "absent" else (seen.content or b"").decode()
+                text = grub.with_variable(text, path.rpartition(":")[2], value)
+        except InputError as error:
+            raise TreeError(f"{file}: {error}; take out what is not needed by grub-editenv, then run again") from None
         if not grub.environment(text) and (here.state == "absent" or NO_BLOCK in wanted.values()):
             if here.state != "absent":
                 self.remove(file)

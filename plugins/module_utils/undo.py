@@ -214,24 +214,39 @@ def settle(host: Host) -> tuple[int, ...]:
     found = [item for item in generations if item.state in UNFINISHED]
     # What cannot be removed is in nobody's way: where it is in the way of a change, that is refused by name.
     clean(host, found)
-    reverting = [item.number for item in found if item.state == "reverting"]
-    back: frozenset[str] = frozenset()
-    if reverting:
-        opened = open_generations(generations, min(reverting))
-        back = plan_back(opened, host.look(paths(opened)), host.tree.boot_id(), min(reverting)).back
+    back = _back(host, generations)
     for generation in reversed(found):
-        items = [(entry.kind, entry.path) for entry in generation.entries]
-        mine = back if generation.state == "reverting" else frozenset()
         try:
-            for entry in journal.undone_effects(generation, host.look(items), mine):
+            for entry in journal.undone_effects(generation, _entries(host, generation), _of(generation, back)):
                 _effect(host, generation, entry)
         except TreeError as error:
             number = generation.number
             raise TreeError(
                 f"generation {number} was interrupted and cannot be finished: {error}; playbooks/revert.yml undoes it"
             ) from None
-        host.store.write(journal.settle(generation, host.look(items), now(), mine))
+    # Looked at again: a menu that was as before is not, where it was made from a file that could not be put back.
+    back = _back(host, generations)
+    for generation in reversed(found):
+        host.store.write(journal.settle(generation, _entries(host, generation), now(), _of(generation, back)))
     return tuple(item.number for item in found)
+
+
+def _entries(host: Host, generation: Generation) -> dict[str, Seen]:
+    return host.look((entry.kind, entry.path) for entry in generation.entries)
+
+
+def _of(generation: Generation, back: frozenset[str]) -> frozenset[str]:
+    return back if generation.state == "reverting" else frozenset()
+
+
+def _back(host: Host, generations: Iterable[Generation]) -> frozenset[str]:
+    """Return the paths that a revert which was cut has put back."""
+    generations = list(generations)
+    first = min((item.number for item in generations if item.state == "reverting"), default=None)
+    if first is None:
+        return frozenset()
+    opened = open_generations(generations, first)
+    return plan_back(opened, host.look(paths(opened)), host.tree.boot_id(), first).back
 
 
 def _effect(host: Host, generation: Generation, entry: Entry) -> None:

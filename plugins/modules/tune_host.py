@@ -124,9 +124,26 @@ def work(module):
         return {item.setting: (item.status, item.reason) for item in findings}
 
     # In the next boot, what a run that was cut came to may be known from its journal alone.
-    if not module.check_mode and interrupted(host):
+    cut = interrupted(host)
+    if cut and not module.check_mode:
         with host.store.lock(create=True):
             settle(host)
+    try:
+        return transact(module, host, look, prove)
+    except TreeError as error:
+        if not cut:
+            raise
+        numbers = ", ".join(map(str, cut))
+        told = (
+            f"generation {numbers} was interrupted: a run without --check closes it first, and may plan otherwise"
+            if module.check_mode
+            else f"generation {numbers}, which was interrupted, was closed with what it came to"
+        )
+        raise TreeError(f"{error}; {told}") from None
+
+
+def transact(module, host, look, prove):
+    """Refuse what cannot be done, then do the rest; return what was done."""
     # What is refused is refused before anything is written, the journal's own folder included.
     with host.store.lock(create=False):
         done = tune(host, look, prove, write=False, try_menu=tries_menu(module))

@@ -15,7 +15,7 @@ import pytest
 from transaction_host import JOURNAL, KERNEL, Crash, Target, copy, faults, make, state
 
 from plugins.module_utils import undo
-from plugins.module_utils.core.journal import JournalError
+from plugins.module_utils.core.journal import JournalError, Seen
 from plugins.module_utils.tree import TreeError
 
 CONF = "etc/sysctl.d/99-zz-numatune.conf"
@@ -48,9 +48,8 @@ def test_a_revert_that_was_cut_is_named_and_tuned_over_and_undone(target: Target
     cut_revert(target)
     assert states(target) == ["reverting"]
     (note,) = [note for note in target.audit().notes if "interrupted" in note]
-    assert note.startswith(
-        "a revert was interrupted (generation 1 in /var/lib/numatune/journal): run playbooks/revert.yml"
-    )
+    assert note.startswith("a revert was interrupted, or could not put all back (generation 1 in /var/lib/numatune")
+    assert "run playbooks/revert.yml" in note
     assert target.audit().status != "ok"
     target.tune()
     assert states(target) == ["completed", "completed"]
@@ -159,6 +158,40 @@ def test_what_can_be_put_back_is_and_what_cannot_is_named(target: Target, fine: 
     assert any("a revert was interrupted" in note for note in mended.audit().notes)
     assert mended.revert().conflicts == ()
     assert state(target.root) == before
+
+
+@pytest.mark.parametrize("gone", ["etc/default/grub.d/zz-numatune.cfg", "etc/grub.d/zz_numatune"])
+def test_a_menu_is_back_only_when_what_it_is_made_from_is(tmp_path: Path, gone: str) -> None:
+    make(tmp_path / "root")
+    host = Target(tmp_path / "root", KERNEL)
+    stock = menu_and_sources(host)
+    host.tune()
+    if "default" in gone:
+        host.reboot()
+        host.tune()
+    with faults() as counted:
+        whole = copy(host.root, tmp_path / "whole")
+        Target(whole, KERNEL).revert()
+    at = counted.log.index(f"unlink {whole / gone}")
+    with (
+        faults(at, OSError(errno.EPERM, "Operation not permitted")),
+        pytest.raises(AssertionError, match="not put back"),
+    ):
+        host.revert()
+    host.tune()
+    assert host.revert().conflicts == ()
+    assert menu_and_sources(host) == stock
+
+
+def menu_and_sources(host: Target) -> dict[str, str]:
+    return {key: value for key, value in state(host.root).items() if key.startswith(("boot/", "etc/"))}
+
+
+def test_a_block_that_is_full_is_named_and_keeps_nothing_else_from_going_back(target: Target) -> None:
+    block = "boot/grub/grubenv"
+    (target.root / block).write_text(f"# GRUB Environment Block\nmine={'x' * 900}\n".ljust(1024, "#"))
+    with pytest.raises(TreeError, match=f"/{block}: .* does not fit .*; take out what is not needed by grub-editenv"):
+        target.tree.set_variables({f"/{block}:kernelopts": Seen("file", content=b"y" * 200)})
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root for a mount in a namespace of its own")

@@ -10,6 +10,7 @@ from ..boot import next_boot
 from ..host import Host
 from ..loaders.loader import Loader
 from ..model import Conflict, Snapshot, Status
+from ..runs import interrupted
 from . import isolation_plan
 from .argument_states import State
 
@@ -72,6 +73,9 @@ def stopped(snapshot: Snapshot, wanted: Mapping[str, str], loader: Loader, state
     missing = arguments.missing(snapshot.read("/proc/cmdline").text, wanted)
     entry = f"the trial boot of {loader.trial_id} in {loader.trial_path}"
     if state is State.TRIED:
+        if interrupted(snapshot):
+            # Its journal may tell that the trial had held: only the next run reads it whole.
+            return f"the running kernel lacks {missing}; what the trial came to shows when the cut run is finished"
         return (
             f"the host was rebooted to try them once and runs without {missing} (its default entry is {at}): {entry} "
             "panicked, hung, or was followed by another"
@@ -93,6 +97,8 @@ def remedy(found: Judged) -> str:
     if refused:
         # Said here as tune.yml will say it.
         return "; ".join(item.message for item in refused)
+    if state is State.TRIED and interrupted(host.snapshot):
+        return "run playbooks/tune.yml, which finishes that run first"
     if state in (State.TRIED, State.IGNORED):
         return f"look at its console; {_RETRY} tries them once more"
     if state is State.NOT_TAKEN:

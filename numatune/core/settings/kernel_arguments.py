@@ -20,6 +20,7 @@ from ..loaders import loader as common
 from ..loaders import records
 from ..loaders.loader import Loader
 from ..model import Change, Conflict, Finding, Line, Severity, Snapshot, Status
+from ..runs import interrupted
 from ..sources import File
 from ..status import Plane, combine
 from . import isolation_plan
@@ -150,7 +151,8 @@ def changes(host: Host, finding: Finding) -> Planned:
         return (*disarm, *loader.permanent(wanted)), ()
     stop = stopped(snapshot, wanted, loader, state)
     if stop and not retry:
-        message = f"{stop}; not tried again: look at its console, then set kernel_arguments_retry: true"
+        again = "not tried again: look at its console, then set kernel_arguments_retry: true"
+        message = f"{stop}; {'run playbooks/tune.yml' if interrupted(snapshot) else again}"
         return (), (_conflict(message, next_boot(snapshot, once=False).where or Line(loader.trial_path, 0, "")),)
     return _trial(snapshot, loader, wanted, facts)
 

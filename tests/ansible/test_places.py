@@ -118,7 +118,7 @@ def test_built_installed_and_named_from_an_empty_folder(controller: Controller, 
     tops = {name.split("/")[0] for name in names}
     assert tops <= {
         *("FILES.json", "MANIFEST.json", "plugins", "roles", "playbooks", "meta", "docs", "numatune"),
-        *("README.md", "LICENSE", "CHANGELOG.md", "CONTRIBUTING.md"),
+        *("README.md", "LICENSE", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"),
     }
     assert "numatune/core/settings/numa_balancing.py" in names
     assert not [name for name in names if "__pycache__" in name]

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import cast
 
@@ -364,6 +365,49 @@ def test_no_doubtful_line_runs_a_command(tmp_path: Path) -> None:
     ran = tmp_path / "ran"
     path = config(tmp_path, f'Match exec "touch {ran}"\n RekeyLimit 1G\nKnownHostsCommand /usr/bin/touch {ran}\n')
     assert resolve("a", config=path).unsupported
+    assert not ran.exists()
+
+
+# How a file, or an option, could begin a block of its own where ssh is asked about single lines.
+BEGINNINGS = (
+    "Match", "match", " MATCH", "\t Match", '"Match"', 'Ma"tch"', "=Match", " = Match", '"" Match', "\r Match",
+    "Quantum 1\nMatch", "Quantum 1\rMatch", "Quantum 1\0Match", "RekeyLimit 1G\nMatch", "RekeyLimit 1G\0\nMatch",
+    "Quantum=Match", "Match all\nMatch", "Host *\nMatch", 'Match colour "red" \nMatch', "Match colour red",
+    'Match colour "red"', 'Match "colour red"', 'Match "colour" "red"', 'Match colour "red\\"', 'Match "colour" all',
+    "Match colour=red", "Match colour=all", "Match ! all", "Match !colour red", 'Match "originalhost * exec"',
+    "Match host *", 'Match host "*"', "Match originalhost *", "Match !originalhost x", "Match user=*", "Match",
+    "Match localuser * colour red", "Match final", "Match canonical !colour red", "Match colour red #",
+    f"Match originalhost {asked.NOBODY}", f"Match !originalhost {asked.NOBODY}", "M\u212aatch", "Match\f",
+)  # fmt: skip
+
+
+@needs_ssh
+@pytest.mark.parametrize("form", ["file", "option", "line"])
+@pytest.mark.parametrize("sign", [" ", "="])
+def test_nothing_that_ssh_is_asked_runs_a_command(sign: str, form: str, tmp_path: Path) -> None:
+    ran, path = tmp_path / "ran", tmp_path / "config"
+    for beginning in BEGINNINGS:
+        for command in (f'"touch {ran}"', f"touch${{IFS}}{ran}", f'"touch {ran}'):
+            text = f"{beginning}{sign}exec {command}"
+            if form == "line":
+                asked.refused((text, f"Quantum {text}"))
+            else:
+                path.write_text(f"{text}\n RekeyLimit 1G\n")
+                word, _, rest = text.partition(" ")
+                options = {word: rest, text: "", "quantum": text, "setenv": f"A=b {text}"}
+                for key, value in options.items() if form == "option" else [("", "")]:
+                    with suppress(SshConfigError):
+                        resolve("a", {"options": {key: value}} if key else {}, "none" if key else path)
+            assert not ran.exists(), text
+
+
+@pytest.mark.parametrize("word", ["match", "Match", '"match"', "=match", "host", "Include", ' In"clude"'])
+def test_an_option_begins_no_block(word: str, tmp_path: Path) -> None:
+    ran, included = tmp_path / "ran", tmp_path / "included"
+    included.write_text(f'Match exec "touch {ran}"\n')
+    value = {"h": "*", "i": str(included)}.get(word.strip(' "=')[0].lower(), f'exec "touch {ran}"')
+    with pytest.raises(SshConfigError, match="ssh takes no Host, Match or Include on its command line"):
+        resolve("a", {"options": {word: value}}, "none")
     assert not ran.exists()
 
 

@@ -1,7 +1,10 @@
 """What the ssh program of this machine says of single lines of ssh_config: whether it would refuse them.
 
-The lines are put under a Host line that no host fits, where ssh checks them and does nothing that they say; none of
-them is a Match with a command, so none runs. One process serves all doubtful lines of a file.
+The lines are put under a Host line that no host fits, where ssh checks them and does nothing that they say. A Host,
+Match or Include of the user's is never among them, since it would end that block, and ssh runs the command of a
+`Match exec` even to print its configuration: `refused` puts each line together again from a keyword that is none of the
+three. What is to be asked of a Match line comes after `originalhost` with a name that no host has (`criterion`): ssh
+runs no command once a criterion is not met. One process serves all doubtful lines of a file.
 
 Without an ssh to ask, values are taken, since no connection of ours depends on them, and an unknown keyword is refused:
 it may be a misspelt one that was meant to forbid something.
@@ -16,11 +19,14 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 from ..failure import clean
-from . import keywords
+from . import keywords, words
 from .keywords import SshConfigError
 
 NOBODY = "numatune-asks-about-no-host.invalid"
 _SECONDS = 20
+_NEVER = f"Match originalhost {NOBODY} "
+_BLOCKS = ("host", "match", "include")
+_PLAIN = re.compile(r"[a-z0-9]+")  # every keyword of ssh
 _BAD = re.compile(r"/dev/stdin:? line (\d+): (.*)")
 
 
@@ -47,6 +53,8 @@ class Doubts:
 
 def judged(word: str, argument: str) -> bool:
     """Have ssh judge an option of a command line; return whether ssh alone knows it. Raises ValueError."""
+    if words.keyword(f"{word} {argument}")[0] in _BLOCKS:
+        raise ValueError("ssh takes no Host, Match or Include on its command line: write it into a file for -F")
     known = keywords.checked_by(word, argument)
     if known == "table":
         return False
@@ -63,16 +71,32 @@ def _refusal(told: dict[int, str] | None, place: int, unknown: bool) -> str | No
     return said
 
 
+def criterion(name: str, argument: str) -> str:
+    """Return the line to ask `refused` whether ssh knows a criterion of Match; it decides about no host."""
+    return f'{_NEVER}{name} "{argument}"'
+
+
 @lru_cache(64)
 def refused(lines: tuple[str, ...]) -> dict[int, str] | None:
     """Return place of line -> ssh's words about it, for those that it refuses; None where no ssh can be asked.
 
-    A line is `keyword arguments`; one that holds a line break or a NUL is refused.
+    A line is `keyword arguments`, or what `criterion` made. One that holds a line break or a NUL is refused, and so is
+    one that begins a block; neither is shown to ssh.
     """
     broken = [place for place, line in enumerate(lines) if any(sign in line for sign in "\n\0")]
     if broken:
         return dict.fromkeys(broken, "it holds a line break or a NUL")
-    text = "".join(f"{line}\n" for line in (f"Host {NOBODY}", *lines))
+    shown, found = [f"Host {NOBODY}"], {}
+    for place, line in enumerate(lines):
+        word, rest = words.keyword(line)
+        if line.startswith(_NEVER):
+            shown.append(line)
+        elif _PLAIN.fullmatch(word) and word not in _BLOCKS:
+            shown.append(f"{word}={rest}")
+        else:
+            shown.append("")
+            found[place] = f"Bad configuration option: {word}"
+    text = "".join(f"{line}\n" for line in shown)
     try:
         told = subprocess.run(
             ["ssh", "-G", "-F", "/dev/stdin", "numatune-asks"],
@@ -85,7 +109,8 @@ def refused(lines: tuple[str, ...]) -> dict[int, str] | None:
     except (OSError, subprocess.TimeoutExpired):
         return None
     if told.returncode == 0:
-        return {}
-    said = told.stderr.decode("utf-8", "replace").splitlines()
-    found = {int(match[1]) - 2: match[2] for line in said if (match := _BAD.match(line))}
+        return found
+    for line in told.stderr.decode("utf-8", "replace").splitlines():
+        if match := _BAD.match(line):
+            found[int(match[1]) - 2] = match[2]
     return found or None

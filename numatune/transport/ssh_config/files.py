@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -18,6 +19,7 @@ _MOST_BYTES = 16 << 20
 # The keyword of a Setting whose value says what ssh would do here that is not known: `Settings.unsure` gathers them.
 UNSURE = "?"
 _CRITERIA = frozenset("all canonical final host originalhost user localuser exec".split())
+_CRITERION = re.compile(r"!*[a-z0-9-]+")
 
 
 @dataclass(frozen=True)
@@ -143,9 +145,10 @@ class _Reader:
     def _criteria(self, rest: str, where: str) -> tuple[tuple[str, str], ...]:
         found = criteria(rest)
         for name, argument in found:
+            if not _CRITERION.fullmatch(name):
+                raise ValueError(f"Match {name[:40]!r}: ssh knows no such criterion")
             if name.lstrip("!") not in _CRITERIA:
-                # It decides about no host there, so nothing that it names is run.
-                self.doubts.add(where, "Match", f'Match originalhost {asked.NOBODY} {name} "{argument}"')
+                self.doubts.add(where, "Match", asked.criterion(name, argument))
         return found
 
     def _included(self, rest: str, depth: int, where: str) -> Iterator[File | Setting]:

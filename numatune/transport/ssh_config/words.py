@@ -27,7 +27,7 @@ def keyword(line: str) -> tuple[str, str]:
             word, rest = delimited(rest)  # `=` in front is overlooked
     except ValueError:
         return "", ""
-    return word.lower(), rest
+    return word.lower() if word.isascii() else word, rest  # the Kelvin sign is no K to ssh
 
 
 def delimited(text: str) -> tuple[str, str]:

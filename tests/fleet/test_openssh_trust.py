@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -17,6 +18,7 @@ from numatune.transport.failure import Failure
 from numatune.transport.known_hosts import KnownHosts
 from numatune.transport.limits import Limits
 from numatune.transport.openssh import arguments, collect
+from numatune.transport.openssh.config import opened as written
 from numatune.transport.ssh import collect as by_paramiko
 from numatune.transport.ssh_config import resolve
 
@@ -134,6 +136,38 @@ def test_no_rule_of_ssh_config_makes_an_unknown_key_good(sshd: Sshd, tmp_path: P
     assert not new.exists()
     assert reached(resolve(HOST, config=path, host_keys="accept-new")) == ""
     assert known_name(HOST, sshd.port) in new.read_text()
+
+
+def test_nothing_but_a_key_on_file_vouches_for_a_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    foreign = {"verifyhostkeydns": ("yes", "false"), "gssapikeyexchange": ("yes", "no")}
+
+    def printed(*words: str) -> dict[str, str]:
+        told = subprocess.run(["ssh", "-G", *words], capture_output=True, text=True, timeout=60, check=False)
+        assert told.returncode == 0, told.stderr
+        return dict(line.partition(" ")[::2] for line in told.stdout.splitlines() if line.partition(" ")[0] in foreign)
+
+    known = "gssapikeyexchange" in printed("-F", "none", "one")
+    assert arguments.knows_gssapi_keys() is known
+    path = tmp_path / "config"
+    path.write_text("VerifyHostKeyDNS yes\n" + "GSSAPIKeyExchange yes\n" * known + "Match host one\nProxyJump jump\n")
+    end = resolve("one", {"options": {"verifyhostkeydns": "yes"}}, path)
+    end = replace(end, ssh_args=("-o", "VerifyHostKeyDNS=yes"))
+    assert printed("-F", str(path), "one")["verifyhostkeydns"] in ("yes", "true")
+    safe = {word: no for word, (_, no) in foreign.items() if word == "verifyhostkeydns" or known}
+    words = arguments.words(end, LIMITS, False, "x")
+    assert printed(*words[1 : words.index("--")], "one") == safe
+    with written(end) as file:
+        assert file is not None
+        assert printed("-F", file, "jump") == safe
+    arguments.knows_gssapi_keys.cache_clear()
+    monkeypatch.setattr(arguments, "refused", lambda _lines: {0: "Bad configuration option"})
+    try:
+        assert "GSSAPI" not in "".join(arguments.words(end, LIMITS, False, "x")).replace("GSSAPIDelegate", "")
+        with written(end) as file:
+            assert file is not None
+            assert Path(file).read_text().lower().count("gssapi") == known
+    finally:
+        arguments.knows_gssapi_keys.cache_clear()
 
 
 def test_no_check_and_no_file_are_the_usual_files_there_too(sshd: Sshd, tmp_path: Path) -> None:

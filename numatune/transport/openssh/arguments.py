@@ -11,6 +11,7 @@ from functools import cache
 from ..endpoint import Endpoint
 from ..failure import Failure, clean
 from ..limits import Limits
+from ..ssh_config.asked import refused
 
 # Of an option that is set twice, ssh takes the first: nothing that follows can weaken these. Phases are told apart by
 # the debug lines (see `messages`).
@@ -30,6 +31,8 @@ _ALWAYS = (
     "NumberOfPasswordPrompts=1",
     "UpdateHostKeys=no",
     "NoHostAuthenticationForLocalhost=no",
+    # A name server's word makes no key good.
+    "VerifyHostKeyDNS=no",
 )
 # Not behind IgnoreUnknown, of which the first counts too: the user's own would not be heard.
 _SINCE_8_7 = ("ForkAfterAuthentication=no", "StdinNull=no", "SessionType=default")
@@ -97,6 +100,8 @@ def further_words(endpoint: Endpoint) -> tuple[str | None, list[str]]:
 
 def _options(endpoint: Endpoint, limits: Limits, asks: bool) -> Iterator[str]:
     yield from _ALWAYS
+    if knows_gssapi_keys():
+        yield "GSSAPIKeyExchange=no"
     if version() >= (8, 7):
         yield from _SINCE_8_7
     yield f"StrictHostKeyChecking={'accept-new' if endpoint.strict == 'accept-new' else 'yes'}"
@@ -143,6 +148,12 @@ def version() -> tuple[int, int]:
         told = ""
     found = re.search(r"OpenSSH_(\d+)\.(\d+)", told)
     return (int(found[1]), int(found[2])) if found else (10, 0)
+
+
+@cache
+def knows_gssapi_keys() -> bool:
+    """Return whether the ssh here could take Kerberos's word for a host in place of its key, as distributions' can."""
+    return refused(("gssapikeyexchange no",)) == {}
 
 
 def _file(path: str) -> str:

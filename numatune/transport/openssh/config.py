@@ -17,12 +17,14 @@ from pathlib import Path
 from ..endpoint import Endpoint
 from ..failure import Failure, clean
 from ..ssh_config.resolve import SYSTEM_FILE
-from .arguments import further_words
+from .arguments import further_words, knows_gssapi_keys
 from .folders import private_folder
 from .includes import Copies
 
 _MOST_BYTES = 16 << 20
-_ALWAYS = "NoHostAuthenticationForLocalhost no\nControlPath none\nForwardAgent no\nUpdateHostKeys no\n"
+_ALWAYS = (
+    "NoHostAuthenticationForLocalhost no\nVerifyHostKeyDNS no\nControlPath none\nForwardAgent no\nUpdateHostKeys no\n"
+)
 # ssh puts the name of the file into a shell's command without quotes.
 _PLAIN = re.compile(r"[A-Za-z0-9/._+-]+")
 
@@ -56,7 +58,8 @@ def _text(endpoint: Endpoint, given: str | None, copies: Copies) -> bytes:
     # A jump host that only ssh knows of (a Match exec) takes no new keys.
     new = endpoint.strict == "accept-new" and all(jump.strict == "accept-new" for jump in endpoint.jumps)
     policy = "accept-new" if new and endpoint.jumps else "yes"
-    first = f"StrictHostKeyChecking {policy}\n{_ALWAYS}".encode()
+    exchange = "GSSAPIKeyExchange no\n" if knows_gssapi_keys() else ""
+    first = f"StrictHostKeyChecking {policy}\n{_ALWAYS}{exchange}".encode()
     if given is None:
         # Of what is included ssh checks who may write to it, as it does of the user's file and not of the others.
         return first + b"Include ~/.ssh/config\n" + copies.of(SYSTEM_FILE)

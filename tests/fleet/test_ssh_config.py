@@ -342,6 +342,43 @@ def test_a_keyword_that_only_the_ssh_here_knows_is_left_to_it(tmp_path: Path, mo
     assert resolve("a", {"options": {"spin": "up"}}, "none").unsupported == ("the option spin",)
 
 
+@needs_ssh
+def test_a_keyword_that_only_the_table_here_knows_may_be_ignored(tmp_path: Path) -> None:
+    # One that the ssh here does not know: Apple's, or Red Hat's.
+    names = ("UseKeychain", "RSAMinSize")
+    foreign = next(word for word in names if "Bad configuration" in str(asked.refused((f"{word} 1024",))))
+    head = f"IgnoreUnknown X,{foreign}\n"
+    for text in (
+        f"{head}{foreign} yes\n",
+        f"Host b\n{head}Host *\n{foreign} yes\n",
+        f"{head}Host other\n{foreign} yes\nAFSTokenPassing no\nSmartcardDevice 0\nUser x\n",
+        f"{foreign} yes\n",
+        f"{foreign} yes\n{head}",
+        f"Host other\n{head}{foreign} yes\n",
+        f"IgnoreUnknown {foreign}x\n{foreign} yes\n",
+        "IgnoreUnknown RekeyLimit\nRekeyLimit 1\n",
+        "IgnoreUnknown RekeyLimit\nRekeyLimit 1G\n",
+    ):
+        path = config(tmp_path, text)
+        assert taken(path) == taken_by_ssh(path), text
+    lines = {"ignoreunknown": "X,usekeychain", "usekeychain": "yes", "x": "1"}
+    assert resolve("b", {"options": lines}, "none").sure
+    with pytest.raises(SshConfigError, match="the option usekeychain"):
+        resolve("b", {"options": {"usekeychain": "yes", "ignoreunknown": "X,usekeychain"}}, "none")
+
+
+def taken(path: Path) -> bool:
+    try:
+        resolve("b", config=path)
+    except SshConfigError:
+        return False
+    return True
+
+
+def taken_by_ssh(path: Path) -> bool:
+    return subprocess.run(["ssh", "-G", "-F", path, "b"], capture_output=True, timeout=60, check=False).returncode == 0
+
+
 def test_without_an_ssh_to_ask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program(tmp_path, monkeypatch, None)
     good = config(tmp_path, "Ciphers +new-cipher\nRekeyLimit x\nUser me\n")

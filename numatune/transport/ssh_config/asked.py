@@ -26,42 +26,76 @@ NOBODY = "numatune-asks-about-no-host.invalid"
 _SECONDS = 20
 _NEVER = f"Match originalhost {NOBODY} "
 _BLOCKS = ("host", "match", "include")
+_UNKNOWN = "Bad configuration option"
+_TAKEN = re.compile(
+    r"(?:[Uu]nsupported|[Dd]eprecated) option"
+)  # "unsupported", "deprecated": said of a line that is no error
 _PLAIN = re.compile(r"[a-z0-9]+")  # every keyword of ssh
 _BAD = re.compile(r"/dev/stdin:? line (\d+): (.*)")
+
+
+@dataclass
+class Doubt:
+    """A line that only an ssh program can judge, with its keyword.
+
+    `unknown`: no table here has the keyword. `ignored`: IgnoreUnknown names it, should ssh not know it either.
+    """
+
+    where: str
+    word: str
+    line: str
+    unknown: bool = False
+    ignored: bool = False
 
 
 @dataclass
 class Doubts:
     """Lines that only an ssh program can judge."""
 
-    _found: list[tuple[str, str, str, bool]] = field(default_factory=list)
+    _found: list[Doubt] = field(default_factory=list)
 
-    def add(self, where: str, word: str, line: str, *, unknown: bool = False) -> None:
-        """Take a line with its keyword; `unknown` says that no table here has it."""
-        self._found.append((where, word, line, unknown))
+    def add(self, doubt: Doubt) -> None:
+        """Take a line."""
+        self._found.append(doubt)
 
-    def settle(self) -> None:
-        """Raise SshConfigError for the first line that is refused."""
-        places = {line: place for place, line in enumerate(dict.fromkeys(line for _, _, line, _ in self._found))}
+    def settle(self) -> list[tuple[str, str]]:
+        """Return what only IgnoreUnknown lets pass: keyword, where. Raises SshConfigError for the first bad line."""
+        places = {line: place for place, line in enumerate(dict.fromkeys(each.line for each in self._found))}
         told = refused(tuple(places)) if places else {}
-        for where, word, line, unknown in self._found:
-            said = _refusal(told, places[line], unknown)
+        excused = []
+        for each in self._found:
+            place = places[each.line]
+            if each.ignored and _foreign(told, place):
+                excused.append((each.word, each.where))
+                continue
+            said = _refusal(told, place, each.unknown)
             if said is not None:
-                text = clean(f"{word[:40]}: {said}", 200)
-                raise SshConfigError(f"{where}: {text}; ssh refuses the whole file for it")
+                text = clean(f"{each.word[:40]}: {said}", 200)
+                raise SshConfigError(f"{each.where}: {text}; ssh refuses the whole file for it")
+        return excused
 
 
-def judged(word: str, argument: str) -> bool:
-    """Have ssh judge an option of a command line; return whether ssh alone knows it. Raises ValueError."""
+def judged(word: str, argument: str, ignored: str = "") -> bool:
+    """Have ssh judge an option of a command line; return whether ssh alone knows it. Raises ValueError.
+
+    `ignored` is the list of an IgnoreUnknown before it.
+    """
     if words.keyword(f"{word} {argument}")[0] in _BLOCKS:
         raise ValueError("ssh takes no Host, Match or Include on its command line: write it into a file for -F")
     known = keywords.checked_by(word, argument)
     if known == "table":
         return False
-    said = _refusal(refused((f"{word} {argument}",)), 0, known == "nobody")
+    told = refused((f"{word} {argument}",))
+    if words.in_list(word, ignored, lower=True) and (_foreign(told, 0) or (told is None and known == "nobody")):
+        return False
+    said = _refusal(told, 0, known == "nobody")
     if said is not None:
         raise ValueError(clean(said, 160))
     return known == "nobody"
+
+
+def _foreign(told: dict[int, str] | None, place: int) -> bool:
+    return told is not None and told.get(place, "").startswith(_UNKNOWN)
 
 
 def _refusal(told: dict[int, str] | None, place: int, unknown: bool) -> str | None:
@@ -95,7 +129,7 @@ def refused(lines: tuple[str, ...]) -> dict[int, str] | None:
             shown.append(f"{word}={rest}")
         else:
             shown.append("")
-            found[place] = f"Bad configuration option: {word}"
+            found[place] = f"{_UNKNOWN}: {word}"
     text = "".join(f"{line}\n" for line in shown)
     try:
         told = subprocess.run(
@@ -111,6 +145,6 @@ def refused(lines: tuple[str, ...]) -> dict[int, str] | None:
     if told.returncode == 0:
         return found
     for line in told.stderr.decode("utf-8", "replace").splitlines():
-        if match := _BAD.match(line):
+        if (match := _BAD.match(line)) and not _TAKEN.match(match[2]):
             found[int(match[1]) - 2] = match[2]
     return found or None

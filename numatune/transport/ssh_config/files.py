@@ -74,8 +74,8 @@ def read(path: str, home: str, *, by_user: bool, guarded: bool, ignored: tuple[s
     reader = _Reader(home, by_user, list(ignored))
     found = reader.file(path, guarded, 0)
     if found is not None:
-        reader.doubts.settle()
-        found = replace(found, ignored=tuple(reader.ignored), excused=tuple(reader.excused))
+        excused = (*reader.excused, *reader.doubts.settle())
+        found = replace(found, ignored=tuple(reader.ignored), excused=excused)
         _read[path, by_user, ignored] = (tuple((each, _signature(each)) for each in reader.seen), found)
     return found
 
@@ -127,11 +127,13 @@ class _Reader:
     def _settings(self, word: str, rest: str, line: str, where: str) -> Iterator[Setting]:
         settings = keywords.setting(word, rest)
         known = keywords.checked_by(word, rest)
-        if known == "nobody" and self._ignores(word):
+        ignored = known != "table" and self._ignores(word)
+        if known == "nobody" and ignored:
             self.excused.append((word, where))
         elif known != "table":
-            self.doubts.add(where, word, line.partition("\0")[0], unknown=known == "nobody")
-            if known == "nobody":
+            unknown = known == "nobody"
+            self.doubts.add(asked.Doubt(where, word, line.partition("\0")[0], unknown, ignored))
+            if unknown:
                 yield Setting(UNSURE, f"{clean(word, 40)} ({where})", where)
         for key, value in settings:
             if key == "ignoreunknown":
@@ -148,7 +150,7 @@ class _Reader:
             if not _CRITERION.fullmatch(name):
                 raise ValueError(f"Match {name[:40]!r}: ssh knows no such criterion")
             if name.lstrip("!") not in _CRITERIA:
-                self.doubts.add(where, "Match", asked.criterion(name, argument))
+                self.doubts.add(asked.Doubt(where, "Match", asked.criterion(name, argument)))
         return found
 
     def _included(self, rest: str, depth: int, where: str) -> Iterator[File | Setting]:

@@ -133,7 +133,7 @@ def _give(settings: Settings, keyword: str, text: str, *, quoted: bool = True) -
     try:
         for name, value in setting(keyword, text):
             settings.put(name, value)
-        if not quoted and asked.judged(keyword, text):
+        if not quoted and asked.judged(keyword, text, str(settings.values.get("ignoreunknown", ""))):
             settings.put(files.UNSURE, f"the option {keyword[:40]}")
     except ValueError as error:
         raise SshConfigError(f"the option {keyword[:40]} of {settings.word}: {error}") from None

@@ -316,12 +316,59 @@ def test_a_command_line_comes_before_the_files(tmp_path: Path) -> None:
         ("Match colour red\n", ":1: Match: "),
         ("Host\n", ":1: Host lacks a name"),
         ("ProxyCommand x 'y\n", ":1: a quote that does not end"),
+        ("Match !!all\n", ":1: Match !!all needs an argument"),
+        ("Match !!all x\n", ":1: Match '!!all': ssh knows no such criterion"),
+        ("Match !!final\n", ":1: Match !!final needs an argument"),
+        ("Match !!host x\n", ":1: Match '!!host': ssh knows no such criterion"),
+        ("Match ! all\n", ":1: Match '!': ssh knows no such criterion"),
+        ("Match all all\n", ":1: Match all stands alone"),
+        ("ServerAliveInterval 3600w\n", ":1: not a time: '3600w' is more than 2147483647 seconds"),
+        ("ServerAliveInterval 2147483648\n", ":1: not a time"),
+        ("ServerAliveInterval 1s2147483647\n", ":1: not a time"),
+        ("Host other\n ServerAliveInterval 3551w\n", ":2: not a time"),
+        ("ConnectTimeout 99999999999\n", ":1: not a time"),
+        ("ConnectTimeout 35000000w\n", ":1: not a time"),
+        ("ConnectTimeout 9223372036854775808\n", ":1: not a time"),
+        ("ConnectTimeout -1\n", ":1: not a time"),
+        ("ConnectTimeout 1\u0661\n", ":1: not a time"),
+        ("ForwardX11Timeout 3600w\n", ":1: not a time"),
+        (f"ConnectTimeout {'1' * 3000}x\n", ":1: not a time"),
+        (f"ConnectTimeout {'1' * 30}\n", ":1: not a time"),
+        ("ConnectTimeout -01\n", ":1: not a time"),
+        (f"UserKnownHostsFile{' /k' * 33}\n", ":1: userknownhostsfile: more than 32 files"),
+        (f"Host b\n GlobalKnownHostsFile{' /k' * 33}\n", ":2: globalknownhostsfile: more than 32 files"),
+        ("chec\u212ahostip yes\n", ":1: chec"),
     ],
 )
 def test_a_bad_line_is_named(text: str, where: str, tmp_path: Path) -> None:
+    path = config(tmp_path, text)
     with pytest.raises(SshConfigError) as raised:
-        resolve("b", config=config(tmp_path, text))
+        resolve("b", config=path)
     assert where in str(raised.value)
+    assert shutil.which("ssh") is None or not taken_by_ssh(path)
+
+
+@needs_ssh
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Match !all\n",
+        "Match canonical !all\n",
+        "Match !final all\n",
+        "ServerAliveInterval 2147483647\n",
+        "ServerAliveInterval 1s2147483646\n",
+        "ServerAliveInterval 3550w\n",
+        "ConnectTimeout +5\n",
+        'ConnectTimeout "1m 5"\n',
+        "ConnectTimeout -0\n",
+        f"ConnectTimeout {'0' * 30}10\n",
+        f"UserKnownHostsFile{' /k' * 32}\nUserKnownHostsFile{' /k' * 33}\n",
+        f"Host other\n GlobalKnownHostsFile{' /k' * 33}\n",
+    ],
+)
+def test_a_line_that_looks_bad_is_taken_where_ssh_takes_it(text: str, tmp_path: Path) -> None:
+    path = config(tmp_path, text)
+    assert (taken(path), taken_by_ssh(path)) == (True, True)
 
 
 def program(folder: Path, monkeypatch: pytest.MonkeyPatch, text: str | None) -> None:

@@ -19,7 +19,7 @@ _MOST_BYTES = 16 << 20
 # The keyword of a Setting whose value says what ssh would do here that is not known: `Settings.unsure` gathers them.
 UNSURE = "?"
 _CRITERIA = frozenset("all canonical final host originalhost user localuser exec".split())
-_CRITERION = re.compile(r"!*[a-z0-9-]+")
+_CRITERION = re.compile(r"!?[a-z0-9-]+")
 
 
 @dataclass(frozen=True)
@@ -149,7 +149,7 @@ class _Reader:
         for name, argument in found:
             if not _CRITERION.fullmatch(name):
                 raise ValueError(f"Match {name[:40]!r}: ssh knows no such criterion")
-            if name.lstrip("!") not in _CRITERIA:
+            if name.removeprefix("!") not in _CRITERIA:
                 self.doubts.add(asked.Doubt(where, "Match", asked.criterion(name, argument)))
         return found
 
@@ -180,7 +180,7 @@ def _file(blocks: list[Block]) -> File:
             for name in dict.fromkeys(block.hosts):
                 literal.setdefault(name, []).append(place)
     final = any(
-        any(criterion.lstrip("!") == "final" for criterion, _ in block.match or ())
+        any(criterion.removeprefix("!") == "final" for criterion, _ in block.match or ())
         or any(isinstance(item, File) and item.wants_final for item in block.body)
         for block in blocks
     )
@@ -225,12 +225,12 @@ def criteria(rest: str) -> tuple[tuple[str, str], ...]:
         if not name:
             break
         argument = ""
-        if name.lstrip("!") not in ("all", "canonical", "final"):
+        if name.removeprefix("!") not in ("all", "canonical", "final"):
             if not rest or rest.startswith("#"):
                 raise ValueError(f"Match {word[:40]} needs an argument")
             argument, rest = words.delimited(rest)
         found.append((name, argument))
-    names = [name.lstrip("!") for name, _ in found]
+    names = [name.removeprefix("!") for name, _ in found]
     if not found:
         raise ValueError("Match needs a criterion")
     if "all" in names and not (names == ["all"] or (len(names) == 2 and names[0] in ("canonical", "final"))):

@@ -38,7 +38,6 @@ _LIST = frozenset("userknownhostsfile globalknownhostsfile".split())
 _ALGORITHMS = frozenset("ciphers macs kexalgorithms hostkeyalgorithms".split())
 _TIME = frozenset("connecttimeout serveraliveinterval".split())
 _WHOLE = re.compile(r"[ \t\r\n\v\f]*(?:\+?[0-9]{1,20}|-0{1,20})")
-_MOST = 2**31 - 1
 _YES = ("yes", "true", "no", "false")
 _CHOICE = {
     "stricthostkeychecking": (*_YES, "off", "ask", "accept-new"),
@@ -167,7 +166,7 @@ def _value(word: str, text: str) -> Value:
     if word == "port":
         return _port(text)
     if word in _NUMBERS:
-        if not _WHOLE.fullmatch(text) or int(text) > _MOST:
+        if not _WHOLE.fullmatch(text) or int(text) > words.MOST:
             raise ValueError(f"{word}: not a number: {text[:40]!r}")
         return int(text)
     if word in _FLAGS:

@@ -11,6 +11,8 @@ from . import words
 from .files import UNSURE, Block, File, Setting
 from .keywords import SshConfigError, Value
 
+_MOST_FILES = 32  # OpenSSH's SSH_MAX_HOSTS_FILES
+
 
 @dataclass
 class Settings:
@@ -25,7 +27,10 @@ class Settings:
     hostname: str = ""
 
     def put(self, keyword: str, value: Value) -> None:
-        """Take a value unless the setting has one; IdentityFile and CertificateFile gather all of theirs."""
+        """Take a value unless the setting has one; IdentityFile and CertificateFile gather all of theirs.
+
+        Raises ValueError for more files than OpenSSH takes; it counts them only where they are for the host.
+        """
         if value is None:
             return  # a time of `none` is how OpenSSH marks what is not set yet
         if keyword in ("identityfile", "certificatefile"):
@@ -38,8 +43,10 @@ class Settings:
         elif keyword in ("proxyjump", "proxycommand"):
             if "proxyjump" not in self.values and "proxycommand" not in self.values:
                 self.values[keyword] = value
-        else:
-            self.values.setdefault(keyword, value)
+        elif keyword not in self.values:
+            if keyword.endswith("knownhostsfile") and isinstance(value, tuple) and len(value) > _MOST_FILES:
+                raise ValueError(f"{keyword}: more than {_MOST_FILES} files")
+            self.values[keyword] = value
 
     def read(self, files: Iterable[File]) -> None:
         """Go through the files, a second time where a `Match final` asks for it; sets `hostname`."""
@@ -80,7 +87,10 @@ class Settings:
                 continue
             for item in block.body:
                 if isinstance(item, Setting):
-                    self.put(item.keyword, item.value)
+                    try:
+                        self.put(item.keyword, item.value)
+                    except ValueError as error:
+                        raise SshConfigError(f"{item.where}: {error}") from None
                 else:
                     self._walk(item, host, final)
 
@@ -91,9 +101,9 @@ class Settings:
             return True
         foreign: list[str] = []
         for criterion, argument in block.match:
-            met = self._met(criterion.lstrip("!"), argument, host, final)
+            met = self._met(criterion.removeprefix("!"), argument, host, final)
             if met is None:
-                foreign.append(criterion.lstrip("!"))
+                foreign.append(criterion.removeprefix("!"))
             elif met == criterion.startswith("!"):
                 return False
         if foreign:

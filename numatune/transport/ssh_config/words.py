@@ -9,6 +9,9 @@ from functools import lru_cache
 
 _BLANKS = " \t\r\n\f"
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+# As strtol takes it, with its unit.
+_NUMBER = re.compile(r"[ \t\r\n\v\f]*(\+?[0-9]++|-0++(?![0-9]))([smhdwSMHDW]?)")
+MOST = 2**31 - 1  # of the int in which OpenSSH keeps a number
 
 
 def keyword(line: str) -> tuple[str, str]:
@@ -121,10 +124,12 @@ def seconds(text: str) -> int | None:
     """Return a time such as `90`, `1m30s` or `2H` in seconds, None for `none`; raises ValueError."""
     if text == "none":
         return None
-    parts = re.findall(r"(\d+)([smhdwSMHDW]?)", text)
-    if not parts or "".join(number + unit for number, unit in parts) != text:
+    if not re.fullmatch(f"(?:{_NUMBER.pattern})+", text):
         raise ValueError(f"not a time: {text[:40]!r}")
-    return sum(int(number) * _UNITS[unit.lower()] for number, unit in parts)
+    found = sum(int(number) * _UNITS[unit.lower()] for number, unit in _NUMBER.findall(text))
+    if found > MOST:
+        raise ValueError(f"not a time: {text[:40]!r} is more than {MOST} seconds")
+    return found
 
 
 def tokens(text: str, known: Mapping[str, str]) -> str:

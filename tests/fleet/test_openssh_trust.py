@@ -170,6 +170,26 @@ def test_nothing_but_a_key_on_file_vouches_for_a_host(tmp_path: Path, monkeypatc
         arguments.knows_gssapi_keys.cache_clear()
 
 
+def test_no_check_and_no_file_are_the_usual_files_for_a_jump_host_too(tmp_path: Path) -> None:
+    path = tmp_path / "config"
+    path.write_text(
+        "Port 7\nHost jump\nStrictHostKeyChecking no\nUserKnownHostsFile /dev/null\nHost one\nProxyJump me@jump:24\n"
+    )
+
+    def files(*words: str) -> tuple[str, bool]:
+        told = subprocess.run(["ssh", "-G", *words], capture_output=True, text=True, timeout=60, check=True).stdout
+        return next(line for line in told.splitlines() if line.startswith("userknownhostsfile")), "port 7\n" in told
+
+    (usual, _), given = files("-F", "none", "jump"), files("-F", str(path), "jump")
+    assert given == ("userknownhostsfile /dev/null", True)
+    end = resolve("one", config=path)
+    with written(end) as file:
+        assert file is not None
+        assert files("-F", file, "jump") == (usual, True)
+        assert files("-F", file, "another") == (usual, True)
+        assert files("-F", file, "-o", "UserKnownHostsFile=/k", "jump") == ("userknownhostsfile /k", True)
+
+
 def test_no_check_and_no_file_are_the_usual_files_there_too(sshd: Sshd, tmp_path: Path) -> None:
     # Taken as ssh takes it, accept-new would take whatever key comes, each time.
     lines = (

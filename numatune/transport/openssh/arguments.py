@@ -117,14 +117,14 @@ def _given(endpoint: Endpoint) -> Iterator[str]:
         yield from _all_of(endpoint)
         return
     for keyword, *arguments in endpoint.given:
-        yield f"{keyword}={' '.join(_quoted(each) for each in arguments)}"
+        yield f"{keyword}={' '.join(quoted(each) for each in arguments)}"
 
 
 def _all_of(endpoint: Endpoint) -> Iterator[str]:
     """Yield all that an endpoint holds which no ssh_config was read for."""
     yield f"Port={endpoint.port}"
     if endpoint.user:
-        yield f"User={_quoted(endpoint.user)}"
+        yield f"User={quoted(endpoint.user)}"
     if endpoint.known_hosts:
         yield f"UserKnownHostsFile={' '.join(_file(path) for path in endpoint.known_hosts)}"
         yield "GlobalKnownHostsFile=/dev/null"
@@ -159,10 +159,11 @@ def knows_gssapi_keys() -> bool:
 def _file(path: str) -> str:
     if "${" in path:
         raise Failure("resolve", f"{clean(path, 80)!r} cannot be handed to ssh: it would take ${{…}} for a variable")
-    return _quoted(path.replace("%", "%%"))
+    return quoted(path.replace("%", "%%"))
 
 
-def _quoted(value: str) -> str:
+def quoted(value: str) -> str:
+    """Return a value in ssh_config's quotes; raises Failure("resolve") for one that they cannot hold."""
     if any(sign in value for sign in '"\\\n\r\0'):
         raise Failure(
             "resolve", f"{clean(value, 80)!r} cannot be handed to ssh: it holds a quote, backslash or line break"

@@ -17,7 +17,7 @@ from pathlib import Path
 from ..endpoint import Endpoint
 from ..failure import Failure, clean
 from ..ssh_config.resolve import SYSTEM_FILE
-from .arguments import further_words, knows_gssapi_keys
+from .arguments import further_words, knows_gssapi_keys, quoted
 from .folders import private_folder
 from .includes import Copies
 
@@ -27,6 +27,7 @@ _ALWAYS = (
 )
 # ssh puts the name of the file into a shell's command without quotes.
 _PLAIN = re.compile(r"[A-Za-z0-9/._+-]+")
+_NAME = re.compile(r"[A-Za-z0-9_.:%-]+")  # no pattern
 
 
 @contextmanager
@@ -59,11 +60,22 @@ def _text(endpoint: Endpoint, given: str | None, copies: Copies) -> bytes:
     new = endpoint.strict == "accept-new" and all(jump.strict == "accept-new" for jump in endpoint.jumps)
     policy = "accept-new" if new and endpoint.jumps else "yes"
     exchange = "GSSAPIKeyExchange no\n" if knows_gssapi_keys() else ""
-    first = f"StrictHostKeyChecking {policy}\n{_ALWAYS}{exchange}".encode()
+    first = f"StrictHostKeyChecking {policy}\n{_ALWAYS}{exchange}{_of_jumps(endpoint)}".encode()
     if given is None:
         # Of what is included ssh checks who may write to it, as it does of the user's file and not of the others.
         return first + b"Include ~/.ssh/config\n" + copies.of(SYSTEM_FILE)
     return first if given.lower() == "none" else first + _content(given)
+
+
+def _of_jumps(endpoint: Endpoint) -> str:
+    """Return blocks with what ssh is not to decide for jump hosts: the files of keys of unchecked ones."""
+    blocks = [
+        f"Host {jump.ssh_word}\n{keyword} {' '.join(quoted(each) for each in arguments)}\n"
+        for jump in endpoint.jumps
+        if jump.ssh_word and _NAME.fullmatch(jump.ssh_word)
+        for keyword, *arguments in jump.given or ()
+    ]
+    return "".join([*blocks, "Host *\n"]) if blocks else ""
 
 
 def _content(path: str) -> bytes:

@@ -216,7 +216,9 @@ def _noted(document: bytes | None, late_s: float) -> bytes | None:
 def _by_root(target: Target) -> bool:
     endpoint = target.endpoint
     own = endpoint.connection == "local" or not endpoint.user
-    return endpoint.become is not None or (os.geteuid() == 0 if own else endpoint.user == "root")
+    # Where only the ssh program can tell who logs in, it may be root.
+    doubtful = endpoint.become is not None or not endpoint.sure
+    return doubtful or (os.geteuid() == 0 if own else endpoint.user == "root")
 
 
 def _ask(

@@ -384,15 +384,15 @@ def test_a_report_that_cannot_be_written_at_the_end_costs_that_file_alone(
 
 
 @pytest.mark.parametrize(
-    ("user", "become", "mode"),
-    [("bob", None, 0o640), ("bob", Become(), 0o600), ("root", None, 0o600)],
-    ids=["user", "sudo", "root"],
+    ("facts", "mode"),
+    [({}, 0o640), ({"become": Become()}, 0o600), ({"user": "root"}, 0o600), ({"sure": False}, 0o600)],
+    ids=["user", "sudo", "root", "only ssh can tell"],
 )
 def test_a_report_of_what_root_read_is_for_its_owner_alone(
-    numatune: Numatune, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, user: str, become: Become | None, mode: int
+    numatune: Numatune, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, facts: dict[str, Any], mode: int
 ) -> None:
     target = fakes.target("ok1")
-    target = replace(target, endpoint=replace(target.endpoint, user=user, become=become))
+    target = replace(target, endpoint=replace(target.endpoint, **{"user": "bob", **facts}))
     monkeypatch.setattr(inventory, "targets", lambda *_: [target])
     before = os.umask(0o027)
     try:

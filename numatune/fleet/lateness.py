@@ -32,14 +32,14 @@ class Lateness:
     """The lateness of one worker process, kept by its main thread and asked by the threads of its hosts."""
 
     def __init__(self) -> None:
-        self._total = 0.0
-        self._due = float("inf")
+        # The seconds so far, and when the main thread is due: assigned together, or a host's thread that looks in
+        # between would count the same lateness twice.
+        self._state = (0.0, float("inf"))
 
     def beat(self, sleeps_s: float | None) -> None:
         """Note that the main thread is about to sleep; None where it waits for no host, so that nothing can be late."""
         now = time.monotonic()
-        self._total += self._overdue(now)
-        self._due = float("inf") if sleeps_s is None else now + sleeps_s
+        self._state = (self._until(now), float("inf") if sleeps_s is None else now + sleeps_s)
 
     def mark(self) -> Mark:
         """Return where the calling thread's host begins."""
@@ -55,8 +55,9 @@ class Lateness:
 
     def _now(self) -> float:
         # A host's thread may be the first to run after a stop, before the main thread has seen it.
-        return self._total + self._overdue(time.monotonic())
+        return self._until(time.monotonic())
 
-    def _overdue(self, now: float) -> float:
-        late = now - self._due
-        return late if late >= _NOTABLE_S else 0.0
+    def _until(self, now: float) -> float:
+        total, due = self._state
+        late = now - due
+        return total + late if late >= _NOTABLE_S else total

@@ -89,6 +89,26 @@ def test_what_is_late_adds_up_also_before_the_main_thread_has_seen_it(monkeypatc
     assert late.since(late.mark()) == 0.0
 
 
+def test_what_is_late_counts_once_whenever_a_hosts_thread_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Seen(Lateness):
+        """A host's thread looks after each assignment."""
+
+        def __setattr__(self, name: str, value: object) -> None:
+            super().__setattr__(name, value)
+            if mark is not None:
+                seen.append(self.since(mark))
+
+    seen: list[float] = []
+    mark: lateness.Mark | None = None
+    clock, late = Clock(monkeypatch), Seen()
+    late.beat(0.25)
+    mark = late.mark()
+    clock.now += 3.25
+    late.beat(0.25)
+    assert seen
+    assert seen == pytest.approx([3.0] * len(seen))
+
+
 def test_a_thread_that_got_no_cpu_and_a_program_that_got_none_count(monkeypatch: pytest.MonkeyPatch) -> None:
     clock, late = Clock(monkeypatch), Lateness()
     clock.delays = {"thread-self": 5.0}

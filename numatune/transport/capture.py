@@ -103,7 +103,9 @@ class Capture:
                 " look what its start-up files wait for, with `ssh HOST true`"
             )
         else:
-            frame = self._kept[self._kept.rfind(b"\n@") + 1 :][:_LONGEST_FRAME].partition(b"\n")[0]
+            # Of a line that has not come whole, a piece of a secret at its end would not be hidden.
+            begin = self._kept.rfind(b"\n@", 0, self._kept.rfind(b"\n")) + 1
+            frame = self._kept[begin : begin + _LONGEST_FRAME].partition(b"\n")[0]
             what = (
                 f"the collector began after {self._begun_at - deadline.started:.1f} s and hung at or after"
                 f" {clean(self.hide(frame.decode('utf-8', 'replace')), 60)}, not done {within};"

@@ -66,8 +66,18 @@ def errors(transport: paramiko.Transport, channel: paramiko.Channel) -> None:
     channel.close()
 
 
+def many_errors(transport: paramiko.Transport, channel: paramiko.Channel) -> None:
+    """What is kept of it, 8 KiB, ends within the password."""
+    whole = f"hello {SECRET}\n".encode()
+    last = f"bye {SECRET}\n".encode()
+    padding = (8 << 10) - len(whole) - len(last) + 5
+    channel.sendall_stderr(b"x" * 99 + b"\n" + b"y" * (padding - 101) + b"\n" + whole + last)
+    channel.send_exit_status(3)
+    channel.close()
+
+
 def stream(transport: paramiko.Transport, channel: paramiko.Channel) -> None:
-    files = host(4, 1, 1, arguments=f"quiet token={SECRET} key={PASSPHRASE}")
+    files = host(4, 1, 1, arguments=f"quiet word={SECRET} key={PASSPHRASE}")
     channel.sendall(fakes.stream(files).encode())
     channel.send_exit_status(0)
     channel.close()
@@ -87,6 +97,7 @@ WAYS: dict[str, dict[str, Any]] = {
     "names-a-signal": {"on_exec": signal},
     "prints": {"on_exec": output},
     "prints-errors": {"on_exec": errors},
+    "prints-many-errors": {"on_exec": many_errors},
     "greets": {"banner": f"hello {SECRET}", "after_kex": disconnect, "hangs": True},
     "asks": {"allowed": "keyboard-interactive", "prompts": ((f"is {SECRET} right? ", True),), "password": "another"},
     "shows-it-in-a-file": {"on_exec": stream},
@@ -142,7 +153,7 @@ def test_a_password_that_is_repeated_is_written_nowhere(parrots: Path, transport
     for secret in (SECRET, json.dumps(SECRET)[1:-1], PASSPHRASE):
         for text in [*written, *(path.read_bytes() for path in files)]:
             assert secret.encode() not in text
-    assert b"token=*** key=***" in snapshot
+    assert b"word=*** key=***" in snapshot
     for way, each in by_name.items():
         if way == "shows-it-in-a-file":
             assert each["error"] is None

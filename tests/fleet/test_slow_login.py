@@ -113,6 +113,7 @@ def test_what_a_login_prints_is_not_the_collectors() -> None:
     begun = late(b"Hi\n" + magic[:4], magic[4:] + b"\n@states\n@command lscpu 0\n")
     assert "hung at or after @command lscpu 0," in begun
     assert "hung at or after @command ****," in late(magic + b"\n@command swordfish\n")
+    assert "hung at or after @states," in late(magic + b"\n@states\n@command swordfi")
     assert "hung at or after @states 2J," in late(magic + b"\n@states\x1b2J\n")
     assert "did not start" in late(b"x" * (64 << 10) + b"\n" + magic + b"\n@end\n")
 

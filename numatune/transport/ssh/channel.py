@@ -23,7 +23,7 @@ _MOST_REQUESTS = 1000
 class Command:
     """A session channel with one exec request.
 
-    `output` takes standard output; `errors` keeps the first KiB of standard error for messages. Both count
+    `output` takes standard output; `errors` keeps the first 8 KiB of standard error for messages. Both count
     against the output's limit. Raises what `Session.pump` raises, and Failure("exec"|"output"|"timeout").
     """
 
@@ -125,8 +125,13 @@ class Command:
         return self._accepted is True
 
     def error_text(self) -> str:
-        """Return the first of what came on standard error, undecodable bytes replaced; neither cleaned nor hidden."""
-        return self.errors.decode("utf-8", "replace")
+        """Return the first of what came on standard error, undecodable bytes replaced; neither cleaned nor hidden.
+
+        A line that is cut short is left out: the piece of a secret at its end would be known for none.
+        """
+        is_cut = self._error_bytes > len(self.errors)
+        kept = self.errors[: self.errors.rfind(b"\n") + 1] if is_cut else self.errors
+        return kept.decode("utf-8", "replace")
 
     # --- what comes ---
 

@@ -57,7 +57,8 @@ def parse(text: str) -> SshWords:
     config, unchecked, odd = None, False, None
     for option, value, spelled in _options(words):
         if option == "":
-            odd = odd or f"{spelled[0][:40]!r} is no option of ssh"
+            # Not quoted: of words that were meant otherwise (`sshpass -p`) it may be a password.
+            odd = "a word that is no option of ssh"
             continue
         if option == "F":
             config = config or value

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from ..transport import ssh_config
 from ..transport.endpoint import Become, Endpoint, Secrets, Target
-from ..transport.failure import clean
+from ..transport.failure import clean, hidden, hiding
 from . import ssh_words, words
 from .ansible_reader import Row
 
@@ -52,11 +52,14 @@ class Builder:
         alias = row["host"]
         if "refused" in row:
             return Target(Endpoint(alias=alias, hostname=alias), refused=f"its variables: {row['refused']}")
-        try:
-            target = self._target(alias, row)
-            return replace(target, variables=self._wanted(row)) if "wanted" in row else target
-        except UnusableError as error:
-            return Target(Endpoint(alias=alias, hostname=alias), refused=str(error))
+        # What is said of a variable quotes it, and it may repeat a password of the host, also one that is not used.
+        given = Secrets(*(_text(row.get(name)) for name in ("password", "become_password", "passphrase")))
+        with hiding(given.hide):
+            try:
+                target = self._target(alias, row)
+                return replace(target, variables=self._wanted(row)) if "wanted" in row else target
+            except UnusableError as error:
+                return Target(Endpoint(alias=alias, hostname=alias), refused=hidden(str(error)))
 
     def _target(self, alias: str, row: Row) -> Target:
         become = _become(row)
@@ -66,7 +69,10 @@ class Builder:
             return Target(Endpoint(alias=alias, hostname="localhost", connection="local", become=become), secrets)
         address = str(row.get("address", alias))
         if not words.usable_host(address):
-            raise UnusableError(f"{clean(address, 80)!r} is no host name and no address: set ansible_host")
+            # What precedes an @ is a user, and perhaps a password.
+            _, sign, rest = address.rpartition("@")
+            shown = f"…@{rest}" if sign else address
+            raise UnusableError(f"{clean(shown, 80)!r} is no host name and no address: set ansible_host")
         if row.get("key_in_variable"):
             raise UnusableError(
                 "ansible_private_key holds a key: put it into a file and set ansible_ssh_private_key_file"
@@ -79,7 +85,7 @@ class Builder:
                 raise UnusableError(str(error)) from None
             raise
         if end.user and not words.usable_user(end.user):
-            raise UnusableError(f"{clean(end.user, 80)!r} is no user to log in as")
+            raise UnusableError(f"{clean(_before_colon(end.user), 80)!r} is no user to log in as")
         end = replace(end, alias=alias, become=become, ssh_args=self._ssh_args(row))
         return Target(self._share(end), secrets)
 
@@ -159,6 +165,7 @@ class Builder:
             self._say("ansible_become_flags: left out, numatune gives sudo its own options")
 
     def _say(self, line: str) -> None:
+        line = hidden(line)
         if line not in self._noted:
             self._noted.add(line)
             self._note(line)
@@ -199,8 +206,14 @@ def _become(row: Row) -> Become | None:
         raise UnusableError("ansible_become_exe is another program: numatune becomes another user by sudo only")
     user = str(row.get("become_user") or "root")
     if not words.usable_user(user):
-        raise UnusableError(f"{clean(user, 80)!r} is no user to become")
+        raise UnusableError(f"{clean(_before_colon(user), 80)!r} is no user to become")
     return Become(user=user)
+
+
+def _before_colon(user: str) -> str:
+    """Return a user as it may be shown: what follows a colon may be a password."""
+    name, sign, _ = user.partition(":")
+    return f"{name}:…" if sign else user
 
 
 def _text(value: Any) -> str | None:

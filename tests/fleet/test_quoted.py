@@ -60,6 +60,20 @@ CASES: dict[str, tuple[str, str]] = {
     "hosts are a text": ("hosts.yml", f"all:\n  hosts: ansible_password {S}\n"),
     "variables are a text": ("hosts.yml", f"all:\n  hosts:\n    h1:\n  vars: ansible_password={S}\n"),
     "JSON that does not end": ("hosts.json", f'{{"all": {{"hosts": {{"h1": {{"ansible_password": "{S}}}}}}}}}'),
+    "before the address": ("hosts.yml", of_h1(f"ansible_host: 'root:{S}@10.0.0.1'")),
+    "behind the user": ("hosts.yml", of_h1(f"ansible_user: 'root:{S} x'")),
+    "behind the user to become": ("hosts.yml", of_h1(f"ansible_become: true\nansible_become_user: 'root:{S}'")),
+    "a word for ssh that is no option": ("hosts", f"h1 ansible_ssh_common_args='-p 1 {S}' ansible_host=127.0.0.1\n"),
+    **{
+        f"the password as {name}": ("hosts.yml", of_h1(f"ansible_password: {S}\n{name}: {value}"))
+        for name, value in {
+            "ansible_host": f"'x {S}'",
+            "ansible_user": f"'x {S}'",
+            "ansible_connection": S,
+            "ansible_ssh_common_args": f"-o ServerAliveInterval={S}",
+            "ansible_become_method": f"{S}\nansible_become: true",
+        }.items()
+    },
     "variables of a group": ("group_vars", f"ansible_password={S}\n"),
 }
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -158,6 +160,32 @@ def test_a_folder_that_another_run_swept_before_it_was_held_is_made_anew(
     assert list(place.iterdir()) == [run.path]
     run.close()
     assert list(place.iterdir()) == []
+
+
+def test_a_runs_folder_that_goes_is_made_anew_once_for_all_hosts(
+    tmp_path: Path, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As with XDG_RUNTIME_DIR at the last logout; /tmp is left."""
+    monkeypatch.setattr(folders, "_own", None)
+    monkeypatch.setattr(folders, "_entered", None)
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
+    run = folders.RunFolder()
+    assert run.path.parent == place
+    folders.enter(run.path)
+    assert folders.private_folder().parent == run.path
+    for _ in range(2):
+        shutil.rmtree(place)
+        for left in (tmp_path / "tmp").iterdir():
+            shutil.rmtree(left)
+        with ThreadPoolExecutor(8) as threads:
+            made = list(threads.map(lambda _: folders.private_folder(), range(32)))
+        (again,) = {path.parent for path in made}
+        assert again.parent == tmp_path / "tmp"
+        assert list((tmp_path / "tmp").iterdir()) == [again]
+        monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "gone"))
+        place.mkdir()
+    run.close()
 
 
 @pytest.mark.usefixtures("place")

@@ -11,6 +11,7 @@ import os
 import shutil
 import stat
 import tempfile
+import threading
 import weakref
 from collections.abc import Iterator
 from contextlib import suppress
@@ -36,6 +37,7 @@ class RunFolder:
 
 _own: RunFolder | None = None
 _entered: Path | None = None
+_lock = threading.Lock()
 
 
 def enter(path: Path) -> None:
@@ -47,15 +49,33 @@ def enter(path: Path) -> None:
 
 
 def private_folder() -> Path:
-    """Make a folder of mode 0700 where programs may be run, within the run's; whoever asks for it removes it."""
-    global _own
-    if _entered is None and _own is None:
-        _own = RunFolder()
-    within = _entered or (_own.path if _own else None)
+    """Make a folder of mode 0700 where programs may be run, within the run's; whoever asks for it removes it.
+
+    The run's folder may go while it is used (logind removes XDG_RUNTIME_DIR with the user's last session): this process
+    then makes another one, where there is a place for it.
+    """
+    within = _within(None)
     try:
-        return Path(tempfile.mkdtemp(dir=within))
+        try:
+            return Path(tempfile.mkdtemp(dir=within))
+        except FileNotFoundError:
+            within = _within(within)
+            return Path(tempfile.mkdtemp(dir=within))
     except OSError as error:
         raise Failure("auth", f"no folder for ssh's files in {within}: {error.strerror}") from None
+
+
+def _within(gone: Path | None) -> Path:
+    """Return the folder to make folders in, one other than `gone`; the threads of all hosts get the same."""
+    global _own, _entered
+    with _lock:
+        if gone is not None and gone == _entered:
+            _entered = None
+        if _entered is not None:
+            return _entered
+        if _own is None or _own.path == gone:
+            _own = RunFolder()
+        return _own.path
 
 
 def sweep() -> None:

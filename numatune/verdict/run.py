@@ -22,6 +22,9 @@ BENCH_SCHEMA, WATCH_SCHEMA = "numatune/bench/1", "numatune/watch/1"
 LONGEST_NS = 1e15
 """Eleven days: no inference takes longer, and sums and ratios of what passes stay finite."""
 
+MOST_THREADS = 1 << 22
+"""Of one process: Linux has no more process ids (PID_MAX_LIMIT), and sums of what passes stay finite."""
+
 MOST_BYTES, MOST_VALUES, MOST_LISTS = 128 << 20, 20_000_000, 3_000_000
 """What a file holds at most. The longest watch that is recorded, 500,000 windows, 2,000,000 requests, stays below."""
 
@@ -151,6 +154,9 @@ def parse_run(data: Any, path: str) -> Run:
         raise VerdictError(f"{path} is damaged: environment, counters or invalidating_events is missing")
     if not all(isinstance(event, dict) for event in events):
         raise VerdictError(f"{path} is damaged: invalidating_events must hold objects")
+    threads = environment.get("threads")
+    if isinstance(threads, int) and not 1 <= threads <= MOST_THREADS:
+        raise VerdictError(f"{path} is damaged: environment.threads must be a number from 1 to {MOST_THREADS:,}")
     columns = {str(name): _numbers(values, f"counters.{name}", path) for name, values in counters.items()}
     for name, values in columns.items():
         if values.shape != latency.shape:

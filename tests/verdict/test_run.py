@@ -255,6 +255,22 @@ def test_what_holds_more_than_a_recording_is_refused_before_it_is_decoded(
     assert not (tmp_path / "r.html").exists()
 
 
+@pytest.mark.parametrize("threads", [10**400, 0, run.MOST_THREADS + 1], ids=["endless", "none", "more"])
+def test_more_threads_than_linux_has_are_refused_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], threads: int
+) -> None:
+    columns = {name: [1] * 200 for name in ("minor_faults", "major_faults", "cpu_time_ns", "run_delay_ns")}
+    data = result(200, [30], counters=columns)
+    data["environment"]["threads"] = threads
+    path = tmp_path / "result.json"
+    path.write_text(json.dumps(data))
+    for words in (["show"], ["report", "-o", str(tmp_path / "r.html")]):
+        assert main([words[0], str(path), *words[1:]]) == 2
+        out, err = capsys.readouterr()
+        assert (out, err.count("\n")) == ("", 1)
+        assert "environment.threads must be a number from 1 to 4,194,304" in err
+
+
 def test_no_more_is_read_than_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run, "MOST_BYTES", 1 << 20)
     with pytest.raises(VerdictError, match="/dev/zero holds more than 1 MiB"):

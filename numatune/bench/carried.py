@@ -99,8 +99,11 @@ def _refuse_of_others(folder: str) -> None:
     here = folder
     while True:
         info = os.stat(here)
-        shared = info.st_mode & stat.S_IWOTH and not info.st_mode & stat.S_ISVTX
-        if shared or info.st_uid not in (0, os.geteuid()):
+        # Many systems give each user a group of their own, of the same number, and folders that it may write: nobody
+        # else is in it. Of root's group only root may be expected.
+        own = info.st_gid == 0 or info.st_gid == os.getegid() == os.geteuid() == info.st_uid
+        writes = stat.S_IWOTH if own else stat.S_IWOTH | stat.S_IWGRP
+        if (info.st_mode & writes and not info.st_mode & stat.S_ISVTX) or info.st_uid not in (0, os.geteuid()):
             raise BenchError(f"{here} can be written by others: name a folder of your own with --site")
         if here == os.path.dirname(here):
             return

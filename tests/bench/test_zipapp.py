@@ -371,6 +371,37 @@ def test_a_folder_that_others_can_write_is_refused(known: Path, tmp_path: Path) 
     assert carried.unpacked(brought, str(tmp_path / "shared/site"))
 
 
+def test_a_folder_that_a_group_can_write_is_refused_but_for_ones_own_group(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    shared.chmod(0o775)
+    about = os.stat
+
+    def of_group(group: int) -> None:
+        def stat_of(path: str) -> os.stat_result:
+            found = list(about(path))
+            if path == str(shared):
+                found[5] = group
+            return os.stat_result(found)
+
+        monkeypatch.setattr(carried.os, "stat", stat_of)
+
+    of_group(100)
+    with pytest.raises(BenchError, match=r"shared can be written by others: .* --site"):
+        carried._refuse_of_others(str(shared))
+    shared.chmod(0o1775)
+    carried._refuse_of_others(str(shared))
+    shared.chmod(0o775)
+    of_group(0)
+    carried._refuse_of_others(str(shared))
+    own = about(shared).st_uid
+    monkeypatch.setattr(carried.os, "getegid", lambda: own)
+    of_group(own)
+    carried._refuse_of_others(str(shared))
+
+
 def test_other_wheels_are_unpacked_beside(known: Path, tmp_path: Path) -> None:
     brought = sorted(known.iterdir())
     first = carried.unpacked([str(path) for path in brought], str(tmp_path / "site"))

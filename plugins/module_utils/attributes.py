@@ -14,6 +14,7 @@ import os
 
 from .core.journal import Seen
 
+ACL = "system.posix_acl_access"
 _LABEL = "security.selinux"
 _SIGNED = "security.ima"
 _OF_THE_SYSTEM = (_LABEL, _SIGNED, "security.evm")

@@ -60,7 +60,7 @@ class System:
         try:
             descriptor = os.open(made, os.O_RDWR)
             try:
-                mode = f"{_menu_mode(descriptor, here.mode):04o}"
+                mode = f"{_menu_mode(descriptor, here):04o}"
                 attributes.give(descriptor, replace(here, mode=mode, xattrs=here.kept_xattrs))
                 os.fsync(descriptor)
             finally:
@@ -132,18 +132,22 @@ class System:
                 raise TreeError(f"systemctl daemon-reload failed: {' '.join(err.split()) or f'exit code {code}'}")
 
 
-def _menu_mode(descriptor: int, before: str | None) -> int:
-    """Return the mode of a menu that was made anew, of the file as its tool made it and the mode of the one before.
+def _menu_mode(descriptor: int, here: Seen) -> int:
+    """Return the mode of a menu that was made anew, of the file as its tool made it and the one before.
 
-    grub-mkconfig closes a menu that holds a password, whatever the one before was.
+    grub-mkconfig closes a menu that holds a password, whatever the one before was. With an ACL the group's bits are its
+    mask, and say nothing of the group.
     """
     made = stat.S_IMODE(os.fstat(descriptor).st_mode)
-    if before is None:
+    if here.mode is None:
         return made
     with os.fdopen(os.dup(descriptor), "rb") as handle:
         secret = any(line.lstrip().startswith(b"password") for line in handle)
-    mode = int(before, 8)
-    return 0o600 if secret and mode & 0o077 else mode & (0o700 | made | _READERS)
+    mode = int(here.mode, 8)
+    if secret and mode & 0o077:
+        return 0o600
+    masked = any(name == attributes.ACL for name, _ in here.xattrs or ())
+    return mode & (0o700 | made | _READERS | (0o070 if masked else 0))
 
 
 _READERS = 0o044

@@ -380,11 +380,9 @@ def test_a_folder_that_a_group_can_write_is_refused_but_for_ones_own_group(
     about = os.stat
 
     def of_group(group: int) -> None:
-        def stat_of(path: str) -> os.stat_result:
-            found = list(about(path))
-            if path == str(shared):
-                found[5] = group
-            return os.stat_result(found)
+        def stat_of(path: str, **more: bool) -> os.stat_result:
+            found = about(path, **more)
+            return os.stat_result([*found[:5], group, *found[6:]]) if path == str(shared) else found
 
         monkeypatch.setattr(carried.os, "stat", stat_of)
 

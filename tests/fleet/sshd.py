@@ -144,7 +144,11 @@ class Sshd:
         return {kind: " ".join(Path(f"{path}.pub").read_text().split()[:2]) for kind, path in self._hosts.items()}
 
     def known(self, names: Iterable[str], path: Path | None = None, port: int | None = None) -> Path:
-        """Write a known_hosts file (by default the server's own) in which every name has this server's keys."""
+        """Write a known_hosts file in which every name has this server's keys.
+
+        By default the server's own, which all tests of a session share: there 127.0.0.1 stays.
+        """
+        names = [*names] if path else ["127.0.0.1", *names]
         path = path or self.known_hosts
         path.write_text("".join(self.known_lines(names, port)))
         return path

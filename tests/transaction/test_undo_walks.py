@@ -46,7 +46,7 @@ def boot(root: Path, stock: Path, number: int) -> None:
 
 def honest(target: Target) -> None:
     """Check that the audit names exactly what is interrupted."""
-    notes = [note for note in target.audit().notes if "was interrupted (generation" in note]
+    notes = [note for note in target.audit().notes if "interrupted" in note and "(generation" in note]
     assert bool(notes) is bool(undo.interrupted(target.host))
     for number in undo.interrupted(target.host):
         assert any(str(number) in note for note in notes)

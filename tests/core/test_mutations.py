@@ -181,7 +181,7 @@ def test_none_escapes_in_memory(part: int) -> None:
         rng = random.Random(f"memory {number}")
         base = rng.choice(bases())
         try:
-            played(lambda rng=rng, base=base: mutated(rng, base), rng, came)  # type: ignore[misc]
+            played(lambda rng=rng, base=base: mutated(rng, base), rng, came)
         except Exception as error:
             raise AssertionError(f"memory {number}") from error
     said("in memory", came)
@@ -205,7 +205,7 @@ def test_none_escapes_as_a_stream() -> None:
     for number in range(IN_MEMORY):
         rng = random.Random(f"stream {number}")
         text = odd(rng, "\n".join(lines), "\n".join(rng.choices(lines, k=20)))
-        played(lambda text=text: parse_stream(text), rng, came)  # type: ignore[misc]
+        played(lambda text=text: parse_stream(text), rng, came)
     said("as streams", came)
 
 
@@ -274,10 +274,10 @@ def test_none_escapes_on_disk(tmp_path: Path) -> None:
                         data[rng.randrange(len(data))] = rng.randrange(256)
                     path = tmp_path / "x.tar.gz"
                     path.write_bytes(data[: rng.randrange(len(data))] if rng.random() < 0.3 else data)
-                    played(lambda path=path: from_file(path), rng, came)  # type: ignore[misc]
+                    played(lambda path=path: from_file(path), rng, came)
                 else:
                     kept.extend(_damage(rng, root, outside))
-                    played(lambda root=root: from_root(root), rng, came)  # type: ignore[misc]
+                    played(lambda root=root: from_root(root), rng, came)
             except Exception as error:
                 raise AssertionError(f"disk {number}, {name}") from error
             finally:

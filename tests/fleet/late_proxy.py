@@ -49,7 +49,7 @@ class Proxy:
             time.sleep(0.01)
 
     def _start(self, what: object, *arguments: object) -> None:
-        thread = threading.Thread(target=what, args=arguments, daemon=True)  # type: ignore[arg-type]
+        thread = threading.Thread(target=what, args=arguments, daemon=True)
         self._threads.append(thread)
         thread.start()
 

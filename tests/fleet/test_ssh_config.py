@@ -162,7 +162,7 @@ def differences(path: Path, word: str, usual: dict[str, list[str]]) -> dict[str,
     for fields in (wanted, got):
         for key in ("identity_files", "known_hosts"):
             names = cast("Sequence[str]", fields[key])
-            fields[key] = [os.path.abspath(name) for name in names if name.lower() not in NO_FILES]  # noqa: PTH100
+            fields[key] = [os.path.abspath(name) for name in names if name.lower() not in NO_FILES]  # noqa: PTH100  # as ssh makes a path absolute: by its text
     return {key: (wanted[key], got[key]) for key in wanted if wanted[key] != got[key]}
 
 

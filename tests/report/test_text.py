@@ -34,7 +34,7 @@ FACTS = {
 
 def finding(status: Status, runtime: str | None = "0", expected: str = "0", **more: object) -> Finding:
     made = Finding("numa_balancing", status, Severity.INFO, runtime=runtime, expected=expected, reason="why")
-    return replace(made, remedy="do it", **more)  # type: ignore[arg-type]  # fields by name
+    return replace(made, remedy="do it", **more)  # fields by name
 
 
 def shown(*findings: Finding, status: str = "ok", width: int = 100) -> str:

@@ -62,7 +62,7 @@ class OneFile(Target):
         change = Change("irqbalance", "file", self.path, "# new\n", now, "", self.mode)
         return Plan((change,) if now != "# new\n" else (), (), ())
 
-    def _prove(self) -> dict[str, object]:  # type: ignore[override]
+    def _prove(self) -> dict[str, object]:
         return {"irqbalance": (type(next(iter(self.audit().findings)).status)("ok"), "")}
 
 
@@ -114,7 +114,7 @@ def test_the_file_is_never_open_to_more_than_before(target: Target, monkeypatch:
 
         def step(*arguments: object, name: str = name, real: object = real) -> None:
             order.append(f"{name} {arguments[1]}" if name == "setxattr" else name)
-            real(*arguments)  # type: ignore[operator]
+            real(*arguments)
 
         monkeypatch.setattr(os, name, step)
     OneFile(target.root).tune()

@@ -130,7 +130,7 @@ def everything_fails_but(target: Target, fine: int, code: int = errno.EROFS) -> 
         if count > fine and path.startswith("/etc/"):
             raise OSError(code, os.strerror(code), path)
 
-    target.tree.replace = replace  # type: ignore[method-assign]
+    target.tree.replace = replace
     for name in ("remove", "rmdir", "remove_temporary"):
         old = getattr(target.tree, name)
         setattr(target.tree, name, lambda path, old=old: (refuse(path), old(path)))

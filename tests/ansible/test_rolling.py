@@ -99,6 +99,21 @@ def test_an_interrupted_run_is_seen_and_finished(controller: Controller) -> None
     assert ' "state": "completed"' in journal.read_text()
 
 
+def test_what_check_refuses_after_a_cut_run_may_go_once_that_run_is_closed(controller: Controller) -> None:
+    root = controller.root("cutcheck")
+    assert controller.play("playbooks/tune.yml", "--limit", "cutcheck").code == 0
+    journal = root.path / root.journal / "journal/0001.json"
+    journal.write_text(journal.read_text().replace(' "state": "completed"', ' "state": "recorded"', 1))
+    root.write("etc/sysctl.d/zzz-vendor.conf", "kernel.numa_balancing = 1\n")
+    before = root.state(journal=True)
+    run = controller.play("playbooks/tune.yml", "--limit", "cutcheck", "--check")
+    assert run.code != 0
+    said = run.failure("cutcheck").rstrip("'")
+    assert "/etc/sysctl.d/zzz-vendor.conf line 1 would win over" in said
+    assert said.endswith("generation 1 was interrupted: a run without --check closes it first, and may plan otherwise")
+    assert root.state(journal=True) == before
+
+
 def test_a_host_that_is_tuned_costs_one_module(controller: Controller) -> None:
     controller.root("cheap")
     assert controller.play("playbooks/tune.yml", "--limit", "cheap").code == 0

@@ -309,6 +309,23 @@ def test_an_interrupted_trial_that_never_was_is_not_taken_for_one_that_held() ->
     assert len(host.plan().conflicts) == 1
 
 
+def test_what_a_trial_came_to_is_not_guessed_while_its_run_is_cut() -> None:
+    host = machine("debian")
+    host.tune()
+    host.reboot(holds=False)
+    journal = "var/lib/numatune/journal/0001.json"
+    host.files[journal] = '{\n "state": "recorded"\n}\n'
+    cut = host.judge()
+    assert cut.status.value == "wrong"
+    assert "what the trial came to shows when the cut run is finished" in cut.reason
+    assert "panicked" not in cut.reason
+    assert cut.remedy == "run playbooks/tune.yml, which finishes that run first"
+    host.files[journal] = '{\n "state": "completed"\n}\n'
+    closed = host.judge()
+    assert "panicked, hung, or was followed by another" in closed.reason
+    assert "kernel_arguments_retry=true" in closed.remedy
+
+
 def test_unread_running_or_next_arguments_are_never_ok() -> None:
     host = machine("debian")
     tried(host)

@@ -226,6 +226,16 @@ def test_the_entry_of_one_boot_is_no_conflict_and_other_variables_are() -> None:
     assert "kernelopts was changed by somebody" in way.conflicts[0]
 
 
+def test_the_mark_of_a_trial_that_was_armed_before_does_not_come_back() -> None:
+    path = f"{BLOCK}:numatune_trial"
+    disarmed = one("once", path, value("a-trial"), ABSENT)
+    assert steps(plan_back([disarmed], {path: ABSENT}, BOOT)) == []
+    # A later trial's mark goes: with the old one in its place, the trial that is armed anew would count as tried.
+    rearmed = one("once", path, value("a-trial"), value("another"))
+    (action,) = plan_back([rearmed], {path: value("another")}, BOOT).actions
+    assert (action.kind, action.path, action.then) == ("once", path, ABSENT)
+
+
 def test_the_entry_of_a_kernel_that_is_gone_is_no_conflict() -> None:
     way = plan_back([one("file", ENTRY, file("a"), file("b"))], {ENTRY: ABSENT}, BOOT)
     assert (steps(way), way.conflicts) == ([], ())

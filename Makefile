@@ -29,8 +29,8 @@ type: setup-dev ## mypy, strict; the core once more as the oldest Python that my
 	$(BIN)/mypy
 	$(BIN)/mypy --python-version 3.10 --cache-dir .mypy_cache/core -p numatune.core
 
-unit: setup-dev ## the tests (ARGS="-k name" picks some)
-	$(BIN)/python -m pytest $(ARGS)
+unit: setup-dev ## the tests, on all cores (ARGS="-k name" picks some; ARGS="-n 0 --pdb" one after another)
+	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadgroup $(ARGS)
 
 benchmark: setup-dev ## numatune's own speed beside what it is held against; asserts nothing
 	@$(BIN)/python benchmarks/run.py

@@ -1,8 +1,10 @@
-"""What holds for every test: a run in the background does not hand its ignored signals on to what the tests start."""
+"""What holds for every test: signals that a run in the background ignores, and what runs side by side."""
 
 from __future__ import annotations
 
 import signal
+
+import pytest
 
 
 def _stay(_number: int, _frame: object) -> None:
@@ -14,3 +16,16 @@ def _stay(_number: int, _frame: object) -> None:
 for _number in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
     if signal.getsignal(_number) is signal.SIG_IGN:
         signal.signal(_number, _stay)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let one worker play all tests that share a module's fixture, which would else be made once more in each."""
+    for item in items:
+        shared = [
+            definition
+            for found in item._fixtureinfo.name2fixturedefs.values()
+            for definition in found
+            if definition.scope == "module"
+        ]
+        if shared:
+            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))

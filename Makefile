@@ -7,7 +7,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export ANSIBLE_HOME := $(CURDIR)/.ansible
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint type unit benchmark wheel wheel-check collection python39 debian13 molecule trees lab lab-scenario lab-image lab-shell lab-fleet lab-counts lab-qualify lab-powercuts lab-windows lock-wheels clean setup-run setup-dev
+.PHONY: help run test lint type unit benchmark wheel wheel-check collection python39 debian13 molecule trees lab lab-scenario lab-image lab-shell lab-fleet lab-counts lab-qualify lab-powercuts lab-windows lock-wheels pages clean setup-run setup-dev
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -87,6 +87,9 @@ lab-windows: setup-dev ## power cuts while a trial boot is armed and while its a
 
 lock-wheels: setup-dev ## the table of numatune/bench/locks.py: fetches each wheel and holds it against the index (needs a network)
 	@$(BIN)/python tools/lock_wheels.py
+
+pages: setup-dev ## docs/settings, a page for each setting, from what it declares
+	@$(BIN)/python tools/settings_pages.py
 
 clean: ## remove what the targets made (.venv, build, dist, caches)
 	rm -rf .venv build dist .ansible .mypy_cache .ruff_cache .pytest_cache

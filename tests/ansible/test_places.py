@@ -121,6 +121,7 @@ def test_built_installed_and_named_from_an_empty_folder(controller: Controller, 
         *("README.md", "LICENSE", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"),
     }
     assert "numatune/core/settings/numa_balancing.py" in names
+    assert {"docs/tune.md", "docs/settings/numa_balancing.md", "docs/report.png"} <= set(names)
     assert not [name for name in names if "__pycache__" in name]
     # The default place below this controller's home, so that the empty folder needs no configuration.
     install = controller.run("ansible-galaxy", "collection", "install", "--offline", str(tarball), cwd=tmp_path)

@@ -76,7 +76,10 @@ def test_the_sdist_holds_no_stray_file(built: tuple[Path, Path]) -> None:
         links = [member.name for member in archive if member.issym() or member.islnk()]
     tops = {name.partition("/")[0] for name in names}
     wanted = "numatune plugins roles playbooks meta inventory galaxy.yml ansible.cfg CHANGELOG.md LICENSE README.md"
-    assert tops == {*wanted.split(), "SECURITY.md", "pyproject.toml", "tools", "PKG-INFO", ".gitignore"}
+    wanted += " CONTRIBUTING.md SECURITY.md docs pyproject.toml tools PKG-INFO .gitignore"
+    assert tops == set(wanted.split())
+    # README leads to them. The wheel has none: nobody reads pages in site-packages.
+    assert {name for name in names if name.startswith("docs/") and "." in name} == tracked("docs")
     assert {name for name in names if name.startswith("tools/")} == {"tools/wheel_collection.py"}
     assert not [name for name in names if name.startswith("playbooks/collections") or "__pycache__" in name]
     assert links == []

@@ -7,7 +7,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export ANSIBLE_HOME := $(CURDIR)/.ansible
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint type unit benchmark wheel wheel-check collection python39 debian13 molecule trees lab lab-scenario lab-image lab-shell lab-fleet lab-counts lab-qualify lab-powercuts lab-windows lock-wheels pages clean setup-run setup-dev
+.PHONY: help run test lint type unit benchmark wheel wheel-check collection python39 debian13 molecule trees lab lab-scenario lab-image lab-shell lab-fleet lab-counts lab-qualify lab-powercuts lab-windows lock-wheels pages docs clean setup-run setup-dev setup-docs
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -91,6 +91,11 @@ lock-wheels: setup-dev ## the table of numatune/bench/locks.py: fetches each whe
 pages: setup-dev ## docs/settings, a page for each setting, from what it declares
 	@$(BIN)/python tools/settings_pages.py
 
+docs: setup-docs ## the documentation as a site in build/site; a dead link fails
+	@$(BIN)/sphinx-build -q -W --keep-going -c tools/site -d build/doctrees . build/site
+	@cp build/site/README.html build/site/index.html
+	@echo build/site/index.html
+
 clean: ## remove what the targets made (.venv, build, dist, caches)
 	rm -rf .venv build dist .ansible .mypy_cache .ruff_cache .pytest_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -100,3 +105,6 @@ setup-run:
 
 setup-dev:
 	@tools/setup bench dev
+
+setup-docs:
+	@tools/setup docs

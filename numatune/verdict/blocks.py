@@ -16,6 +16,7 @@ SHORTEST_BLOCK = 10
 _WEAK = 0.05
 _LONGEST_LAG = 200
 _TABLE = 200_000
+_PART = 5
 
 Marks = npt.NDArray[np.bool_]
 Times = npt.NDArray[np.float32]  # whole numbers: in this type they are added up fastest, and exactly below 2**24
@@ -36,10 +37,10 @@ def correlation_length(marks: Marks) -> float:
     return length
 
 
-def block_length(launches: Sequence[Marks]) -> int:
+def block_length(launches: Sequence[Marks], shortest: int = SHORTEST_BLOCK) -> int:
     """One length for both sides of a comparison: three correlation lengths of the most clustered launch."""
     longest = max((correlation_length(marks) for marks in launches), default=1.0)
-    return max(SHORTEST_BLOCK, math.ceil(3.0 * longest))
+    return max(shortest, math.ceil(3.0 * longest))
 
 
 def cut(size: int, length: int) -> list[slice]:
@@ -49,10 +50,14 @@ def cut(size: int, length: int) -> list[slice]:
     return [slice(start, end) for start, end in itertools.pairwise(edges)]
 
 
-def count_blocks(launches: Sequence[Marks], length: int) -> list[tuple[int, int]]:
-    """(blocks that hold a spike, blocks) of each launch."""
-    held = [[bool(marks[block].any()) for block in cut(marks.size, length)] for marks in launches]
-    return [(sum(one), len(one)) for one in held]
+def count_blocks(launches: Sequence[Marks], length: int, parts: int = 1) -> list[tuple[int, int]]:
+    """(blocks that hold a spike, blocks) of each launch, or of so many parts of each, of five blocks and more."""
+    counts = []
+    for marks in launches:
+        held = np.array([bool(marks[block].any()) for block in cut(marks.size, length)])
+        for part in np.array_split(held, max(1, min(parts, held.size // _PART))):
+            counts.append((int(part.sum()), int(part.size)))
+    return counts
 
 
 def dispersion(*sides: Sequence[tuple[int, int]]) -> float:

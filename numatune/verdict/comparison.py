@@ -21,6 +21,21 @@ NOTABLE_SPREAD = 2.0
 
 
 @dataclass(frozen=True)
+class Subject:
+    """What is compared: its files, one row of a file, one recording, and what to do where a recording was disturbed.
+
+    A block has at least `block` rows. How much recordings differ among themselves is also seen from `parts` of each.
+    """
+
+    files: str = "runs"
+    noun: str = "inference"
+    launch: str = "launch"
+    again: str = "measure again on a quiet machine"
+    block: int = blocks.SHORTEST_BLOCK
+    parts: int = 1
+
+
+@dataclass(frozen=True)
 class Comparison:
     """A verdict and all that it rests on."""
 
@@ -43,11 +58,15 @@ class Comparison:
     remarks: tuple[str, ...]
     invalid: tuple[str, ...]
     files: tuple[tuple[str, ...], tuple[str, ...]]
+    subject: Subject
+    doubt: str = ""
+    """Why what the figures say is not the verdict; empty where it is."""
 
     def as_dict(self) -> dict[str, Any]:
         """The object that `compare --format json` prints."""
         return {
             "schema": SCHEMA,
+            "of": self.subject.files,
             "verdict": self.verdict,
             "reason": self.reason,
             "max_spikes_per_1000": self.limit,
@@ -79,11 +98,18 @@ def compare(before: Sequence[Run], after: Sequence[Run], limit: float = DEFAULT_
     """Judge the launches `before` a change against those `after` it; VerdictError where they must not be compared."""
     if not before or not after:
         raise VerdictError("a comparison needs at least one run before and one after")
-    if not 0.0 < limit < 1000.0:
-        raise VerdictError(f"--max-spikes-per-1000 {limit:g}: a number above 0 and below 1000")
     compatibility.refuse_mixtures([*before, *after])
     compatibility.refuse_other_instances(before, after)
     compatibility.refuse_repeats(before, after)
+    return judge(before, after, limit, Subject(), compatibility.remarks(before, after))
+
+
+def judge(
+    before: Sequence[Run], after: Sequence[Run], limit: float, subject: Subject, remarks: Sequence[str]
+) -> Comparison:
+    """The verdict on recordings that may be compared; `remarks` are added to what the figures themselves ask for."""
+    if not 0.0 < limit < 1000.0:
+        raise VerdictError(f"--max-spikes-per-1000 {limit:g}: a number above 0 and below 1000")
     relative_before, relative_after = _relative(before), _relative(after)
     pooled_before, pooled_after = np.concatenate(relative_before), np.concatenate(relative_after)
     # A noisy "before" inflates its own spread, and with it the threshold that its spikes would have to pass.
@@ -91,9 +117,11 @@ def compare(before: Sequence[Run], after: Sequence[Run], limit: float = DEFAULT_
     threshold = threshold_of(pooled_after if quieter == "after" else pooled_before)
     marks_before = [values > threshold for values in relative_before]
     marks_after = [values > threshold for values in relative_after]
-    length = blocks.block_length([*marks_before, *marks_after])
+    length = blocks.block_length([*marks_before, *marks_after], subject.block)
     held = [blocks.count_blocks(marks, length) for marks in (marks_before, marks_after)]
-    spread = blocks.dispersion(*held)
+    spread = blocks.dispersion(
+        *(blocks.count_blocks(marks, length, subject.parts) for marks in (marks_before, marks_after))
+    )
     first, second = _side_of(marks_before, held[0], spread), _side_of(marks_after, held[1], spread)
     first, second = replace(first, burst=second.bursts), replace(second, burst=first.bursts)
     shift = None
@@ -115,7 +143,7 @@ def compare(before: Sequence[Run], after: Sequence[Run], limit: float = DEFAULT_
         would_decide = decision.iterations_to_bound(second, limit)
     return Comparison(
         verdict,
-        _reason(verdict, first, second, limit, _disturbed([*before, *after]))
+        _reason(verdict, first, second, limit, _disturbed([*before, *after], subject))
         + (f"; but {medians.sentence}" if medians.slower else ""),
         limit,
         threshold,
@@ -131,9 +159,10 @@ def compare(before: Sequence[Run], after: Sequence[Run], limit: float = DEFAULT_
         judged,
         shift,
         would_decide,
-        (*compatibility.remarks(before, after), *_about_launches(spread)),
+        (*remarks, *_about_launches(spread, subject)),
         invalid,
         (tuple(run.path for run in before), tuple(run.path for run in after)),
+        subject,
     )
 
 
@@ -146,15 +175,17 @@ def _side_of(launches: Sequence[blocks.Marks], counts: Sequence[tuple[int, int]]
     return Side(sum(m.size for m in launches), sum(int(m.sum()) for m in launches), held, count, spread)
 
 
-def _about_launches(spread: float) -> list[str]:
+def _about_launches(spread: float, subject: Subject) -> list[str]:
     if spread < NOTABLE_SPREAD:
         return []
-    return [f"launches of one side differ {spread:.1f} times as much as chance makes them: the tests allow for that"]
+    what = "launches" if subject.parts == 1 else f"parts of a {subject.launch}"
+    return [f"{what} of one side differ {spread:.1f} times as much as chance makes them: the tests allow for that"]
 
 
-def _disturbed(runs: Sequence[Run]) -> str:
+def _disturbed(runs: Sequence[Run], subject: Subject) -> str:
     bad = sum(1 for run in runs if run.events)
-    return f"{bad} of {len(runs)} runs {'was' if bad == 1 else 'were'} disturbed"
+    was = "was" if bad == 1 else "were"
+    return f"no verdict: {bad} of {len(runs)} {subject.files} {was} disturbed (named below): {subject.again}"
 
 
 def _reason(verdict: str, before: Side, after: Side, limit: float, disturbed: str) -> str:
@@ -167,7 +198,7 @@ def _reason(verdict: str, before: Side, after: Side, limit: float, disturbed: st
         decision.WORSE: f"more or larger spikes than before: {blocks_held}",
         decision.CLEAN: f"within the limit before and after: {bound}",
         decision.INCONCLUSIVE: f"the data decide nothing: {blocks_held}; {bound}",
-        decision.INVALID: f"no verdict: {disturbed} (named below): measure again on a quiet machine",
+        decision.INVALID: disturbed,
     }[verdict]
 
 

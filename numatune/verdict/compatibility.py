@@ -78,8 +78,10 @@ class Medians:
 
     @property
     def sentence(self) -> str:
-        moved = f"from {_ms(self.before)} ms to {_ms(self.after)} ms ({self.ratio:.2f} ×)"
-        return f"the median moved {moved}"
+        before, after = _ms(self.before), _ms(self.after)
+        if before == after:
+            return f"the median stayed at {before} ms ({self.ratio:.2f} ×)"
+        return f"the median moved from {before} ms to {after} ms ({self.ratio:.2f} ×)"
 
     def as_dict(self) -> dict[str, float]:
         return {"before_ms": self.before, "after_ms": self.after, "ratio": self.ratio}

@@ -123,7 +123,8 @@ def read_json(path: str, what: str) -> Any:
 
 
 _OTHERS = {
-    WATCH_SCHEMA: "a watch: `numatune show` and `numatune report` take it; what compares two watches is not here yet",
+    WATCH_SCHEMA: "a watch: `numatune compare` takes watches on both sides, `numatune show FILE` and `numatune report "
+    "FILE` show it",
     "numatune/audit/1": "an audit: `numatune report --audit` takes it beside a run",
     "numatune/plan/1": "a plan: `numatune plan` shows it as text",
 }

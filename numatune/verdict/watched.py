@@ -51,7 +51,10 @@ def of_requests(watched: Watched) -> Run | None:
     if watched.latency.size == 0:
         return None
     environment, events = watched.environment, watched.events
-    return Run(watched.path, watched.latency, {}, environment, events, offsets=watched.ends, settled=True)
+    started = str(watched.data.get("started", ""))
+    return Run(
+        watched.path, watched.latency, {}, environment, events, started=started, offsets=watched.ends, settled=True
+    )
 
 
 def summarise_requests(watched: Watched) -> Summary | None:

@@ -57,7 +57,7 @@ def test_one_run_is_shown_with_its_causes_and_what_to_do(tmp_path: Path, capsys:
 @pytest.mark.parametrize(
     ("schema", "said"),
     [
-        ("numatune/watch/1", "is a watch: `numatune show` and `numatune report` take it"),
+        ("numatune/watch/1", "run.json is not: compare watches with watches"),
         ("numatune/audit/1", "is an audit: `numatune report --audit` takes it"),
         ("numatune/plan/1", "is a plan: `numatune plan`"),
         ("somebody/1\x1b[2J", "is no run: its schema is 'somebody/1"),

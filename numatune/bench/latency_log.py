@@ -8,8 +8,6 @@ named.
 
 from __future__ import annotations
 
-import json
-import math
 import os
 import stat
 import time
@@ -17,6 +15,7 @@ from array import array
 from typing import Any, Optional
 
 from .errors import BenchError, reason
+from .latency_line import DEFAULT_UNIT, is_plain, other_unit, parse_line
 
 LONGEST_LINE, READ_AT_ONCE, MOST_READS = 65_536, 4 << 20, 64
 """Bytes, and how often so many are read in one sample: a log that grows faster (256 MB) is read with a delay, and
@@ -26,14 +25,9 @@ MOST_REQUESTS = 2_000_000
 """Kept in memory and in the result, 16 bytes and about 25 characters each, and some 200 bytes each while the result is
 written, on a host that has other things to do; later ones are only counted."""
 
-_UNITS = {"latency_ns": 1.0, "latency_us": 1e3, "latency_ms": 1e6, "latency_s": 1e9}
-UNITS = tuple(name.partition("_")[2] for name in _UNITS)
-"""Of plain numbers; ms where nothing is said."""
-
 _LOOKED_AT, _TAIL = 20, 1 << 18
 """So many lines are tried before a log is called no latency log, at the start of its last bytes."""
 
-_LONGEST_NS = 1e15
 _FAR_S = 3600.0
 _NOT_SECONDS = '"end" is more than an hour from now; it must be seconds since 1970'
 
@@ -42,11 +36,13 @@ class LatencyLog:
     """Follows a regular file, also one that is renamed away and made anew, or cut to nothing.
 
     A pipe is refused: reading would take the lines away from whoever reads it now, or stop the service when we end. So
-    is a log whose last lines are all no requests; an empty one may still get some. `unit` is that of plain numbers.
+    is a log whose last lines are all no requests; an empty one may still get some. `unit` is that of plain numbers:
+    None takes milliseconds, which `assumed` tells once there was one, and refuses numbers that look like another unit.
     """
 
-    def __init__(self, path: str, unit: str = "ms") -> None:
-        self.path, self.unit = path, unit
+    def __init__(self, path: str, unit: Optional[str] = None) -> None:
+        self.path, self.unit, self.assumed = path, unit or DEFAULT_UNIT, False
+        self._unit_given, self._plain = unit is not None, array("q")
         self.slowest = 0
         self.ends, self.latencies = array("q"), array("q")
         self.lines = self.timed = self.malformed = self.dropped = self.changes = 0
@@ -71,6 +67,25 @@ class LatencyLog:
         """Raise BenchError once many lines came and none of them is a request."""
         if self.malformed >= _LOOKED_AT and not self.latencies and self.first_malformed is not None:
             raise self._refused(self.first_malformed["text"], self.first_malformed["why"])
+        if len(self._plain) == _LOOKED_AT:
+            self._check_unit()
+
+    def _check_unit(self) -> None:
+        """Refuse plain numbers of which nobody said the unit, and which are no usual milliseconds."""
+        if self._unit_given or not self._plain:
+            return
+        middle = sorted(self._plain)[len(self._plain) // 2]
+        found = other_unit(middle)
+        if found:
+            raise BenchError(
+                f"--latency-log {self.path}: plain numbers such as {middle / 1e6:g} may be milliseconds or {found}: "
+                "name the unit with --latency-unit ms, s, us or ns"
+            )
+
+    def _note_plain(self, latency: int) -> None:
+        self.assumed = not self._unit_given
+        if len(self._plain) < _LOOKED_AT:
+            self._plain.append(latency)
 
     def _try_last_lines(self) -> None:
         """Refuse at the start what would be read for as long as watching takes, to no end."""
@@ -80,12 +95,15 @@ class LatencyLog:
         found, wrong = 0, None
         for line in [line for line in lines if line.strip()][-_LOOKED_AT:]:
             try:
-                self._parse(line)
+                latency = self._parse(line)[0]
                 found += 1
+                if is_plain(line):
+                    self._note_plain(latency)
             except ValueError as error:
                 wrong = (line, str(error))
         if wrong is not None and not found:
             raise self._refused(_shown(wrong[0]), wrong[1])
+        self._check_unit()
 
     def _refused(self, text: str, why: str) -> BenchError:
         return BenchError(
@@ -141,6 +159,7 @@ class LatencyLog:
         return {
             "path": os.path.abspath(self.path),
             "unit": self.unit,
+            "unit_assumed": self.assumed,
             "lines": self.lines,
             "timed": self.timed,
             "malformed": self.malformed,
@@ -213,6 +232,8 @@ class LatencyLog:
         except ValueError as error:
             self._complain(line, str(error))
             return
+        if is_plain(line):
+            self._note_plain(latency)
         self.lines += 1
         if len(self.ends) >= MOST_REQUESTS:
             self.dropped += 1
@@ -230,42 +251,3 @@ class LatencyLog:
 
 def _shown(line: bytes) -> str:
     return "".join(sign if sign.isprintable() else "?" for sign in line[:80].decode("utf-8", "replace"))
-
-
-def parse_line(line: bytes, unit: str = "ms") -> tuple[int, Optional[float]]:
-    """(latency in ns, end in unix seconds or None) of one line; ValueError says what is wrong with it.
-
-    `unit` is that of a plain number; a JSON object's key names its own.
-    """
-    try:
-        return _nanoseconds(float(line), _UNITS[f"latency_{unit}"]), None
-    except ValueError as error:
-        if not line.lstrip().startswith(b"{"):
-            why = str(error) if str(error).startswith("the latency") else "neither a number nor a JSON object"
-            raise ValueError(why) from None
-    try:
-        found = json.loads(line)
-    except (ValueError, RecursionError):
-        raise ValueError("not valid JSON") from None
-    keys = [key for key in _UNITS if key in found]
-    if len(keys) != 1:
-        raise ValueError(f"one of {', '.join(_UNITS)} is needed, and {len(keys) or 'none'} of them is there")
-    latency, end = found[keys[0]], found.get("end")
-    if isinstance(latency, bool) or not isinstance(latency, (int, float)):
-        raise ValueError(f"{keys[0]} is not a number")
-    if end is not None and (isinstance(end, bool) or not isinstance(end, (int, float)) or not _finite(end)):
-        raise ValueError('"end" is not a number')
-    return _nanoseconds(latency, _UNITS[keys[0]]), end
-
-
-def _nanoseconds(value: float, unit: float) -> int:
-    if not _finite(value) or not 1.0 <= value * unit <= _LONGEST_NS:
-        raise ValueError("the latency is not above zero, or no request can take that long")
-    return round(value * unit)
-
-
-def _finite(value: float) -> bool:
-    try:
-        return math.isfinite(float(value))
-    except OverflowError:  # an integer of hundreds of digits
-        return False

@@ -51,7 +51,7 @@ class Request:
     interval: float = DEFAULT_INTERVAL
     duration: Optional[float] = None
     latency_log: Optional[str] = None
-    latency_unit: str = "ms"
+    latency_unit: Optional[str] = None
     command: tuple[str, ...] = ()
     program_version: str = ""
     roots: Roots = field(default_factory=Roots)
@@ -107,6 +107,7 @@ class _Watch:
         self.stretched: list[dict[str, float]] = []
         self.origin = self.edge = self.spent = 0
         self._totals: dict[str, int] = {}
+        self._told_unit = False
 
     def run(self, stop: Stop) -> dict[str, Any]:
         started, clock = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), host.clock_source()
@@ -186,8 +187,7 @@ class _Watch:
                     raise
                 self.say(f"{error}; what was counted until now is kept")
                 return "files"
-            if self.log is not None:
-                self.log.check()
+            self._check_log()
             if self.show is not None:
                 self.show((self.edge - self.origin) / 1e9, self.log)
             if any(handle == stop.handle for handle, _event in ready):
@@ -198,6 +198,15 @@ class _Watch:
                 return "duration"
             if len(self.windows) >= MOST_WINDOWS:
                 return "full"
+
+    def _check_log(self) -> None:
+        """Stop where the log is none, and say once in which unit its plain numbers are taken."""
+        if self.log is None:
+            return
+        self.log.check()
+        if self.log.assumed and not self._told_unit:
+            self._told_unit = True
+            self.say(f"plain numbers of {self.log.path} are taken as milliseconds; --latency-unit names another unit")
 
     def _sample(self) -> int:
         """Close the window that runs; how many processes are alive."""

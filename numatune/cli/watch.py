@@ -10,7 +10,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from .. import __version__
-from ..bench.latency_log import UNITS
+from ..bench.latency_line import UNITS
 from ..bench.watch import DEFAULT_INTERVAL, LONGEST, SHORTEST
 from .errors import INCOMPLETE, OK
 from .run_report import Progress, count, record_to
@@ -54,8 +54,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--latency-unit",
         choices=UNITS,
-        default="ms",
-        help="of a log whose lines are plain numbers (default: ms); the key of a JSON object names its own",
+        help="of a log whose lines are plain numbers; the key of a JSON object names its own (default: ms, which is "
+        "said; numbers that look like another unit are refused)",
     )
     parser.add_argument("--format", choices=("text", "json"), default="text", help="(default: text)")
     parser.add_argument("-o", "--output", required=True, metavar="FILE", help="where the samples go")

@@ -245,6 +245,8 @@ def _log(watched: Watched) -> list[str]:
             f"Latency log: {log['malformed']:,} of {log['lines']:,} lines are no request; the first is line "
             f"{first['line']} since the start, {first['text']!r}: {first['why']}."
         )
+    if log.get("unit_assumed"):
+        lines.append("Latency log: plain numbers were taken as milliseconds (--latency-unit names another unit).")
     if log.get("not_kept"):
         lines.append(f"Latency log: {log['not_kept']:,} more requests came after those that are kept.")
     return lines

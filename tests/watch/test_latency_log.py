@@ -10,7 +10,8 @@ import pytest
 
 from numatune.bench import latency_log
 from numatune.bench.errors import BenchError
-from numatune.bench.latency_log import LatencyLog, parse_line
+from numatune.bench.latency_line import parse_line
+from numatune.bench.latency_log import LatencyLog
 
 S = 1_000_000_000
 UNIX = 1_700_000_000 * S  # unix time when the tick's clock is at zero
@@ -264,3 +265,40 @@ def test_plain_numbers_may_have_another_unit(unit: str, latency: int, path: Path
     log.close()
     assert list(log.latencies) == [latency, 5_000_000]
     assert log.as_dict()["unit"] == unit
+
+
+@pytest.mark.parametrize(
+    ("text", "unit", "said"),
+    [
+        ("0.012\n0.5\n0.02\n", None, "such as 0.02 may be milliseconds or seconds: name the unit with --latency-unit"),
+        ("12500000\n", None, "may be milliseconds or microseconds or nanoseconds"),
+        ("0.012\n", "ms", None),
+        ("0.012\n", "s", None),
+        ("12.5\n0.9\n8\n", None, None),
+        ('{"latency_ms": 0.02}\n', None, None),
+    ],
+)
+@pytest.mark.parametrize("later", [False, True])
+def test_numbers_that_may_be_of_another_unit_are_refused(
+    text: str, unit: str | None, said: str | None, later: bool, tmp_path: Path
+) -> None:
+    """Silently taken as milliseconds, 0.012 seconds would be a thousandth of what they are."""
+    path = tmp_path / "l.log"
+    path.write_text("" if later else text)
+
+    def follow() -> LatencyLog:
+        log = LatencyLog(str(path), unit)
+        add(path, text * 20)
+        log.read(S, UNIX)
+        log.check()
+        return log
+
+    if said is None:
+        log = follow()
+        assert log.assumed == (unit is None and "{" not in text)
+        assert log.as_dict()["unit_assumed"] == log.assumed
+        log.close()
+        return
+    with pytest.raises(BenchError) as caught:
+        follow()
+    assert said.replace("such as 0.02 ", "") in str(caught.value).replace("such as 0.02 ", "")

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from .counter_words import WORDS, name_of
+
 if TYPE_CHECKING:
-    from ..verdict.attribution import Attribution, Period, Share
+    from ..verdict.attribution import Attribution, NotRead, Period, RuledOut, Share
 
 Findings = Sequence[Mapping[str, object]]
 """This host's audit as the result has it: objects with a `setting` and a `status`."""
@@ -18,18 +20,60 @@ def attribution_lines(attribution: Attribution, noun: str, findings: Findings = 
     """The lines for `attribution`; `noun` names one iteration, `findings` link a cause's settings to the audit."""
     if not attribution.spikes:
         return []
-    lost = f"{attribution.excess_ns / 1e6:,.0f} ms"
-    lines = [f"Of the {lost} that the spikes took beyond the median, these explain:"]
-    for share in attribution.shares:
-        lines += _share(share, attribution.spikes, noun, findings)
-    lines.append(f"  {_percent(attribution.unexplained):>5}              unexplained")
+    lines = []
+    if attribution.shares:
+        lost = f"{attribution.excess_ns / 1e6:,.0f} ms"
+        lines.append(f"Of the {lost} that the spikes took beyond the median, these explain:")
+        for share in attribution.shares:
+            lines += _share(share, attribution.spikes, noun, findings)
+        lines.append(f"  {_percent(attribution.unexplained):>5}              unexplained")
     if attribution.period is not None and attribution.period.p <= _REGULAR:
         lines.append(_regular(attribution.period))
     if attribution.ruled_out:
-        lines += ["Ruled out:", *(f"  {one.words}: {one.counter} {one.why}" for one in attribution.ruled_out)]
+        lines += ["Ruled out:", *_ruled_out(attribution.ruled_out)]
     if attribution.not_read:
-        lines += ["Neither named nor ruled out:", *(f"  {one.words} ({one.why})" for one in attribution.not_read)]
+        lines += ["Neither named nor ruled out:", *_not_read(attribution.not_read)]
     return lines
+
+
+def uncounted(unavailable: Mapping[str, str], attribution: Attribution | None) -> list[str]:
+    """Which counters were not read and why, equal reasons together; without those that `attribution_lines` names."""
+    named = () if attribution is None else attribution.not_read
+    told = {one.why.partition(": ")[0] for one in named}
+    grouped: dict[str, list[str]] = {}
+    for counter, why in unavailable.items():
+        if counter not in told:
+            grouped.setdefault(why, []).append(name_of(counter))
+    return [f"Not counted: {', '.join(names)} ({why})." for why, names in grouped.items()]
+
+
+def _ruled_out(causes: Sequence[RuledOut]) -> list[str]:
+    grouped: dict[str, list[RuledOut]] = {}
+    for one in causes:
+        grouped.setdefault(one.why, []).append(one)
+    lines = []
+    for why, alike in grouped.items():
+        if len(alike) == 1:
+            lines.append(f"  {alike[0].words}: {alike[0].counter} {why}")
+        else:
+            lines.append(f"  {', '.join(_short(one.words) for one in alike)}: {why.replace(' its ', ' their ')}")
+    return lines
+
+
+def _not_read(causes: Sequence[NotRead]) -> list[str]:
+    grouped: dict[str, list[str]] = {}
+    for one in causes:
+        counter, _colon, why = one.why.partition(": ")
+        # The counter is named where it is not the cause's own name.
+        grouped.setdefault(why if counter in WORDS and why else one.why, []).append(one.words)
+    return [
+        f"  {', '.join(words if len(alike) == 1 else _short(words) for words in alike)}: {why}"
+        for why, alike in grouped.items()
+    ]
+
+
+def _short(words: str) -> str:
+    return words.partition(" (")[0]
 
 
 def headline(attribution: Attribution) -> list[str]:

@@ -13,8 +13,7 @@ import json
 import statistics
 from typing import TYPE_CHECKING, Any
 
-from ..report.text import clean
-from . import qualifying
+from . import output, qualifying
 from .errors import BAD_INPUT, FINDINGS, INCOMPLETE, OK, CliError
 
 if TYPE_CHECKING:
@@ -129,8 +128,7 @@ def _show(args: argparse.Namespace, comparison: Comparison, found: Qualification
         qualification = {} if found is None else {"qualification": found.as_dict()}
         print(json.dumps({**comparison.as_dict(), **qualification}, indent=1))
         return
-    for line in [*_lines(comparison), *([] if found is None else qualifying.lines(found))]:
-        print(clean(line))  # paths, events and findings are files'
+    output.show([*_lines(comparison), *([] if found is None else qualifying.lines(found))])
 
 
 def _code(comparison: Comparison) -> int:

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ..bench import places
-from ..report.text import WIDTH, Style
+from ..report.text import WIDTH, Style, clean, folded
 from .errors import CliError
 
 _NARROWEST = 40
@@ -37,6 +37,13 @@ def width() -> int:
 def style() -> Style:
     """Return how text goes to stdout."""
     return Style(colour(), width())
+
+
+def show(lines: Iterable[str]) -> None:
+    """Print lines, what a host's files put into them made safe, as wide as the terminal."""
+    wide = width()
+    for line in lines:
+        print(folded(clean(line), wide))
 
 
 def check(path: Path, follow: bool = True) -> None:

@@ -59,8 +59,9 @@ def run(args: argparse.Namespace) -> int:
     result = record_to(args.output, lambda: record(_request(args), say=bar.say, progress=bar.show), bar)
     environment = result["environment"]
     what = f"{environment['model']['name']} over {environment['model']['size']:,} MiB"
-    notes = ["", *_totals(result), "", conclude(result), *_caveats(environment)]
-    print_report(make_report(result, args.output), args.format, Wording(what, "walk", notes=notes))
+    notes = ["", *_totals(result), *_caveats(environment)]
+    wording = Wording(what, "walk", first=[conclude(result)], notes=notes)
+    print_report(make_report(result, args.output), args.format, wording)
     return INCOMPLETE if result["invalidating_events"] else OK
 
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
-import shutil
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from .causes_text import attribution_lines, headline
+from . import output
+from .causes_text import attribution_lines, headline, uncounted
 from .counter_words import amount_of, name_of
 from .errors import CliError
 
@@ -26,8 +26,9 @@ if TYPE_CHECKING:
     from ..verdict.run import Run
     from ..verdict.statistics import Summary
 
-SHOWN = 15
-_NARROWEST, _WIDEST, _HEIGHT = 40, 110, 8  # of the sketch, in signs
+SHOWN, RISES = 5, 3
+"""Spikes of a run that the text shows, the slowest, and counters of each, those that stood out most."""
+_HEIGHT = 6  # of the sketch, in signs
 _BAR = 30
 
 
@@ -46,10 +47,11 @@ class Report:
 
 @dataclass(frozen=True)
 class Wording:
-    """What was measured, the name of one iteration, lines for the heading, and notes below the spikes."""
+    """What was measured, the name of one iteration, what comes first, and lines below heading and spikes."""
 
     what: str
     noun: str
+    first: Sequence[str] = ()
     heading: Sequence[str] = ()
     notes: Sequence[str] = ()
 
@@ -107,30 +109,29 @@ def print_report(report: Report, form: str, wording: Wording) -> None:
     if form == "json":
         print(json.dumps(as_object(report), indent=1))
         return
-    for line in [
-        *verdict_lines(report),
-        *_figures(report, wording),
-        *drawn(report, wording.noun),
-        *about_spikes(report, wording.noun),
-    ]:
-        print(line)
-    waited = _waiting_all_along(report.run, report.result["environment"]["threads"])
-    if waited:
-        print(waited)
-    for note in wording.notes:
-        print(note)
-    for name, why in report.result["counters_unavailable"].items():
-        print(f"Not counted: {name_of(name)} ({_one_line(why)}).")
-    print(f"\nRaw samples: {report.path}")
+    output.show(
+        [
+            *verdict_lines(report, wording.first),
+            *_figures(report, wording),
+            *drawn(report, wording.noun),
+            *about_spikes(report, wording.noun),
+            *wording.notes,
+            *uncounted(report.result["counters_unavailable"], report.attribution),
+            "",
+            f"Raw samples: {report.path}",
+        ]
+    )
 
 
-def verdict_lines(report: Report) -> list[str]:
+def verdict_lines(report: Report, first: Sequence[str] = ()) -> list[str]:
     """What a person looks for, before everything that it rests on."""
     lines = [
         f"This run does not count for a verdict: {_one_line(event['detail'])}."
         for event in report.result["invalidating_events"]
     ]
-    lines += [] if report.attribution is None else headline(report.attribution)
+    lines += [*first, *([] if report.attribution is None else headline(report.attribution))]
+    waited = _waiting_all_along(report.run)
+    lines += [waited] if waited else []
     if not report.summary.spikes:
         lines.append(f"No spike: nothing was slower than {report.summary.threshold:.2f} × the median.")
     return [*lines, ""]
@@ -228,7 +229,7 @@ def about_spikes(report: Report, noun: str) -> list[str]:
     if not report.summary.spikes:
         return []
     threshold = f"slower than {report.summary.threshold:.2f} × the median"
-    lines = [f"\nSpikes ({threshold}):", *_table(report.spikes), ""]
+    lines = ["", f"Spikes ({threshold}):", *_table(report.spikes), ""]
     if report.attribution is None:
         return [*lines, f"What caused them is not said here: that {report.unjudged}; the raw samples hold it."]
     return [*lines, *attribution_lines(report.attribution, noun, report.result.get("audit", ()))]
@@ -240,11 +241,10 @@ def drawn(report: Report, noun: str) -> list[str]:
 
     run = report.run
     seconds = float(run.offsets[-1] + run.latency[-1]) / 1e9 if run.offsets.size else None
-    width = min(shutil.get_terminal_size((100, 24)).columns, _WIDEST)
     plain = "utf" not in (sys.stdout.encoding or "").lower()
     return [
         "",
-        *sketch((run.latency / 1e6).tolist(), max(width, _NARROWEST), _HEIGHT, ascii=plain, seconds=seconds, noun=noun),
+        *sketch((run.latency / 1e6).tolist(), output.width(), _HEIGHT, ascii=plain, seconds=seconds, noun=noun),
     ]
 
 
@@ -255,7 +255,7 @@ def _table(spikes: Sequence[Spike]) -> list[str]:
     for spike in slowest:
         rises = ", ".join(
             f"{name_of(rise.counter)} {amount_of(rise.counter, rise.value)} ({amount_of(rise.counter, rise.usual)})"
-            for rise in spike.rises
+            for rise in spike.rises[:RISES]
         )
         lines.append(f"  {spike.iteration:>9}{spike.milliseconds:>10.1f}{spike.times_median:>10.2f}  {rises or '-'}")
     if len(spikes) > len(slowest):
@@ -263,12 +263,16 @@ def _table(spikes: Sequence[Spike]) -> list[str]:
     return lines
 
 
-def _waiting_all_along(run: Run, threads: int) -> str:
+def _waiting_all_along(run: Run) -> str:
     """A sentence where the usual iteration waited for its CPUs: then other work is no spike, it is the rule."""
     import numpy as np
 
-    delays = run.counters.get("run_delay_ns")
-    usual = 0.0 if delays is None or np.isnan(delays).all() else float(np.nanmedian(delays)) / threads
+    delays, threads = run.counters.get("run_delay_ns"), run.environment.get("threads")
+    usual = (
+        0.0
+        if delays is None or not isinstance(threads, int) or np.isnan(delays).all()
+        else float(np.nanmedian(delays)) / threads
+    )
     if usual < 0.05 * run.median:
         return ""
     share = usual / run.median

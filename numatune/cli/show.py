@@ -8,7 +8,7 @@ import json
 import statistics
 from typing import TYPE_CHECKING, Any
 
-from ..report.text import clean
+from . import output
 from .counter_words import noun_of
 from .errors import BAD_INPUT, INCOMPLETE, OK, CliError
 
@@ -64,8 +64,7 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps({"schema": SCHEMA, "runs": each, "all": _object(None, summaries, causes, runs)}, indent=1))
     else:
         alone = ["", *_alone(decoded[0], *figures[0])] if len(figures) == 1 else []
-        for line in [*_lines(figures), *alone]:
-            print(clean(line))  # paths and events are a file's
+        output.show([*_lines(figures), *alone])
     return INCOMPLETE if any(one.events for one in runs) else OK
 
 
@@ -80,8 +79,7 @@ def _show_watches(decoded: Sequence[Any], args: argparse.Namespace) -> int:
             print(json.dumps({"schema": SCHEMA, "watches": each}, indent=1))
         else:
             for number, report in enumerate(reports):
-                for line in [*([""] if number else []), *lines_of(report)]:
-                    print(clean(line))
+                output.show([*([""] if number else []), *lines_of(report)])
     except (KeyError, TypeError, AttributeError) as error:
         raise CliError("a watch file is damaged: what it says of its target or itself is missing") from error
     return INCOMPLETE if any(one.get("partial") for one in decoded) else OK
@@ -98,8 +96,7 @@ def _alone(result: dict[str, Any], run: Run, summary: Summary, found: Attributio
     known["audit"] = [item for item in audit if isinstance(item, dict)] if isinstance(audit, list) else []
     report = Report(known, run.path, run, summary, list_spikes(run, spike_indices(run)), found, "")
     noun = noun_of(run.environment)
-    text = "\n".join([*verdict_lines(report)[:-1], *drawn(report, noun), *about_spikes(report, noun)])
-    return text.strip("\n").split("\n")
+    return [*verdict_lines(report)[:-1], *drawn(report, noun), *about_spikes(report, noun)]
 
 
 def _object(
@@ -139,12 +136,11 @@ def _strongest(causes: Sequence[Attribution]) -> tuple[Share, float] | None:
 
 
 def _lines(figures: Sequence[tuple[Run, Summary, Attribution]]) -> list[str]:
-    width = max(len(one.path) for one, _summary, _found in figures)
     head = f"{'inferences':>11}{'p50 ms':>9}{'p99 ms':>9}{'max/p50':>9}{'per 1,000':>11}"
-    lines = [f"{'':<{width}}{head}  strongest cause of the spikes"]
+    lines = [f"{head}  file: strongest cause of the spikes"]
     for one, summary, found in figures:
         figure = f"{summary.iterations:>11,}{summary.p50_ms:>9.1f}{summary.p99_ms:>9.1f}{summary.max_over_p50:>9.2f}"
-        lines.append(f"{one.path:<{width}}{figure}{summary.spikes_per_1000:>11.1f}  {_cause(summary, found)}")
+        lines.append(f"{figure}{summary.spikes_per_1000:>11.1f}  {one.path}: {_cause(summary, found)}")
     lines += [
         f"{one.path} does not count for a verdict: {event.get('detail') or event.get('event', '')}"
         for one, _summary, _found in figures
@@ -155,6 +151,6 @@ def _lines(figures: Sequence[tuple[Run, Summary, Attribution]]) -> list[str]:
 
 def _cause(summary: Summary, found: Attribution) -> str:
     if not summary.spikes:
-        return "-"
+        return "no spike"
     strongest = _strongest([found])
     return "unexplained" if strongest is None else f"{strongest[0].words} ({strongest[1]:.0%})"

@@ -7,9 +7,10 @@ import math
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from .causes_text import attribution_lines, headline
+from . import output
+from .causes_text import attribution_lines, headline, uncounted
 from .counter_words import WORDS, amount_of, name_of
-from .run_report import SHOWN, count, why_not_judged
+from .run_report import RISES, SHOWN, count, why_not_judged
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -98,20 +99,20 @@ def print_object(value: dict[str, Any]) -> None:
 
 
 def print_lines(report: Report) -> None:
-    for line in lines_of(report):
-        print(line)
+    output.show(lines_of(report))
 
 
 def lines_of(report: Report) -> list[str]:
     """The report as text."""
     watched = report.watched
-    lines = [] if report.attribution is None else [*headline(report.attribution), ""]
-    lines.append(_heading(watched))
+    lines = [] if report.attribution is None else headline(report.attribution)
+    lines += _waiting_all_along(watched)
+    lines += [*([""] if lines else []), _heading(watched)]
     lines += _requests(report.summary) if report.summary is not None else _without(report)
     lines += _spikes(report)
-    lines += ["", *_totals(watched), *_waiting_all_along(watched), *_others(watched), *_log(watched), *_cost(watched)]
+    lines += ["", *_totals(watched), *_others(watched), *_log(watched), *_cost(watched)]
     lines += [f"This watch was disturbed: {event.get('detail')}." for event in watched.events]
-    lines += [f"Not counted: {name_of(name)} ({why})." for name, why in watched.unavailable.items()]
+    lines += uncounted(watched.unavailable, report.attribution)
     return [*lines, "", f"Samples: {watched.path}"]
 
 
@@ -178,7 +179,7 @@ def _spikes(report: Report) -> list[str]:
     for spike in slowest:
         rises = ", ".join(
             f"{name_of(rise.counter)} {amount_of(rise.counter, rise.value)} ({amount_of(rise.counter, rise.usual)})"
-            for rise in spike.rises
+            for rise in spike.rises[:RISES]
         )
         at = float(ends[spike.iteration]) / 1e9
         lines.append(f"  {at:>9.2f}{spike.milliseconds:>10.1f}{spike.milliseconds / median:>10.2f}  {rises or '-'}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
@@ -64,6 +65,19 @@ def totals(counted: dict[str, int], unsure: int = 0) -> str:
 def clean(text: str) -> str:
     """Return text of a target without what could steer a terminal."""
     return "".join(sign if sign.isprintable() else " " for sign in text)
+
+
+def folded(line: str, width: int) -> str:
+    """Return a line in as many as the width asks for: under its own text where columns come before that."""
+    if len(line) <= width:
+        return line
+    reach = width * 2 // 3
+    indent = max((gap.end() for gap in re.finditer(" {2,}", line[:reach])), default=0)
+    if indent >= reach:
+        indent = 0
+    if line[:indent].strip() == "":
+        indent += 2
+    return textwrap.fill(line, width, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False)
 
 
 def unsure(report: HostReport) -> int:

@@ -243,10 +243,9 @@ def _steady_faults(dose: Unread, run: Run) -> bool:
 def _may_be_all_along(one: _Tried) -> str:
     if not one.dose.marks.any():
         return f"{one.dose.counter} stood out in no window, and may be at work in all of them"
-    return (
-        f"{one.dose.counter} stood out in {one.hits + one.misses} windows, and chance is not excluded that these were "
-        f"slower than the others (p = {one.p:.2g})"
-    )
+    number = one.hits + one.misses
+    seen = f"{one.dose.counter} stood out in {number} window{'s' if number != 1 else ''}"
+    return f"{seen}, and chance is not excluded that these were slower than the others (p = {one.p:.2g})"
 
 
 def _judge_absent(

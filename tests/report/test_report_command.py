@@ -74,7 +74,7 @@ REFUSED = [
     (["a.json", "--audit", "cut.json"], "cut short"),
     (["own.json"], "own.json: its audit"),
     (["--before", "a.json", "--after", "a.json"], "same launch"),
-    (["--before", "a.json", "--after", "watch.json"], "is a watch: `numatune show`"),
+    (["--before", "a.json", "--after", "watch.json"], "is a watch: `numatune compare` takes"),
     (["--before", "injected.json", "--after", "a.json"], "injected"),
 ]
 

@@ -39,10 +39,9 @@ def test_figures_of_each_and_of_all(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert both["max_over_p50"] == first["max_over_p50"]
     assert both["cause"]["share"] == pytest.approx(first["cause"]["share"])
     assert main(["show", noisy, quiet]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 3
-    assert lines[1].startswith(noisy)
-    assert lines[2].endswith("-")
+    out = " ".join(capsys.readouterr().out.split())
+    assert re.search(rf"19\.0 {noisy}: (other minor|NUMA hinting) faults \([0-9]+%\)", out)
+    assert out.endswith(f" 0.0 {quiet}: no spike")
 
 
 def test_one_run_is_shown_with_its_causes_and_what_to_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -96,7 +95,7 @@ def test_a_watch_is_shown_as_it_was_when_it_ended(tmp_path: Path, capsys: pytest
 def test_an_invalid_run_is_shown_and_says_why(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = save(tmp_path, "run.json", events=[{"event": "steal", "detail": "the hypervisor took 9 % of the time"}])
     assert main(["show", path]) == 3
-    assert f"{path} does not count for a verdict: the hypervisor took 9 %" in capsys.readouterr().out
+    assert f"{path} does not count for a verdict: the hypervisor took 9 %" in " ".join(capsys.readouterr().out.split())
     assert main(["show", "--format", "json", path]) == 3
     assert json.loads(capsys.readouterr().out)["all"]["invalid"] == ["the hypervisor took 9 % of the time"]
 

@@ -33,9 +33,10 @@ COMMANDS = {
 
 # What somebody types who looks for it here: the playbooks do it.
 _PLAYED = {"tune": "tune", "apply": "tune", "fix": "tune", "revert": "revert", "undo": "revert", "rollback": "revert"}
+_PLAYED["qualify"] = "qualify"
 
 # What later releases bring is refused by name, so that nobody takes a missing check for a passed one.
-_LATER_COMMANDS = ("qualify", "history", "diff")
+_LATER_COMMANDS = ("noise", "certificate", "history", "trend", "diff", "bundle", "completion", "store")
 _LATER_FLAGS = {"bench": ("--engine",), **dict.fromkeys(("audit", "collect", "plan"), ("--unit", "--pid"))}
 
 
@@ -105,7 +106,7 @@ def _run(words: list[str]) -> int:
         sys.stdout.flush()
         return code
     if words and words[0] in _LATER_COMMANDS:
-        raise CliError(f"`numatune {words[0]}` is not in version {__version__}; see CHANGELOG.md for what is")
+        raise CliError(f"`numatune {words[0]}` is not in version {__version__}; `numatune --help` lists what is")
     if words in (["--version"], ["-V"]):
         sys.stdout.write(f"numatune {__version__}\n")
         return 0
@@ -113,7 +114,8 @@ def _run(words: list[str]) -> int:
         from .playbooks import command as typed
 
         play = typed().replace("{}", _PLAYED[words[0]])
-        raise CliError(f"a playbook does that: {play}; `numatune plan` says what tune.yml would change")
+        plan = "" if _PLAYED[words[0]] != "tune" else "; `numatune plan` says what tune.yml would change"
+        raise CliError(f"a playbook does that: {play}{plan}")
     if words and words[0] == "help":
         return _run([*words[1:2], "--help"])
     if not words or words[0] not in ("-h", "--help"):

@@ -15,6 +15,8 @@ from ..core.wording import spelled
 from . import output, playbooks
 from .errors import OK
 
+_KERNEL = ("/proc/", "/sys/")
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
@@ -48,7 +50,7 @@ def _text(item: Setting, reads: list[str]) -> str:
         parts += ["", "In a profile, under settings:", f"  {item.name}:"]
         parts += [_option(item.name, name, width) for name in item.options]
     parts += ["", "Sources of the recommendation:", *(f"  {line}" for line in item.references)]
-    parts += ["", "Read from a host (--format json lists every path):", *_folders(reads, width)]
+    parts += ["", f"Read from a host ({len(reads)} in all; --format json lists every path):", *_folders(reads, width)]
     return "\n".join(parts) + "\n"
 
 
@@ -64,27 +66,35 @@ def _option(of: str, name: str, width: int) -> str:
 
 
 def _folders(reads: list[str], width: int) -> list[str]:
-    """Return the paths folder by folder; what is no path, such as a command, as it is."""
+    """Return what the kernel shows folder by folder; of the other folders only what they are of, and how much."""
     names: dict[str, list[str]] = {}
     for path in reads:
-        folder, _, name = path.rpartition("/") if path.startswith("/") else ("", "", path)
-        names.setdefault(folder, []).append(name)
-    found = []
-    for folder, members in names.items():
-        text = f"{folder}/: {', '.join(members)}" if folder else "; ".join(members)
-        if folder and len(members) == 1:
-            text = f"{folder}/{members[0]}"
-        found.append(
-            textwrap.fill(
-                text,
-                width,
-                initial_indent="  ",
-                subsequent_indent=" " * 6,
-                break_on_hyphens=False,
-                break_long_words=False,
-            )
+        if path.startswith(_KERNEL):
+            folder, _, name = path.rpartition("/")
+            names.setdefault(f"{folder}/: ", []).append(name)
+        elif path.startswith("/"):
+            _, top, below = path.split()[0].split("/", 2) if path.count("/") > 1 else ("", path[1:], "")
+            names.setdefault(f"/{top}/: ", []).append(_place(below))
+        else:
+            names.setdefault("commands and variables: ", []).append(path.split()[0])
+    kernel = [name for name in names if name.startswith(_KERNEL)]
+    return [
+        textwrap.fill(
+            head + ", ".join(dict.fromkeys(names[head])),
+            width,
+            initial_indent="  ",
+            subsequent_indent=" " * 6,
+            break_on_hyphens=False,
+            break_long_words=False,
         )
-    return found
+        for head in [*kernel, *(name for name in names if name not in kernel)]
+    ]
+
+
+def _place(below: str) -> str:
+    """Return the first part of a path, of /usr/lib and of systemd's folders one more."""
+    parts = below.split("/")
+    return "/".join(parts[: 2 if parts[0] in ("lib", "local", "systemd") else 1])
 
 
 def _json(item: Setting, reads: list[str]) -> str:

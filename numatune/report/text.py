@@ -154,7 +154,9 @@ def _value(finding: Finding) -> str:
         return f" = {runs} now, not after a reboot"
     if finding.status is Status.UNKNOWN and finding.runtime and finding.runtime == finding.expected:
         return f" = {runs} now, as wanted; not known after a reboot"
-    return f" = {runs}, want {finding.expected}" if finding.expected else ""
+    if finding.expected:
+        return f" = {runs}, want {finding.expected}"
+    return f" = {runs}" if finding.waiver else ""
 
 
 def _wrapped(text: str, indent: str, width: int, first: str | None = None) -> str:

@@ -16,6 +16,7 @@ import synthetic
 
 import numatune
 from numatune.cli import COMMANDS
+from numatune.core.catalogue import SETTINGS
 
 HOSTS = Path(__file__).parents[1] / "hosts"
 DGX = HOSTS / "hwloc-nvidia-dgx-gb10.tar.gz"
@@ -206,6 +207,9 @@ def test_bad_usage_is_one_line(words: list[str], named: str) -> None:
         (["explain", "cpu_idl"], "did you mean cpu_idle?"),
         (["tune"], "playbooks/tune.yml"),
         (["revert"], "playbooks/revert.yml"),
+        (["qualify"], "playbooks/qualify.yml"),
+        (["history"], "`numatune --help` lists what is"),
+        (["completion", "bash"], "`numatune --help` lists what is"),
         (["zzzzzz"], "there is audit, collect"),
     ],
 )
@@ -226,11 +230,23 @@ def test_explain_names_the_words_of_an_option_and_its_variable() -> None:
     assert "in an inventory: cpu_governor_tuned_daemon" in told
 
 
-def test_explain_lists_the_paths_folder_by_folder() -> None:
-    reads = json.loads(run("explain", "irq_affinity", "--format", "json").stdout)["reads"]
-    shown = run("explain", "irq_affinity").stdout.partition("Read from a host")[2]
-    assert "/proc/irq/[0-9]*/: effective_affinity_list, node, smp_affinity_list" in shown
-    assert [path for path in reads if path.rpartition("/")[2].strip() not in " ".join(shown.split())] == []
+@pytest.mark.parametrize("setting", ["irq_affinity", "cpu_governor"])
+def test_explain_names_what_the_kernel_shows_and_sums_up_the_rest(setting: str) -> None:
+    reads = json.loads(run("explain", setting, "--format", "json").stdout)["reads"]
+    shown = run("explain", setting).stdout.partition(f"Read from a host ({len(reads)} in all")[2]
+    assert len(shown.splitlines()) < 20
+    words = " ".join(shown.split())
+    kernel = [path for path in reads if path.startswith(("/proc/", "/sys/"))]
+    assert [path for path in kernel if path.rpartition("/")[2].strip() not in words] == []
+    assert "/etc/: " in words
+    if setting == "irq_affinity":
+        assert "/proc/irq/[0-9]*/: effective_affinity_list, node, smp_affinity_list" in words
+
+
+def test_an_option_with_words_says_which_is_the_default() -> None:
+    options = [option for setting in SETTINGS for option in setting.options.values() if option.choices]
+    assert len(options) >= 3
+    assert [option.doc for option in options if "(default)" not in option.doc and "default)" not in option.doc] == []
 
 
 def test_help_of_a_command_is_the_commands_help() -> None:

@@ -304,7 +304,8 @@ IRQ_AFFINITY = Setting(
     options={
         "method": Option(
             str,
-            "ban: irqbalance, where it is used, keeps running and keeps off the serving CPUs; place: it is stopped. "
+            "ban (default): irqbalance, where it is used, keeps running and keeps off the serving CPUs; place: it is "
+            "stopped. "
             "Either way every interrupt is placed, now and at each boot",
             ("ban", "place"),
         ),

@@ -97,6 +97,7 @@ def _add_walk(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=options.thread_count, metavar="N|auto", help="default: auto, one per core")
     parser.add_argument("--cpus", metavar="LIST", help="pin to these CPUs, such as 2-5 (default: all that may be used)")
     parser.add_argument("--memory", choices=policy.CHOICES, default=policy.CHOICES[0], help="(default: none)")
+    options.add_anyway(parser)
 
 
 def _run(args: argparse.Namespace) -> int:
@@ -138,6 +139,7 @@ def _walk(args: argparse.Namespace, progress: _Progress) -> dict[str, dict[str, 
         memory=args.memory,
         command=(NAME, *sys.argv[1:]),
         program_version=VERSION,
+        anyway=args.anyway,
     )
     return {args.output: record_walk(request, say=_say, progress=progress.show)}
 

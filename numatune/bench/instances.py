@@ -64,7 +64,9 @@ def record_all(requests: Sequence[Request], say: Say = ignore, progress: Progres
         check(request)
     # Once, before the processes exist: each would take the others, as they load, for load on the host.
     # A request has all cores of its node, and its threads take the first of them.
-    look = validity.look_before_start([cpu for one in requests for cpu in (one.cpus or ())[: one.threads]])
+    look = validity.look_before_start(
+        [cpu for one in requests for cpu in (one.cpus or ())[: one.threads]], requests[0].anyway
+    )
     for event in look:
         say("this run will not count for a verdict: {}".format(event["detail"]))
     ensure_model(requests[0].model, say, requests[0].precision)

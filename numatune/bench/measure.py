@@ -77,10 +77,10 @@ class Measurement:
     events: list[Event]
 
 
-def look_around(cpus: Sequence[int], say: Say) -> Opening:
+def look_around(cpus: Sequence[int], say: Say, anyway: bool = False) -> Opening:
     """Watch the host for a moment and note what it is; `say` gets what will make the run worthless."""
     started = now()
-    events = validity.look_before_start(cpus)
+    events = validity.look_before_start(cpus, anyway)
     for found in events:
         say("this run will not count for a verdict: {}".format(found["detail"]))
     return Opening(started, events, host.identity(cpus))

@@ -61,6 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="memory policy: none (default), or an explicit one: local, bind (the node of the first thread) or "
         "interleave (all nodes), under which NUMA balancing leaves the memory alone and its spikes do not show",
     )
+    add_anyway(where)
     seen = parser.add_argument_group("what is counted, and disturbed")
     seen.add_argument(
         "--counters",
@@ -80,6 +81,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         dest="agreed",
         help="let --inject numa-balancing switch it on for the time of the run (needs root)",
+    )
+
+
+def add_anyway(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
+    """Add the flag that measures on a host without any room."""
+    parser.add_argument(
+        "--anyway",
+        action="store_true",
+        help="measure also where other work has all CPUs, which is refused otherwise; no verdict counts such a run",
     )
 
 
@@ -107,6 +117,7 @@ def make_request(
         inject=args.inject,
         agreed=args.agreed,
         instances=args.instances,
+        anyway=args.anyway,
     )
     if args.cpus is None:
         return request

@@ -41,6 +41,7 @@ class Request:
     memory: str = "default"
     command: tuple[str, ...] = ()
     program_version: str = ""
+    anyway: bool = False
 
 
 def record(request: Request, say: Say = ignore, progress: Progress = ignore) -> dict[str, Any]:
@@ -51,7 +52,7 @@ def record(request: Request, say: Say = ignore, progress: Progress = ignore) -> 
     cpus = spread_cpus(request.threads, request.cpus)
     node = node_of_cpus().get(cpus[0], 0)
     numpy = import_numpy()
-    opening = look_around(cpus, say)
+    opening = look_around(cpus, say, request.anyway)
     seen: dict[str, Any] = {"first_touch_node": node}
 
     @contextmanager

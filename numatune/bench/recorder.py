@@ -57,6 +57,7 @@ class Request:
     instances: str = ONE
     instance: tuple[int, int] = field(default=(0, 1))
     """This recorder's number, and how many run at the same time."""
+    anyway: bool = False
 
 
 def check(request: Request) -> None:
@@ -86,7 +87,7 @@ def record(
     check(request)
     cpus = chosen_cpus(request)
     engine = import_engine()
-    opening = look_around(cpus, say) if look is None else Opening(now(), look, host.identity(cpus))
+    opening = look_around(cpus, say, request.anyway) if look is None else Opening(now(), look, host.identity(cpus))
     model = ensure_model(request.model, say, request.precision)
     flags = instruction_sets()
     if request.precision == "int8" and platform.machine() == "x86_64" and not set(VNNI) & set(flags):

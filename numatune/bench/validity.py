@@ -34,8 +34,8 @@ def event(name: str, detail: str) -> Event:
     return {"event": name, "detail": detail}
 
 
-def look_before_start(cpus: Sequence[int]) -> list[Event]:
-    """Watch the CPUs while this process sleeps; a busy one is an event, a host with no room at all is refused."""
+def look_before_start(cpus: Sequence[int], anyway: bool = False) -> list[Event]:
+    """Watch the CPUs while this process sleeps; a busy one is an event, no room at all is refused unless `anyway`."""
     running, samples = 0, 4
     before = host.cpu_times(cpus)
     for _ in range(samples):
@@ -43,20 +43,20 @@ def look_before_start(cpus: Sequence[int]) -> list[Event]:
         running += host.running_tasks() - 1  # this process itself
     shares = host.shares_between(before, host.cpu_times(cpus))
     per_cpu = running / samples / host.online_count()
-    return judge_start(shares, per_cpu)
+    return judge_start(shares, per_cpu, anyway)
 
 
-def judge_start(shares: dict[int, float], running_per_cpu: float) -> list[Event]:
+def judge_start(shares: dict[int, float], running_per_cpu: float, anyway: bool = False) -> list[Event]:
     """The rule itself: `shares` is CPU -> share of time that others had it, `running_per_cpu` their runnable tasks."""
     busy = {cpu: share for cpu, share in shares.items() if share > BUSY_SHARE}
     if not busy:
         return []
     most = max(busy.values())
     detail = f"CPU {format_cpu_list(busy)} busy up to {most:.0%} with other work at the start"
-    if min(shares.values()) > CLEARLY_BUSY_SHARE and running_per_cpu >= CLEARLY_RUNNING:
+    if not anyway and min(shares.values()) > CLEARLY_BUSY_SHARE and running_per_cpu >= CLEARLY_RUNNING:
         raise BenchError(
-            f"not started: {detail}, {running_per_cpu:.1f} runnable tasks per CPU; stop that work, or name free CPUs "
-            "with --cpus",
+            f"not started: {detail}, {running_per_cpu:.1f} runnable tasks per CPU; stop that work, name free CPUs "
+            "with --cpus, or measure with --anyway (the run will not count for a verdict)",
             INVALID_RUN,
         )
     return [event("oversubscribed", detail)]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import __version__
 from ..bench import policy
-from ..bench.options import thread_count
+from ..bench.options import add_anyway, thread_count
 from ..bench.probe import DEFAULT_MIB, DEFAULT_SECONDS
 from .errors import INCOMPLETE, OK
 from .run_report import Progress, Wording, count, make_report, print_report, record_to
@@ -46,6 +46,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="memory policy: none (default), or an explicit one, under which NUMA balancing leaves the memory alone: "
         "local, bind (the node of the first touch), interleave (all nodes)",
     )
+    add_anyway(parser)
     parser.add_argument("--format", choices=("text", "json"), default="text", help="(default: text)")
     parser.add_argument("-o", "--output", required=True, metavar="FILE", help="where the raw samples go")
     parser.epilog = "exit codes: 0 recorded; 2 bad usage or input; 3 the run counts for nothing, or was interrupted"
@@ -77,6 +78,7 @@ def _request(args: argparse.Namespace) -> Any:
         memory=args.memory,
         command=("numatune", *sys.argv[1:]),
         program_version=__version__,
+        anyway=args.anyway,
     )
 
 

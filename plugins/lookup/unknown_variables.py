@@ -53,7 +53,7 @@ class LookupModule(LookupBase):
         ours = tuple(f"{name}_" for name in ("numatune", *roles))
         unknown = sorted(name for name in variables or {} if name not in known and not name.startswith("_"))
         lines = (_line(name, known, name.startswith(ours)) for name in unknown)
-        return [line for line in lines if line]
+        return [line for line in lines if line] + _options(variables or {})
 
 
 @functools.cache
@@ -67,6 +67,24 @@ def _declared():
         # What a role registers stays where a run plays several playbooks.
         known.add(f"{folder.name}_result")
     return [folder.name for folder in folders if folder.name not in _EVERYDAY], frozenset(known)
+
+
+def _options(variables):
+    """Return a line for each option of the benchmark that there is not; the role's own check would print pages."""
+    spec = Path(__file__).parents[2] / "roles/benchmark/meta/argument_specs.yml"
+    declared = yaml.safe_load(spec.read_text("utf-8"))["argument_specs"]["main"]["options"]["benchmark_options"][
+        "options"
+    ]
+    lines = []
+    for name, more in (("benchmark_options", []), ("numatune_benchmark", ["cpus"])):
+        given, known = variables.get(name), sorted([*declared, *more])
+        for key in [key for key in given if key not in known] if isinstance(given, dict) else []:
+            near = difflib.get_close_matches(str(key), known, n=1)
+            lines.append(
+                f"{name} has no option {key}: "
+                + (f"did you mean {near[0]}?" if near else f"there is {', '.join(known)}")
+            )
+    return lines
 
 
 def _line(name, known, ours):

@@ -31,8 +31,7 @@ def audited(controller: Controller) -> SimpleNamespace:
         root.write("etc/default/grub", 'GRUB_CMDLINE_LINUX_DEFAULT="quiet rd.iscsi.password=geheim"\n')
         controller.add(name, numatune_sysroot=str(root.path))
     limit = ["--limit", "all:!host*"]
-    folder = controller.folder / "reports"
-    folder.mkdir()
+    folder = controller.folder / "new" / "reports"
     asked = {"audit_report_dir": str(folder), "numatune_profile": PROFILE}
     run = controller.play("playbooks/audit.yml", *limit, "-e", json.dumps(asked))
     check = controller.play(
@@ -46,6 +45,7 @@ def test_no_two_hosts_share_a_file(audited: SimpleNamespace) -> None:
     reports = {json.loads(path.read_text())["name"]: path for path in audited.folder.iterdir()}
     assert set(reports) == set(NAMES)
     assert {name: path.name for name, path in reports.items()} == {name: f"{file_name(name)}.json" for name in NAMES}
+    assert stat.S_IMODE(audited.folder.stat().st_mode) == 0o700
     assert {stat.S_IMODE(path.stat().st_mode) for path in reports.values()} == {0o600}
 
 

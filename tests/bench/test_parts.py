@@ -146,6 +146,8 @@ def test_a_host_with_no_room_is_refused() -> None:
     with pytest.raises(BenchError, match="not started") as caught:
         validity.judge_start({0: 0.99, 1: 1.0}, 4.5)
     assert caught.value.code == INVALID_RUN
+    assert "--anyway (the run will not count for a verdict)" in str(caught.value)
+    assert [event["event"] for event in validity.judge_start({0: 0.99, 1: 1.0}, 4.5, anyway=True)] == ["oversubscribed"]
 
 
 def growth(steal: float = 0.0, ticks: int = 0, throttles: int | None = None) -> dict[str, object]:

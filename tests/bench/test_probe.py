@@ -149,7 +149,7 @@ def test_a_refused_policy_is_one_line(
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(policy, "_call", refuse)
-    monkeypatch.setattr(validity, "look_before_start", lambda _cpus: [])
+    monkeypatch.setattr(validity, "look_before_start", lambda *_cpus: [])
     assert main([*SHORT, "--memory", "bind", "-o", str(tmp_path / "r.json")]) == 2
     out, err = capsys.readouterr()
     assert out == ""

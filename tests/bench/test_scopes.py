@@ -196,7 +196,7 @@ class TestTogether:
     @pytest.fixture(autouse=True)
     def busy_machine(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """The tests share their machine: it may be busy."""
-        monkeypatch.setattr(instances.validity, "look_before_start", lambda _cpus: [])
+        monkeypatch.setattr(instances.validity, "look_before_start", lambda *_cpus: [])
 
     def test_each_gives_its_own_result_and_they_overlap(self) -> None:
         asked = self.requests()

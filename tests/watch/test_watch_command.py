@@ -165,7 +165,7 @@ def test_it_ends_with_the_process_and_says_so(service: Service, tmp_path: Path) 
     assert (found["ended"], found["partial"], found["requests"], found["latency_log"]) == (
         "process-ended", True, [], None,
     )  # fmt: skip
-    assert "it ended, and watching with it" in out
+    assert "it ended, and watching with it" in " ".join(out.split())
     assert "no latency was given (--latency-log)" in out
 
 

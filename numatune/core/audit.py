@@ -21,21 +21,23 @@ def judge(
     today: date,
     fail_on: Severity = Severity.WARNING,
     require: Optional[Iterable[str]] = None,
+    under_way: bool = False,
 ) -> HostReport:
     """Judge one host: a finding for every setting of the profile.
 
     The host is "incomplete" when a required setting is unknown (`require`, else the critical ones), "findings" when
-    a bad one is at `fail_on` or worse or a run of tune or a revert was interrupted, else "ok". `today` decides whether
-    a waiver still holds. Raises InputError when the profile's CPU roles do not fit the host.
+    a bad one is at `fail_on` or worse, a run of tune or a revert was interrupted or one left the host out of service,
+    else "ok"; an odd mark of a run makes it "incomplete". `today` decides whether a waiver still holds. With
+    `under_way` it is a run of tune that asks, and its own mark does not count. Raises InputError when the profile's
+    CPU roles do not fit the host.
     """
     host = Host(snapshot, profile)
-    notes = [*([host.roles.note] if not host.roles.split else []), *runs.notes(snapshot)]
+    notes = [*([host.roles.note] if not host.roles.split else []), *runs.notes(snapshot, under_way)]
     findings = tuple(_finding(host, name, today) for name in profile.settings)
     required = None if require is None else set(require)
     status = _status(findings, fail_on, required)
-    if status == "ok" and runs.interrupted(snapshot):
-        # What it left may be right, but nobody has seen it whole.
-        status = "findings"
+    if status == "ok":
+        status = runs.status(snapshot, under_way)
     return HostReport(status, facts(snapshot, host.topology), findings, tuple(notes))
 
 

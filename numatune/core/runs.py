@@ -1,28 +1,59 @@
-"""Runs of tune and reverts that were interrupted: what a journal says of itself, as far as an audit reads it."""
+"""Runs of tune and reverts that were interrupted: what a host's journal and mark say, as far as an audit reads them."""
 
 from __future__ import annotations
 
 import re
+from typing import Optional
 
+from . import run_mark
 from .journal import UNFINISHED
-from .model import Snapshot
+from .model import Snapshot, State
 from .parsers.numbers import natural
-from .sources import Directory, Extract, Source
+from .run_mark import Mark, MarkError
+from .sources import Directory, Extract, File, Source
 
-FOLDER = "/var/lib/numatune/journal"
+_ABOVE = "/var/lib/numatune"
+FOLDER = f"{_ABOVE}/journal"
 # The generation's own state stands one space deep; those of its entries are deeper.
 _STATE = re.compile(r'^ "state": "(\w+)"', re.M)
 
 SOURCES: tuple[Source, ...] = (
-    Directory("/var/lib/numatune"),
+    Directory(_ABOVE),
     Directory(FOLDER),
     Extract(f"{FOLDER}/[0-9]*.json", keep='^ "state": '),
+    File(run_mark.PATH),
 )
 
 
 def interrupted(snapshot: Snapshot) -> tuple[int, ...]:
     """Return the generations whose run of tune, or whose revert, did not end, oldest first."""
     return tuple(sorted(number for number, _ in _unfinished(snapshot)))
+
+
+def mark(snapshot: Snapshot) -> Optional[Mark]:
+    """Return the mark of a run that was cut, is under way, or left the host out of service.
+
+    Raises MarkError for what stands in its place and is none.
+    """
+    reading = snapshot.read(run_mark.PATH)
+    if run_mark.PATH in snapshot.dirs:
+        raise run_mark.odd("it is a directory")
+    return run_mark.load(reading.text) if reading.present else None
+
+
+def status(snapshot: Snapshot, under_way: bool = False) -> str:
+    """Return the status that a host has at best, "ok" where no run was interrupted and none left it out of service.
+
+    With `under_way` the mark is that of the run which asks, and does not count.
+    """
+    try:
+        marked = not under_way and mark(snapshot) is not None
+    except MarkError:
+        return "incomplete"
+    if snapshot.read(run_mark.PATH).state is State.ERROR:
+        return "incomplete"
+    # What an interrupted run left may be right, but nobody has seen it whole.
+    return "findings" if marked or _unfinished(snapshot) else "ok"
 
 
 def _unfinished(snapshot: Snapshot) -> list[tuple[int, str]]:
@@ -43,14 +74,18 @@ _SAID = {
 }
 
 
-def notes(snapshot: Snapshot) -> tuple[str, ...]:
-    """Return what an audit says of the journal."""
+def notes(snapshot: Snapshot, under_way: bool = False) -> tuple[str, ...]:
+    """Return what an audit says of the journal and of the mark; `under_way` as in `status`."""
     found = _unfinished(snapshot)
-    if found:
-        numbers = {wanted: ", ".join(str(number) for number, state in found if state == wanted) for wanted in _SAID}
-        where = {state: f"generation {these} in {FOLDER}" for state, these in numbers.items() if these}
-        return tuple(_SAID[state].format(text) for state, text in where.items())
-    folder = snapshot.directory(FOLDER)
-    if folder.unread and snapshot.complete and snapshot.directory("/var/lib/numatune").state.value != "absent":
-        return (f"whether a run of tune or a revert was interrupted is not known: {folder.why()}",)
-    return ()
+    numbers = {wanted: ", ".join(str(number) for number, state in found if state == wanted) for wanted in _SAID}
+    where = {state: f"generation {these} in {FOLDER}" for state, these in numbers.items() if these}
+    lines = [_SAID[state].format(text) for state, text in where.items()]
+    try:
+        marked = None if under_way else mark(snapshot)
+        lines += [run_mark.said(marked)] if marked else []
+    except MarkError as error:
+        lines.append(str(error))
+    unread = [item for item in (snapshot.directory(FOLDER), snapshot.read(run_mark.PATH)) if item.unread]
+    if not lines and unread and snapshot.complete and snapshot.directory(_ABOVE).state is not State.ABSENT:
+        lines.append(f"whether a run of tune or a revert was interrupted is not known: {unread[0].why()}")
+    return tuple(lines)

@@ -24,6 +24,10 @@ options:
     type: list
     elements: str
     default: []
+  under_way:
+    description: Whether a run that changes this host asks. Its own mark on the host then is no finding.
+    type: bool
+    default: false
 attributes:
   check_mode:
     support: full
@@ -69,6 +73,13 @@ interrupted:
   returned: success
   type: list
   elements: int
+run:
+  description:
+    - The mark of a run that was cut, is under way, or left the host out of service, as C(playbook), C(began),
+      C(drained), C(done), C(ended) and C(at); empty without one. Of a mark that numatune did not write, C(odd) says so
+      in one line.
+  returned: success
+  type: dict
 reboot:
   description: The settings that are right on disk and wait for a reboot.
   returned: success
@@ -127,10 +138,23 @@ def not_brought(tree, report, plan, tuned, waits):
     return found
 
 
+def marked(snapshot):
+    """Return the mark of a run, or why what stands in its place is none."""
+    try:
+        mark = runs.mark(snapshot)
+    except NumatuneError as error:
+        return {"odd": str(error)}
+    return mark.as_dict() if mark else {}
+
+
 def main():
     """Run the module."""
     module = AnsibleModule(
-        argument_spec={**OPTIONS, "tuned": {"type": "list", "elements": "str", "default": []}},
+        argument_spec={
+            **OPTIONS,
+            "tuned": {"type": "list", "elements": "str", "default": []},
+            "under_way": {"type": "bool", "default": False},
+        },
         supports_check_mode=True,
     )
     try:
@@ -138,7 +162,7 @@ def main():
         tree = Tree(module.params["sysroot"])
         snapshot = snapshot_of(module, tree)
         today = datetime.date.today()
-        judged = judge(snapshot, profile, today=today)
+        judged = judge(snapshot, profile, today=today, under_way=module.params["under_way"])
         report = judged.as_dict()
         plan = make_plan(snapshot, profile, today=today, only=module.params["tuned"] or None)
         host = Host(snapshot, profile)
@@ -152,6 +176,7 @@ def main():
         "boot_id": tree.boot_id(),
         "serving_cpus": str(roles.serving) if roles.split else "",
         "interrupted": list(runs.interrupted(snapshot)),
+        "run": marked(snapshot),
         "stuck": not_brought(tree, report, plan, module.params["tuned"], waits),
         "reboot": waits,
         "summary": summarize(report, plan),

@@ -71,6 +71,12 @@ notes:
   returned: when O(state=reverted)
   type: list
   elements: str
+run:
+  description:
+    - The mark of a run of tune that was cut or left the host out of service, as M(numatune.latency.audit_host) has it.
+      It stays until the host serves again; M(numatune.latency.run_mark) removes it.
+  returned: when O(state=reverted)
+  type: dict
 reboot:
   description: Whether the running kernel still has what was taken back, until the next boot.
   returned: when O(state=reverted)
@@ -78,7 +84,7 @@ reboot:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.numatune.latency.plugins.module_utils import undo
+from ansible_collections.numatune.latency.plugins.module_utils import run_mark, undo
 from ansible_collections.numatune.latency.plugins.module_utils.core import revert
 from ansible_collections.numatune.latency.plugins.module_utils.core.errors import NumatuneError
 from ansible_collections.numatune.latency.plugins.module_utils.core.model import kernel_lines
@@ -108,11 +114,17 @@ def go_back(params, host, write):
     if undone.failure:
         raise TreeError(undone.failure)
     way = undone.way
+    try:
+        mark = run_mark.read(host.tree)
+        marked, odd = (mark.as_dict() if mark else {}), []
+    except (NumatuneError, OSError) as error:
+        marked, odd = {}, [reason(error)]
     return {
         "changed": bool(way.actions),
         "actions": [{"kind": item.kind, "path": item.path, "setting": item.setting} for item in way.actions],
-        "conflicts": [*way.conflicts, *strangers],
+        "conflicts": [*way.conflicts, *strangers, *odd],
         "notes": [*way.notes, *undone.leftovers],
+        "run": marked,
         "reboot": any(item.setting in ("kernel_arguments", "core_isolation") for item in way.actions),
         "diff": [difference(item) for item in way.actions],
     }

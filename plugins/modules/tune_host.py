@@ -88,6 +88,7 @@ reboot:
 import datetime
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.numatune.latency.plugins.module_utils import run_mark
 from ansible_collections.numatune.latency.plugins.module_utils.core.audit import judge
 from ansible_collections.numatune.latency.plugins.module_utils.core.catalogue import setting
 from ansible_collections.numatune.latency.plugins.module_utils.core.errors import NumatuneError
@@ -151,6 +152,7 @@ def transact(module, host, look, prove):
     if not module.check_mode and (done.changes or unfinished):
         with host.store.lock(create=True):
             done = tune(host, look, prove, write=True)
+            run_mark.add(host, [item.setting for item in done.changes])
     return done
 
 

@@ -1,7 +1,7 @@
 """What an audit of a fleet costs the control node, beside other clients that fetch the same; asserts nothing.
 
     benchmarks/fleet.py [--hosts 1000] [--repeats 3] [--forks 50] [--only NAME…] [--sample 0.5]
-                        [--replay 10000] [--server] [--profile]
+                        [--replay 10000] [--server] [--profile] [--against SCRIPT]
 
 One OpenSSH server on loopback stands for every host, each under an address of its own. Every client runs the same
 script with strict keys and as many hosts at once; in each repeat all of them run one after the other, and another one
@@ -278,6 +278,12 @@ def main() -> None:
     parser.add_argument("--replay", type=int, metavar="N", help="memory of an audit of N replayed hosts")
     parser.add_argument("--server", action="store_true", help="CPU of the server's side of one exec")
     parser.add_argument("--profile", action="store_true", help="where the CPU of one host goes")
+    parser.add_argument(
+        "--against",
+        type=Path,
+        metavar="SCRIPT",
+        help="with --server or --profile: beside another version's script, from its `numatune collect --print-script`",
+    )
     args = parser.parse_args()
     parts = bool(args.replay or args.server or args.profile)
     names = args.only or ([] if parts else list(CLIENTS))
@@ -298,9 +304,9 @@ def main() -> None:
         if args.replay:
             fleet_parts.replay(fleet, args.replay)
         if args.server:
-            fleet_parts.server(fleet)
+            fleet_parts.server(fleet, args.against)
         if args.profile:
-            fleet_parts.profile(fleet)
+            fleet_parts.profile(fleet, args.against)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import textwrap
 from ..core.catalogue import setting
 from ..core.host import Setting
 from ..core.inventory import OPTIONS
-from ..core.sources import Command
+from ..core.sources import shown
 from ..core.wording import spelled
 from . import output, playbooks
 from .errors import OK
@@ -28,7 +28,7 @@ def run(args: argparse.Namespace) -> int:
     """Print all that is known of one setting."""
     item = setting(args.setting)
     reads = sorted(
-        {(source.shown or source.shell) if isinstance(source, Command) else source.path for source in item.sources},
+        {shown(source) for source in item.sources},
         key=str.lower,
     )
     sys.stdout.write(_json(item, reads) if args.format == "json" else _text(item, reads))

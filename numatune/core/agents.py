@@ -51,25 +51,37 @@ _LISTED = "/sos_commands/systemd/systemctl_list-unit-files"
 
 SLICES = ("system.slice", "user.slice", "machine.slice", "init.scope")
 _PROCESSES = ("irqbalance", "tuned", "tuned-ppd", "power-profiles-", "tlp", "auto-cpufreq", "thermald", "numad")
-# All questions in one call. The first process id in the answer is irqbalance's: a slice or scope has none.
-_ASKED = (
-    "systemctl show -p Id -p LoadState -p ActiveState -p UnitFileState -p ConditionResult -p WantedBy "
-    "-p MainPID -p AllowedCPUs "
-) + " ".join((*UNITS, *units.APPLIERS, boot_service.UNIT, *SLICES))
-_SHOWN = (
-    f"[ -d /run/systemd/system ] && o=$($limit {_ASKED}) && "
-    '{ answered=$o; case $o in *MainPID=*) pid=${o#*MainPID=}; pid=${pid%%"$nl"*};; esac; [ -n "$o" ]; }'
+_PROPERTIES = (
+    "-p Id -p LoadState -p ActiveState -p UnitFileState -p ConditionResult -p WantedBy -p MainPID -p AllowedCPUs"
 )
+_ASKED_UNITS = (*UNITS, *units.APPLIERS, boot_service.UNIT, *SLICES)
+_ASKED = f"systemctl show {_PROPERTIES} {' '.join(_ASKED_UNITS)}"
+_LISTED_UNITS = " \\\n  ".join(_ASKED_UNITS)
+# The first process id in the answer is irqbalance's, for a slice or scope has none.
+_SHOWN = f"""# What systemd knows of the services that set the same values, or apply settings at boot: one call for all.
+[ -d /run/systemd/system ] || return
+answer=$($limit systemctl show \\
+  {_PROPERTIES} \\
+  {_LISTED_UNITS}) || return
+units=$answer
+[ -n "$units" ]"""
+_DAEMONS = f"""# The processes of such services, where systemd did not answer.
+if [ -n "$units" ]; then
+  absent=yes
+  return
+fi
+for comm in /proc/[0-9]*/comm; do
+  IFS= read -r name <$comm || continue
+  case $name in
+    {"|".join(_PROCESSES)})
+      answer="$answer$comm:$name$newline";;
+  esac
+done
+daemons=$answer"""
 
 SOURCES: tuple[Source, ...] = (
     Command("units", _SHOWN, needs="systemctl", early=True, shown=_ASKED),
-    # Where systemd has said all that the process list could, the list says nothing.
-    Command(
-        "daemons",
-        '[ -z "$answered$many" ] || s=absent; o=$daemons',
-        processes=_PROCESSES,
-        shown="/proc/[0-9]*/comm",
-    ),
+    Command("daemons", _DAEMONS, shown="/proc/[0-9]*/comm"),
     Directory("/run/systemd/system"),
     *(File(f"{_WANTS}/{unit}", links=True) for unit in UNITS),
     *(File(f"{_ETC}/{unit}", links=True) for unit in (*_ACTIVATED, TUNED)),

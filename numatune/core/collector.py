@@ -4,40 +4,46 @@ The script only reads. It needs sh, grep and sed. Its output is one framed strea
 keeps absent, unreadable, failed and empty files apart, and ends with a trailer, so that a cut stream is seen as cut.
 Every line that a file or command contributes is prefixed, so that no content can forge a frame.
 
-On a server each program that is started costs more than a millisecond, a built-in nothing; so the shell reads short
-files itself, one grep reads all whole files, another one picks lines where there is something to pick from, and a slow
-tool (systemd's) is asked only where no file gives the same answer.
+`numatune collect --print-script` shows the script to whoever is to allow it, and the same bytes run on each host: it is
+written to be read. Its functions are in `collector_shell`; here they are called for each source.
 """
 
 from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterable, Iterator
+import textwrap
+from collections.abc import Iterable
 from functools import cache
+from itertools import takewhile
 
+from . import collector_shell as shell
 from . import withheld
 from .boot import SOURCES as BOOT
 from .catalogue import SETTINGS
-from .collector_shell import HEAD, LINES, TEXTS, VEILED
 from .facts import SOURCES as FACTS
 from .runs import SOURCES as RUNS
-from .sources import Command, Directory, Extract, File, Source
+from .sources import (
+    CONFIGS,
+    KERNEL_CONFIG,
+    BuildOption,
+    Command,
+    Directory,
+    Extract,
+    File,
+    ProgramWord,
+    Source,
+)
 from .topology import SOURCES as TOPOLOGY
 
 _PLAIN = re.compile(r"/[A-Za-z0-9_./*\[\]@-]+")
-# Each replaced in turn: no value holds a name, and after each name comes a "/" or a space.
-_FOLDERS = {
-    "S": "/etc/systemd/system",
-    "C": "/sys/devices/system/cpu",
-    "N": "/sys/devices/system/node",
-    "U": "/usr/lib",
-}
-# A folder that a host may lack, with all that is asked for below.
-_PART = re.compile(r"/(?:boot|efi|etc|run|usr/lib|usr/local/lib|var/lib)/[a-z0-9_.-]+(?=/)")
-_MANY = 3
+_WORD = re.compile(r"[A-Za-z0-9_-]+")
 _CGROUP = "/sys/fs/cgroup"
 _OF_ANY_CGROUP = re.compile(rf"{_CGROUP}/(?:\*/)+([a-z.]+)")
+_OPTIONAL = ("readlink", "timeout")
+_MANY = 3
+_LINE = "\\\n  "
+"""What continues a command on the next line."""
 
 
 @cache
@@ -52,154 +58,174 @@ def sources() -> tuple[Source, ...]:
 @cache
 def script(secrets: bool = False) -> str:
     """Return the read-only script for `sh -s`; it leaves secrets out, unless they are asked for (see `withheld`)."""
-    for source in sources():
-        if not isinstance(source, Command) and not _PLAIN.fullmatch(source.path):
-            raise ValueError(f"a source path the script cannot carry: {source.path}")
-    commands = [source for source in sources() if isinstance(source, Command)]
-    extracts = [source for source in sources() if isinstance(source, Extract)]
-    files = [source for source in sources() if isinstance(source, File) and not source.captured_only]
-    veiled = [] if secrets else [source.path for source in files if withheld.covers(source.path)]
-    files = [source for source in files if source.path not in veiled]
-    folders = [source.path for source in sources() if isinstance(source, Directory) and not source.captured_only]
+    return make_script(sources(), secrets)
+
+
+def make_script(asked: Iterable[Source], secrets: bool = False) -> str:
+    """Return the script that reads these sources; raises ValueError for one that it cannot carry."""
+    asked = tuple(asked)
+    options = [source for source in asked if isinstance(source, BuildOption)]
+    words = [source for source in asked if isinstance(source, ProgramWord)]
+    commands = [source for source in asked if isinstance(source, Command)]
+    extracts = [source for source in asked if isinstance(source, Extract)]
+    if options:
+        commands.append(Command(KERNEL_CONFIG, shell.KERNEL_CONFIG, needs="gzip"))
+    _refuse_odd(asked)
     early = [command for command in commands if command.early]
     late = [command for command in commands if not command.early]
     parts = [
-        HEAD,
-        *map(_command, early),
-        *(_paragraph(extract) for extract in extracts if extract.first_paragraph),
-        _states(files, folders),
-        _veiled(veiled),
-        TEXTS,
-        *(_first(extract) for extract in extracts if extract.first),
-        _picked([extract for extract in extracts if extract.keep and not extract.cut and not extract.first], commands),
-        *(_cut(extract) for extract in extracts if extract.cut),
-        *map(_command, late),
-        'flush\necho "@end"\n',
+        shell.HEAD.replace("{programs}", _programs(commands)),
+        shell.CPUSETS,
+        shell.READ.replace("{reading}", shell.WHOLE if secrets else shell.LEFT_OUT),
+        "" if secrets else _leaving_out(),
+        shell.QUESTIONS,
+        shell.BUILD_OPTIONS if options else "",
+        *map(_function, commands),
+        shell.PROGRAM_WORD if words else "",
+        "\n# --- What is read ---\n",
+        "\n# Asked first, for other questions build on the answers.\n",
+        *map(_ask, early),
+        "\nsay @states\n",
+        _states(asked),
+        "\n# Their lines.\nread_files\n",
+        "read_links\n",
+        "\n# Some lines of long files.\n",
+        *map(_extract, extracts),
+        _look_for(options),
+        "read_picked\n",
+        "\n# Other questions.\n",
+        *(f"ask_word {source.name} {source.program} {source.word}\n" for source in words),
+        *map(_ask, late),
+        shell.END,
     ]
-    return re.sub("(?m)^ +", "", "".join(parts))
+    return "".join(parts)
 
 
-def _picked(extracts: Iterable[Extract], commands: Iterable[Command]) -> str:
-    names = [name for command in commands for name in command.processes]
-    # The script can ask one program.
-    ((program, word),) = (command.program for command in commands if command.program[0])
-    kept = [f"{extract.keep}.*" for extract in extracts]
-    patterns = dict.fromkeys([*kept, word, *(f"^{name}$" for name in names)])
-    lines = LINES.replace("PROGRAM", program).replace("WORD", word).replace("PROCESSES", "|".join(names))
-    return "".join(
-        f"if {extract.when}; then scan {_short(extract.path)}; fi\n" if extract.when else f"scan {extract.path}\n"
-        for extract in extracts
-    ) + lines.replace("PATTERNS", " ".join(f"-e '{pattern}'" for pattern in patterns))
+def build_options(options: Iterable[BuildOption]) -> Extract:
+    """Return the lines of the kernels' build configurations that hold these options."""
+    names = "|".join(dict.fromkeys(option.name for option in options))
+    return Extract(CONFIGS, keep=f"^({names})=")
 
 
-def _states(files: list[File], folders: list[str]) -> str:
-    """Return what lists the files and directories, so grouped that a directory of the kernel's is passed once."""
+def _look_for(options: Iterable[BuildOption]) -> str:
+    names: dict[str, list[str]] = {}
+    for option in options:
+        names.setdefault(option.where, []).append(option.name)
+    if not names:
+        return ""
+    calls = [
+        f"{f'exists {where} && ' if where else ''}look_for{''.join(f' {_LINE}{name}' for name in these)}\n"
+        for where, these in names.items()
+    ]
+    return "".join([*calls, f'[ -z "$build_options" ] || pick "${{build_options#?}}" {CONFIGS}\n'])
+
+
+def _refuse_odd(asked: Iterable[Source]) -> None:
+    for source in asked:
+        paths, words = _carried(source)
+        if not all(map(_PLAIN.fullmatch, paths)) or not all(map(_WORD.fullmatch, words)):
+            raise ValueError(f"a path or a name that the script cannot carry: {source}")
+
+
+def _carried(source: Source) -> tuple[list[str], list[str]]:
+    """Return the paths and the words of a source that come into the script."""
+    if isinstance(source, BuildOption):
+        return [source.where] if source.where else [], [source.name]
+    if isinstance(source, ProgramWord):
+        return [], [source.name, source.program, source.word]
+    if isinstance(source, Command):
+        return [], [source.name, *([source.needs] if source.needs else [])]
+    return [source.path], []
+
+
+def _programs(commands: Iterable[Command]) -> str:
+    """Return the programs that the script may start, in a sentence of comment lines."""
+    started = {name for command in commands for name in (command.needs, *command.starts) if name}
+    *most, last = sorted(started | set(_OPTIONAL))
+    return "\n# ".join(textwrap.wrap(f"{', '.join(most)} and {last}", 117))
+
+
+def _states(asked: Iterable[Source]) -> str:
+    """Return what says which files and directories there are."""
     kernel: dict[str, list[str]] = {}
-    plain: list[str] = [path for path in folders if not (_of_kernel(path) and "*" in path)]
-    linked: list[str] = []
-    masks: list[str] = []
+    kinds: dict[str, list[str]] = {"plain": ["/proc", "/sys"], "links": [], "masks": []}
     cgroups: list[str] = []
-    for file in files:
-        folder, _, name = file.path.rpartition("/")
-        if _OF_ANY_CGROUP.fullmatch(file.path):
-            cgroups.append(file.path)
-        elif _of_kernel(file.path) and not (folder.startswith(_CGROUP) and "*" in folder):
+    for source in asked:
+        if not isinstance(source, (File, Directory)) or source.captured_only:
+            continue
+        folder, _, name = source.path.rpartition("/")
+        if isinstance(source, Directory):
+            kinds["plain"].append(source.path)
+        elif _OF_ANY_CGROUP.fullmatch(source.path):
+            cgroups.append(source.path)
+        elif source.path.startswith(("/proc/", "/sys/")) and not _walked(folder, name):
             kernel.setdefault(folder, []).append(name)
         else:
-            (linked if file.links else masks if file.masks else plain).append(file.path)
-    lines = [f"{name}={folder}" for name, folder in _FOLDERS.items()]
-    lines += ['out="$out@states$nl"']
-    lines += [f"list {_short(path)}" for path in folders if _of_kernel(path) and "*" in path]
-    lines += [f"whole '{' '.join(names)}' {_short(folder)}" for folder, names in kernel.items()]
-    lines += [
-        *_scans(["/proc", "/sys", *plain]),
-        "linked=all",
-        *_scans(linked),
-        f"linked=masks; scan {_by_folder(masks)}",
-        "linked=",
-    ]
+            kinds["links" if source.links else "masks" if source.masks else "plain"].append(source.path)
+    parts = ["\n# The kernel's own files.\n"]
+    parts += [f"kernel_files '{' '.join(names)}' {folder}\n" for folder, names in kernel.items()]
     if cgroups:
         names = " ".join(dict.fromkeys(path.rpartition("/")[2] for path in cgroups))
         levels = " ".join(str(level + 1) for level in range(max(path.count("*") for path in cgroups)))
-        lines.append(f"cgroups '{names}' '{levels}' {_CGROUP}")
-    return "\n".join(lines) + "\n"
+        parts.append(f"cpusets '{names}' '{levels}' {_CGROUP}\n")
+    for kind, about in _ABOUT.items():
+        if kinds[kind]:
+            parts += [about, *_scans(kind, kinds[kind])]
+    return "".join(parts)
 
 
-def _veiled(paths: list[str]) -> str:
-    """Return what reads the files that may hold secrets: by a grep of their own, and sed only where one may be."""
-    if not paths:
-        return ""
-    hints = "|".join(
-        "*" + "".join(f"[{sign.upper()}{sign}]" if sign.isalpha() else sign for sign in word) + "*"
-        for word in withheld.HINTS
-    )
-    # There the path and a colon stand before the line.
-    words = (f"s%{found.replace('(^|', '(^[^:]*:|')}%{instead}%g" for found, instead in withheld.EXPRESSIONS)
-    sed = " ".join(f"-e {shlex.quote(word)}" for word in words)
-    return "\n".join(["veil=1", *_scans(paths), VEILED.replace("HINTS", hints).replace("EXPRESSIONS", sed)])
+def _walked(folder: str, name: str) -> bool:
+    # People make cgroups, and may give them any name; of a pattern the shell must find out what it stands for.
+    return (folder.startswith(_CGROUP) and "*" in folder) or any(sign in name for sign in "*[")
 
 
-def _scans(paths: list[str]) -> Iterator[str]:
-    """Yield what scans: the names in one pattern of folders, what is under a folder that may not exist, the others."""
+_ABOUT = {
+    "plain": "\n# Configuration, and folders that need only be there.\n",
+    "links": "\n# Units that are enabled, masked or an alias: which a link says.\n",
+    "masks": "\n# Configuration that a link to /dev/null masks.\n",
+}
+
+
+def _scans(kind: str, paths: Iterable[str]) -> list[str]:
+    """Return the calls that scan paths; many names in one pattern of folders are looked for folder by folder."""
     folders: dict[str, list[str]] = {}
-    under: dict[str, list[str]] = {}
-    for path in paths:
+    for path in sorted(paths, key=lambda path: path.rpartition("/")):
         folder, _, name = path.rpartition("/")
         folders.setdefault(folder, []).append(name)
-        match = _PART.match(path)
-        if match:
-            under.setdefault(match[0], []).append(path)
-    grouped: set[str] = set()
+    single: list[str] = []
+    calls: list[str] = []
     for folder, names in folders.items():
-        if "*" in folder and len(names) >= _MANY:
-            grouped.update(f"{folder}/{name}" for name in names)
-            yield (
-                f"for d in {_short(folder)}; do\n"
-                '  if [ ! -r "$d" ]; then miss "$d/"; continue; fi\n'
-                '  for f in "$d"/*; do\n'
-                f'    case ${{f##*/}} in {"|".join(names)}) scan "$f";; esac\n'
-                "  done\ndone"
-            )
-    for folder, inside in under.items():
-        inside = [path for path in inside if path not in grouped]
-        if len(inside) >= _MANY:
-            grouped.update(inside)
-            yield f"within {folder} && scan {_by_folder(inside)}"
-    yield f"scan {_by_folder([path for path in paths if path not in grouped])}"
+        if "*" in folder and len(names) >= _MANY and not any("*" in name for name in names):
+            listed = "".join(f"\n  {name}" for name in names)
+            calls.append(f"scan_in {kind} '{listed}\n' {folder}\n")
+        else:
+            single += [f" {_LINE}{folder}/{name}" for name in names]
+    return [f"scan {kind}{''.join(single)}\n", *calls] if single else calls
 
 
-def _by_folder(paths: list[str]) -> str:
-    # Beside each other, what is missing in one directory is looked into once.
-    return _short(" ".join(sorted(paths, key=lambda path: path.rpartition("/"))))
+def _leaving_out() -> str:
+    edits = "".join(f" {_LINE}  -e {shlex.quote(edit)}" for edit in withheld.sed_edits())
+    return shell.SECRETS.replace("{edits}", edits)
 
 
-def _short(words: str) -> str:
-    """Return words with the commonest folders as variables, of which the script is made half as long."""
-    for name, folder in _FOLDERS.items():
-        words = words.replace(folder, f"${name}")
-    return words
+def _extract(source: Extract) -> str:
+    if source.first_paragraph or source.until:
+        call = f"first_lines {shlex.quote(source.until)} {source.path}"
+    elif source.cut:
+        keep = f"/{source.keep}/" if source.keep else ""
+        call = f"edit {source.path} 's/{source.cut}/: /; {keep}s/^/| /p'"
+    else:
+        call = f"pick {shlex.quote(source.keep)} {source.path}"
+    return f"if {source.when}; then\n  {call}\nfi\n" if source.when else f"{call}\n"
 
 
-def _of_kernel(path: str) -> bool:
-    return path.startswith(("/proc/", "/sys/"))
+def _function(source: Command) -> str:
+    """Return the function of a question; the comment that its shell begins with goes before it."""
+    body = source.shell.strip("\n").split("\n")
+    about = list(takewhile(lambda line: line.startswith("#"), body))
+    inner = "\n".join(f"  {line}" if line else line for line in body[len(about) :])
+    return "\n" + "".join(f"{line}\n" for line in about) + f"ask_{source.name}() {{\n{inner}\n}}\n"
 
 
-def _paragraph(source: Extract) -> str:
-    return f"paragraph {source.path} {source.until}".rstrip() + "\n"
-
-
-def _first(source: Extract) -> str:
-    return f"first {source.keep} {_short(source.path)}\n"
-
-
-def _cut(source: Extract) -> str:
-    keep = f"/{source.keep}/" if source.keep else ""
-    call = f"cut {source.path} -e 's/{source.cut}/: /' -e '{keep}s/^/| /p'\n"
-    return f"if {source.when}; then {call.rstrip()}; fi\n" if source.when else call
-
-
-def _command(source: Command) -> str:
-    run = f"o= s=; {{ {source.shell}; }} 2>/dev/null; tell {source.name} $?"
-    if not source.needs:
-        return run + "\n"
-    return f"if command -v {source.needs} >/dev/null; then {run}; else o= s=; tell {source.name} absent; fi\n"
+def _ask(source: Command) -> str:
+    return f"ask {source.name} {source.needs}".rstrip() + "\n"

@@ -1,290 +1,424 @@
 """The fixed parts of the collector's script: POSIX sh for dash, busybox ash, bash and ksh.
 
-`out` gathers what is to be printed, so that a host sends few packets. What a path or a file holds reaches it behind a
-prefix only, and a path only where its characters are plain.
+What is said here of how it works is for whoever changes it; the script's own comments are for whoever reviews it.
+
+A program that is started costs a millisecond, a built-in of the shell nothing: so one grep reads all files. What is
+printed is gathered, so that a host sends few packets. `read` costs a call of the kernel for each byte.
 """
 
 from __future__ import annotations
 
-# `[ -e ]` fails alike for a missing file and for one behind a closed directory; `miss` tells them apart.
-# `whole` lets grep find out what is missing: one stat() less for each of a large host's thousands of files. It is for
-# the kernel's own directories alone, where nothing blocks; elsewhere `scan` lets regular files alone through.
-# `scan` says where a link points for each one with linked=all, and with linked=masks for those that lead to no file.
-# A cgroup shows the files of cpuset only where its parent hands that controller on, so `cgroups` looks nowhere else.
-# `hands`, `first` and `paragraph` use the shell's own `read`, which costs a call of the kernel for each byte: less than
-# a program for what is short.
-# bash and ksh read a script from a pipe byte by byte, for a third of their time here; hence cat.
-# `one` and `all` gather paths in two steps, because a shell copies the whole variable each time.
-# The characters that a path is carried with are letters, digits and `+,-./=@_~`: as few ranges as say it.
-HEAD = r"""# numatune: read-only host inspection. It writes nothing but its standard output.
-[ -z "$BASH_VERSION$KSH_VERSION" ] || eval "$(cat)"
-LC_ALL=C PATH=$PATH:/usr/sbin:/sbin
+# {programs} is filled in.
+HEAD = r"""# numatune's collector: it reads what a host's latency settings are, and prints it.
+#
+# It only reads. It writes nothing but its standard output and error, changes no setting, starts no service, opens no
+# network connection, and keeps nothing on the host. It needs sh, grep and sed; where they are installed, it also starts
+# {programs}.
+# It runs as the user who logged in, or by sudo: `sh -s`, with this text, byte for byte, as its input.
+#
+# It prints, after the line "numatune-snapshot 1", sections that begin with "@":
+#   @states             what there is: "f FILE", "d FOLDER", "n FOLDER" that may not be looked into, "e FOLDER" that
+#                       holds a name with odd characters; "w NAMES", then "t FOLDER" that may hold files of these names
+#   @texts              "FILE:LINE" for each line of the files
+#   @errors             "| " and what grep could not read
+#   @links              "LINK TARGET"
+#   @extract FILE       "| " and each line of a file that is not read whole; "@failed FILE" where it could not be read
+#   @command NAME CODE  "| " and each line of the answer to a question, with its exit status or "absent"
+#   @end                only a stream that ends so is whole
+# Whatever comes from a file or a program stands behind a path or "| ", so none of it can pass for a section.
+# To follow it, begin at the end: "What is read".
+
+LC_ALL=C
+PATH=$PATH:/usr/sbin:/sbin
 export LC_ALL PATH
-echo 'numatune-snapshot 1'
-for t in grep sed; do
-  command -v $t >/dev/null 2>&1 || { echo "@missing $t"; echo "numatune needs $t" >&2; exit 127; }
-done
-nl='
+newline='
 '
-out= one= all= seen= linked= links= config= daemons= machine= virtual= answered= many= pid= limit= holds= firsts=
-veil= veiled=
-flush() { printf %s "$out"; out=; }
-miss() {
-  case $1 in /*) ;; *) return 0;; esac
-  q=${1%/*}
-  [ "$q" != "$seen" ] || return 0
-  seen=$q
-  while [ -n "$q" ]; do
-    if [ -e "$q" ]; then
-      if [ -d "$q" ] && { [ ! -x "$q" ] || [ ! -r "$q" ]; }; then
-        case $q in *"$nl"*) odd "$q";; *) out="${out}n $q$nl";; esac
+echo 'numatune-snapshot 1'
+for tool in grep sed; do
+  command -v $tool >/dev/null 2>&1 || {
+    echo "@missing $tool"
+    echo "numatune needs $tool" >&2
+    exit 127
+  }
+done
+# What may hang is given up after five seconds.
+limit=
+command -v timeout >/dev/null 2>&1 && limit='timeout 5'
+
+# --- What it prints with ---
+
+# say TEXT: print a line. Lines are gathered, so that they travel in few packets.
+output=
+say() {
+  output=$output$1$newline
+  [ ${#output} -lt 4000 ] || flush
+}
+
+flush() {
+  printf %s "$output"
+  output=
+}
+
+# quote TEXT: print each line of it, empty ones too, behind "| ".
+quote() {
+  text=$1
+  while [ -n "$text" ]; do
+    case $text in
+      *"$newline"*)
+        line=${text%%"$newline"*}
+        text=${text#*"$newline"};;
+      *)
+        line=$text
+        text=;;
+    esac
+    say "| $line"
+  done
+}
+
+# --- Which files there are ---
+
+# is_plain PATH: whether it holds nothing but letters, digits and +,-./=@_~ (as ranges). No other path is printed.
+is_plain() {
+  case $1 in *[!+-9=@-Z_a-z~]*) return 1;; esac
+}
+
+# odd PATH: say which folder holds the first name that is not plain.
+odd() {
+  upper=$1
+  while :; do
+    upper=${upper%/*}
+    is_plain "$upper" && break
+  done
+  say "e $upper"
+}
+
+# missing PATH: a path that is not seen does not exist, or a folder above it is closed to this user: then say which.
+looked_into=
+missing() {
+  upper=${1%/*}
+  [ "$upper" != "$looked_into" ] || return 0
+  looked_into=$upper
+  while [ -n "$upper" ]; do
+    if [ -e "$upper" ]; then
+      if [ -d "$upper" ] && { [ ! -x "$upper" ] || [ ! -r "$upper" ]; }; then
+        if is_plain "$upper"; then say "n $upper"; else odd "$upper"; fi
       fi
       return 0
     fi
-    q=${q%/*}
+    upper=${upper%/*}
   done
 }
-odd() {
-  case $1 in /*) ;; *) return 0;; esac
-  q=$1
-  while :; do
-    q=${q%/*}
-    case $q in *[!+-9=@-Z_a-z~]*) ;; *) break;; esac
-  done
-  out="${out}e $q$nl"
-}
+
+# scan KIND PATH...: say which of these files and folders there are, and note the files, to read them later.
+# KIND is "plain"; "long" for files of which some lines are picked; "links" to note symbolic links too, or "masks" to
+# note only links that lead to no regular file. Devices, sockets and pipes are never opened.
+long_files=
+links=
 scan() {
-  for p do
-    case $p in *[!+-9=@-Z_a-z~]*)
-      if [ -e "$p" ]; then odd "$p"; else miss "$p"; fi
-      continue;;
-    esac
-    if [ -f "$p" ]; then
-      out="${out}f $p$nl"
-      if [ -n "$veil" ] && [ -r "$p" ]; then veiled="$veiled $p"
-      else
-        one="$one $p"
-        [ ${#one} -lt 1000 ] || { all=$all$one; one=; [ ${#all} -lt 60000 ] || texts; }
-      fi
-      [ ${#out} -lt 4000 ] || flush
-      [ "$linked" = all ] || continue
-    elif [ -d "$p" ]; then out="${out}d $p$nl"
-    elif [ ! -e "$p" ]; then [ -L "$p" ] || { miss "$p"; continue; }
+  kind=$1
+  shift
+  for path do
+    if ! is_plain "$path"; then
+      if [ -e "$path" ]; then odd "$path"; else missing "$path"; fi
+      continue
     fi
-    [ -z "$linked" ] || [ ! -L "$p" ] || links="$links $p"
-  done
-}
-within() { [ -d "$1" ] || { miss "$1/"; return 1; }; }
-list() {
-  if [ -d "$1" ]; then
-    for p do
-      case $p in *[!+-9=@-Z_a-z~]*) odd "$p";; *) out="${out}d $p$nl";; esac
-      [ ${#out} -lt 4000 ] || flush
-    done
-  else miss "$1"; fi
-}
-whole() {
-  n=$1
-  shift
-  within "$1" || return 0
-  out="${out}w $n$nl"
-  for d do
-    case $d in *[!+-9=@-Z_a-z~]*) odd "$d/"; continue;; esac
-    out="${out}t $d$nl"
-    for f in $n; do one="$one $d/$f"; done
-    [ ${#one} -lt 1000 ] || { all=$all$one; one=; [ ${#all} -lt 60000 ] || texts; }
-    [ ${#out} -lt 4000 ] || flush
-  done
-}
-texts() {
-  all=$all$one
-  flush
-  echo @texts
-  { t=$(grep -aH '' /dev/null $all 2>&1 >&4); } 4>&1
-  errors
-  out="$out@states$nl" one= all=
-}
-errors() {
-  [ -n "$t" ] || return 0
-  out="$out@errors$nl"
-  set -f; IFS=$nl
-  for l in $t; do
-    out="$out| $l$nl"
-    [ ${#out} -lt 4000 ] || flush
-  done
-  set +f; unset IFS
-}
-tell() {
-  out="$out@command $1 ${s:-$2}$nl"
-  while [ -n "$o" ]; do
-    case $o in
-      *"$nl"*) l=${o%%"$nl"*} o=${o#*"$nl"};;
-      *) l=$o o=;;
+    if [ -f "$path" ]; then
+      say "f $path"
+      if [ $kind = long ]; then long_files="$long_files $path"; else note "$path"; fi
+      [ $kind = links ] || continue
+    elif [ -d "$path" ]; then
+      say "d $path"
+    elif [ ! -e "$path" ] && [ ! -L "$path" ]; then
+      missing "$path"
+      continue
+    fi
+    case $kind in
+      links|masks) [ ! -L "$path" ] || links="$links $path";;
     esac
-    out="$out| $l$nl"
   done
 }
-paragraph() {
-  if [ -r "$1" ] && [ -f "$1" ]; then
-    o=
-    while IFS= read -r l; do
-      case $l in
-        "${2:-$nl}"*) o="$o| $l$nl"; break;;
-        *[![:space:]]*) o="$o| $l$nl";;
-        *) break;;
-      esac
-    done <"$1"
-    if [ -n "$o" ]; then out="$out@extract $1$nl$o"; else out="$out@failed $1$nl"; fi
-  elif [ -e "$1" ]; then out="$out@denied $1$nl"
-  else out="$out@states$nl"; miss "$1"; fi
-}
-first() {
-  w=$1
-  shift
-  for p do
-    case $p in *[!+-9=@-Z_a-z~]*) if [ -e "$p" ]; then odd "$p"; else miss "$p"; fi; continue;; esac
-    if [ -r "$p" ] && [ -f "$p" ]; then
-      o=
-      {
-        while IFS= read -r l; do
-          case $l in *"$w"*) o="| $l$nl"; break;; esac
-        done <"$p"
-      } 2>/dev/null
-      if [ -n "$o" ]; then firsts="$firsts@extract $p$nl$o"; else firsts="$firsts@failed $p$nl"; fi
-    elif [ -e "$p" ]; then firsts="$firsts@denied $p$nl"
-    else miss "$p"; fi
-  done
-  out="$out$firsts@states$nl" firsts=
-}
-cut() {
-  p=$1
-  shift
-  if [ -r "$p" ] && [ -f "$p" ]; then
-    if t=$(sed -n "$@" "$p" 2>/dev/null); then flush; printf '@extract %s\n' "$p"; [ -z "$t" ] || printf '%s\n' "$t"
-    else out="$out@failed $p$nl"; fi
-  elif [ -e "$p" ]; then out="$out@denied $p$nl"
-  else out="$out@states$nl"; miss "$p"; fi
-}
-hands() {
-  l=
-  [ ! -r "$1/cgroup.subtree_control" ] || { read -r l <"$1/cgroup.subtree_control"; } 2>/dev/null
-  case " $l " in *' cpuset '*) ;; *) return 1;; esac
-}
-cgroups() {
-  n=$1 k=$2
+
+# scan_in KIND NAMES FOLDER...: the files of these names in each of the folders.
+scan_in() {
+  kind=$1
+  names=$2
   shift 2
-  hands "$1" || {
-    set -- "$1/unified"
-    hands "$1" || return 0
-    for f in $n; do scan "$1/$f"; done
-    k=${k#* }
-  }
-  for k in $k; do
-    for d do
-      shift
-      d=${d%/}
-      hands "$d" || continue
-      for f in $n; do scan "$d"/*/$f "$d"/.[!.]*/$f; done
-      set -- "$@" "$d"/*/ "$d"/.[!.]*/
+  for folder do
+    if [ ! -x "$folder" ]; then
+      missing "$folder/"
+      continue
+    fi
+    for name in $names; do
+      if [ -e "$folder/$name" ] || [ -L "$folder/$name" ]; then scan $kind "$folder/$name"; fi
     done
   done
 }
-defaults() {
-  set -- $N/node[0-9]* $C/cpu[0-9]*/cpufreq
-  [ $# != 2 ] || [ ! -d "$1" ] || [ -e "$2" ]
+
+# kernel_files NAMES FOLDER...: the same for the kernel's own folders, where grep finds out which files there are.
+kernel_files() {
+  names=$1
+  shift
+  if [ ! -d "$1" ]; then
+    missing "$1/"
+    return
+  fi
+  say "w $names"
+  for folder do
+    if is_plain "$folder"; then
+      say "t $folder"
+      for name in $names; do few="$few $folder/$name"; done
+      not_too_many
+    else
+      odd "$folder/"
+    fi
+  done
 }
-command -v timeout >/dev/null 2>&1 && limit='timeout 5'
 """
 
-# What may hold a secret is looked through before any of it is printed: one grep more, and sed where a word gives reason
-# (where it cannot do that, these files count as failed). No line of a file begins as grep's messages do: a path stands
-# before it.
-VEILED = r"""veil=
-if [ -n "$veiled" ]; then
-  e= t=$(grep -aH '' /dev/null $veiled 2>&1)
-  case $nl$t in *"${nl}grep: "*)
-    set -f; IFS=$nl; o=
-    for l in $t; do
-      case $l in 'grep: '*) e="$e$l$nl";; *) o="$o$l$nl";; esac
+# For `cpusets`, which a host without cgroup v2 does not need.
+CPUSETS = r"""
+# has_cpusets CGROUP: whether it hands the cpuset controller on to the cgroups below it; the others show no such files.
+has_cpusets() {
+  controllers=
+  [ ! -r "$1/cgroup.subtree_control" ] || { read -r controllers <"$1/cgroup.subtree_control"; } 2>/dev/null
+  case " $controllers " in *' cpuset '*) return 0;; esac
+  return 1
+}
+
+# cpusets NAMES LEVELS CGROUP: the files of these names in the cgroups below, at each level, where there may be any.
+cpusets() {
+  names=$1
+  levels=$2
+  shift 2
+  if ! has_cpusets "$1"; then
+    # Where cgroup v1 is in use as well, v2 is one level deeper.
+    set -- "$1/unified"
+    has_cpusets "$1" || return 0
+    for name in $names; do scan plain "$1/$name"; done
+    levels=${levels#* }
+  fi
+  for level in $levels; do
+    for group do
+      shift
+      group=${group%/}
+      has_cpusets "$group" || continue
+      for name in $names; do scan plain "$group"/*/$name "$group"/.[!.]*/$name; done
+      set -- "$@" "$group"/*/ "$group"/.[!.]*/
     done
-    set +f; unset IFS
-    t=$o o=;;
-  esac
-  case $t in HINTS)
-    t=$(printf '%s\n' "$t" | sed -E EXPRESSIONS) || {
-      t=
-      for p in $veiled; do out="$out@failed $p$nl"; done
-    };;
-  esac
+  done
+}
+"""
+
+READ = r"""
+# --- What is in them ---
+
+# note FILE: it is read by the next `read_files`. In two steps, for a shell copies the whole of what it appends to.
+few=
+files=
+note() {
+  few="$few $1"
+  not_too_many
+}
+
+not_too_many() {
+  [ ${#few} -ge 1000 ] || return 0
+  files=$files$few
+  few=
+  [ ${#files} -lt 60000 ] || read_files
+}
+
+# read_files: print the noted files, with one grep: it puts the path before each line, and goes on after a file that
+# cannot be read. What it complains of is printed too.
+read_files() {
+  files=$files$few
+  few=
+  [ -n "$files" ] || return 0
   flush
   echo @texts
-  [ -z "$t" ] || printf '%s\n' "$t"
-  t=$e
-  errors
-  out="$out@states$nl"
-fi
-"""
+  {reading}
+  files=
+  complain
+}
 
-# One readlink for all links, and one for each where that tells their number wrong (a target of several lines, which
-# an empty one would hide) or the program takes one alone (busybox).
-TEXTS = r"""texts
-if [ -n "$links" ]; then
-  out="$out@links$nl"
-  set -- $links
-  if [ $# -gt 1 ] && t=$(readlink -- "$@" 2>/dev/null); then
-    case $nl$t in *"$nl$nl"*) t=;; esac
-    set -f; IFS=$nl; set -- $t; set +f; unset IFS
-    n=$#
-    set -- $links
-  else n=0; fi
-  for p do
-    if [ $# = $n ]; then l=${t%%"$nl"*} t=${t#*"$nl"}
-    else l=$(readlink -- "$p" 2>/dev/null) || continue; fi
-    case $l in *"$nl"*) ;; *) out="$out$p $l$nl";; esac
+failed() {
+  for path do say "@failed $path"; done
+}
+
+complain() {
+  if [ -n "$complaints" ]; then
+    say @errors
+    set -f
+    IFS=$newline
+    for line in $complaints; do say "| $line"; done
+    unset IFS
+    set +f
+  fi
+  say @states
+}
+
+# pick EXPRESSION FILE...: of these files, which are long, `read_picked` prints the matching lines alone.
+expressions=
+pick() {
+  expressions="$expressions|$1"
+  shift
+  scan long "$@"
+}
+
+read_picked() {
+  [ -n "$long_files" ] || return 0
+  flush
+  echo @texts
+  { complaints=$(grep -aHE -e "${expressions#?}" /dev/null $long_files 2>&1 >&4); } 4>&1
+  complain
+}
+
+# first_lines LAST FILE...: print the first lines of files, up to an empty one or to one that holds the word LAST.
+first_lines() {
+  last=${1:-$newline}
+  shift
+  for path do
+    if is_plain "$path" && [ -f "$path" ] && [ -r "$path" ]; then
+      found=
+      while IFS= read -r line; do
+        case $line in *[![:space:]]*) found="$found$newline| $line";; *) break;; esac
+        case $line in *"$last"*) break;; esac
+      done 2>/dev/null <"$path"
+      if [ -n "$found" ]; then say "@extract $path$found"; else say "@failed $path"; fi
+    else
+      say @states
+      scan long "$path"
+    fi
   done
-  out="$out@states$nl"
-fi
+  say @states
+}
+
+# edit FILE EDITS: print what sed makes of one file that is long.
+edit() {
+  if [ -f "$1" ] && [ -r "$1" ]; then
+    if edited=$(sed -n "$2" "$1" 2>/dev/null); then
+      say "@extract $1"
+      [ -z "$edited" ] || say "$edited"
+    else
+      say "@failed $1"
+    fi
+    say @states
+  else
+    scan long "$1"
+  fi
+}
+
+# read_links: print where the noted links point.
+read_links() {
+  [ -n "$links" ] || return 0
+  say @links
+  if ! pair_links; then
+    pairs=
+    for link in $links; do
+      target=$(readlink -- "$link" 2>/dev/null) || continue
+      case $target in *"$newline"*) ;; *) pairs="$pairs$link $target$newline";; esac
+    done
+  fi
+  say "$pairs@states"
+}
+
+# Ask for all links at once. That fails where a target has a line break in it, and with a readlink that takes one alone.
+pair_links() {
+  targets=$(readlink -- $links 2>/dev/null) || return 1
+  targets=$targets$newline
+  pairs=
+  for link in $links; do
+    target=${targets%%"$newline"*}
+    [ -n "$target" ] || return 1
+    pairs="$pairs$link $target$newline"
+    targets=${targets#*"$newline"}
+  done
+  [ -z "$targets" ]
+}
 """
 
-# What grep picks from the files that are too large to carry whole, from a program's own words, from the kernel's build
-# options (which it gets as its input where /boot does not hold those of the running kernel) and, where systemd does
-# not answer, from the names of the processes: the shell itself reads those of few faster, and of more than one call can
-# take, none are known. Where there is nothing to pick from, no grep is started.
-LINES = r"""all=$all$one
-r= b=/usr/sbin/PROGRAM
-{ read -r r </proc/sys/kernel/osrelease; } 2>/dev/null
-[ -e $b ] || { command -v PROGRAM >/dev/null && b=$(command -v PROGRAM); }
-[ ! -r "$b" ] || holds=0
-set --
-if [ -z "$answered" ]; then
-  set -- /proc/[0-9]*/comm
-  if [ $# -lt 250 ]; then
-    for p do
-      IFS= read -r l <$p && case $l in PROCESSES) daemons="$daemons$p:$l$nl";; esac
-    done 2>/dev/null
-    set --
-  elif [ $# -ge 30000 ]; then many=1; set --; fi
+# {edits} is filled in.
+SECRETS = r"""
+# Every line of every file passes here on its way out: where one is of a file that may hold secrets, "[left-out]" takes
+# the place of GRUB's passwords and their hashes; of the value of an argument whose name says that it is a password,
+# token, credential, secret or key (in capitals or not, in quotes or not); and of a user and password in an address.
+leave_secrets_out() {
+  sed -E{edits}
+}
+"""
+# What stands for {reading} in READ: with secrets left out, or without. A sed that cannot do that prints nothing.
+LEFT_OUT = r"""{
+    complaints=$({ grep -aH '' /dev/null $files | leave_secrets_out >&4; } 2>&1) || failed $files
+  } 4>&1"""
+WHOLE = r"""{ complaints=$(grep -aH '' /dev/null $files 2>&1 >&4); } 4>&1"""
+
+QUESTIONS = r"""
+# --- Questions that no single file answers ---
+
+# ask NAME [PROGRAM]: print what the function ask_NAME leaves in "answer", if the program that it needs is installed.
+# "absent=yes" says that there was nothing to ask.
+ask() {
+  answer=
+  absent=
+  if [ -n "$2" ] && ! command -v "$2" >/dev/null 2>&1; then
+    code=absent
+  else
+    "ask_$1" </dev/null 2>/dev/null
+    code=$?
+    [ -z "$absent" ] || code=absent
+  fi
+  say "@command $1 $code"
+  quote "$answer"
+}
+
+# What earlier questions found: the architecture, what systemd says of units, and the processes of services.
+machine=
+units=
+daemons=
+"""
+
+PROGRAM_WORD = r"""
+# ask_word NAME PROGRAM WORD: whether the file of a program holds a word: 1 or 0, nothing where it cannot be read.
+ask_word() {
+  answer=
+  file=/usr/sbin/$2
+  [ -e "$file" ] || { command -v "$2" >/dev/null 2>&1 && file=$(command -v "$2"); }
+  if [ -r "$file" ]; then
+    # Of a program that is no text, what stands between its zero bytes counts as a line.
+    grep -qzF -e "$3" "$file" 2>/dev/null
+    case $? in
+      0) answer=1;;
+      1) answer=0;;
+    esac
+  fi
+  say "@command $1 0"
+  quote "$answer"
+}
+"""
+
+KERNEL_CONFIG = r"""# The running kernel's own build options, where /boot does not hold them.
+release=
+read -r release </proc/sys/kernel/osrelease
+if [ -z "$build_options" ] || [ -r "/boot/config-$release" ] || [ ! -r /proc/config.gz ]; then
+  absent=yes
+  return
 fi
-[ -z "$holds" ] || set -- "$b" "$@"
-set -- "$@" $all
-t=
-if [ ! -r "/boot/config-$r" ] && [ -r /proc/config.gz ] && command -v gzip >/dev/null && defaults; then
-  t=$(gzip -dc /proc/config.gz 2>/dev/null | grep -aoH PATTERNS - "$@" 2>&1)
-elif [ $# != 0 ]; then t=$(grep -aoH PATTERNS "$@" 2>&1); fi
-out="$out@texts$nl"
-set -f; IFS=$nl e=
-for l in $t; do
-  case $l in
-    /proc/*/comm:*) daemons="$daemons$l$nl";;
-    "$b:WORD") holds=1;;
-    "$b:"*|*:WORD) ;;
-    '(standard input):'*) config="$config${l#*:}$nl";;
-    'grep: /proc/'*) ;;
-    /*) out="$out$l$nl";;
-    *) e="$e$l$nl";;
-  esac
-done
-set +f; unset IFS
-t=$e
-errors
+# With the first line of any such file, to see that it was read.
+answer=$(gzip -dc /proc/config.gz | grep -E -e "${build_options#?}" -e '^# Automatically generated')
+[ -n "$answer" ]"""
+
+BUILD_OPTIONS = r"""
+# look_for OPTION...: these build options of kernels.
+build_options=
+look_for() {
+  for option do build_options="$build_options|^$option="; done
+}
+
+exists() {
+  [ -e "$1" ]
+}
+"""
+
+END = r"""
+flush
+echo @end
 """

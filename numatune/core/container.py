@@ -14,10 +14,16 @@ _MARKS = {"/run/.containerenv": "podman", "/.dockerenv": "docker"}
 _SECOND = "/proc/2/comm"
 _REPORTS = ("/sos_commands/host", "/sos_commands/systemd")
 # Of the environment, which may hold secrets, this one variable; where systemd runs in a container, it says so itself.
-_VARIABLE = (
-    f"[ ! -d /run/systemd/system ] && [ -r {_ENVIRONMENT} ] && "
-    f"o=$(tr '\\0' '\\n' <{_ENVIRONMENT} | sed -n 's/^container=//p') && [ -n \"$o\" ] || s=absent"
-)
+_VARIABLE = rf"""# Whether this is a container: by one variable of its first process; systemd says it elsewhere.
+if [ ! -d /run/systemd/system ] && [ -r {_ENVIRONMENT} ]; then
+  variables=$newline$(tr '\0' '\n' <{_ENVIRONMENT})$newline
+  case $variables in
+    *"$newline"container=?*)
+      answer=${{variables#*"$newline"container=}}
+      answer=${{answer%%"$newline"*}};;
+  esac
+fi
+[ -n "$answer" ] || absent=yes"""
 
 SOURCES: tuple[Source, ...] = (
     File(_SYSTEMD),

@@ -17,41 +17,49 @@ _CAPTURED_UNAME = "/sos_commands/kernel/uname_-a"
 _PCI = "/proc/bus/pci/devices"
 
 # The shell reads what it can from the kernel's files: a program costs a hundred times more.
-_MACHINE = "read -r o </proc/sys/kernel/arch || o=$(uname -m); machine=$o"  # kernel.arch came with Linux 6.1
-_USER = (
-    'while read -r k a b c; do [ "$k" != Uid: ] || { o=$b; break; }; done </proc/self/status; [ -n "$o" ] || o=$(id -u)'
-)
+_MACHINE = r"""# The architecture, which the kernel tells since Linux 6.1.
+read -r answer </proc/sys/kernel/arch || answer=$(uname -m)
+machine=$answer"""
+_USER = r"""# The user that this runs as: the second number of "Uid:" is the effective one.
+while read -r key real effective others; do
+  if [ "$key" = Uid: ]; then
+    answer=$effective
+    break
+  fi
+done </proc/self/status
+[ -n "$answer" ] || answer=$(id -u)"""
 # As systemd's own detect_vm() would answer, where that is certain: the kernel's clock for guests of KVM is there by
 # CPUID's signature of KVM alone, and counts where DMI does not name a cloud that systemd tells apart. That there is no
 # hypervisor is never certain from what a shell can read: a guest may hide CPUID's flag and show its host's maker, and
 # then a bit of SMBIOS alone gives it away. (The kernel looks for that signature only where it sees CPUID's flag.)
-_VIRTUAL = r"""v= c=
-if [ -d /sys/class/dmi/id ]; then v=?; read -r v </sys/class/dmi/id/sys_vendor || v=?; fi
-read -r c </sys/devices/system/clocksource/clocksource0/available_clocksource
-case $v,$c in
-  QEMU,*kvm-clock*|,*kvm-clock*) o=kvm;;
-  *) o=$(systemd-detect-virt --vm);;
+_VIRTUAL = r"""# Whether this is a virtual machine: the clock of a KVM guest tells it without a program.
+vendor=
+clocks=
+if [ -d /sys/class/dmi/id ]; then
+  read -r vendor </sys/class/dmi/id/sys_vendor || vendor=unknown
+fi
+read -r clocks </sys/devices/system/clocksource/clocksource0/available_clocksource
+case $vendor,$clocks in
+  QEMU,*kvm-clock*|,*kvm-clock*) answer=kvm;;
+  *) answer=$(systemd-detect-virt --vm);;
 esac
-[ -n "$o" ] || s=absent
-virtual=$o"""
-# Where that is known, the flags are not needed, and each byte that a shell reads costs a call of the kernel.
-_TO_THE_MODEL = '${virtual:+"model name"}'
+[ -n "$answer" ] || absent=yes"""
 
 SOURCES: tuple[Source, ...] = (
     File("/proc/cmdline"),
     File("/proc/version"),
     File("/proc/sys/kernel/osrelease"),
     File("/proc/sys/kernel/random/boot_id"),
-    Extract("/proc/cpuinfo", first_paragraph=True, until=_TO_THE_MODEL, captured_too=r"^processor\b"),
+    Extract("/proc/cpuinfo", first_paragraph=True, captured_too=r"^processor\b"),
     File("/sys/hypervisor/type"),
     File("/sys/class/dmi/id/sys_vendor"),
     File("/sys/class/dmi/id/product_name"),
     File(_CAPTURED_UNAME, captured_only=True),
     File(_PCI, captured_only=True),
     *CONTAINER,
-    Command("uname", _MACHINE, early=True, shown="uname -m"),
-    Command("virt", _VIRTUAL, early=True, shown="systemd-detect-virt --vm"),
-    Command("uid", _USER, early=True, shown="id -u"),
+    Command("uname", _MACHINE, starts=("uname",), early=True, shown="uname -m"),
+    Command("virt", _VIRTUAL, starts=("systemd-detect-virt",), early=True, shown="systemd-detect-virt --vm"),
+    Command("uid", _USER, starts=("id",), early=True, shown="id -u"),
 )
 
 _ARCHES = r"x86_64|aarch64|ppc64le|ppc64|s390x|riscv64|i[3-6]86|armv7l|armv6l"

@@ -13,11 +13,11 @@ from itertools import islice
 from typing import Optional, Protocol
 
 from . import withheld
-from .collector import sources
+from .collector import build_options, sources
 from .errors import SnapshotError
 from .model import Reading, Snapshot, State
 from .parsers.text import lines
-from .sources import Command, Directory, Extract, File
+from .sources import BuildOption, Command, Directory, Extract, File, ProgramWord
 
 _MAX_LINKS = 40
 MAX_FILE = 16 << 20
@@ -60,8 +60,9 @@ def collect(fs: Filesystem, complete: bool, secrets: bool = False) -> Snapshot:
     links: dict[str, str] = {}
     dirs: set[str] = {top for top in ("/proc", "/sys") if walk.kind(top[1:]) == "dir"}
     count = 0
-    for source in sources():
-        if isinstance(source, Command):
+    options = [source for source in sources() if isinstance(source, BuildOption)]
+    for source in (*sources(), build_options(options)):
+        if isinstance(source, (BuildOption, Command, ProgramWord)):
             continue
         for path in walk.expand(source.path[1:]):
             name = "/" + path
@@ -103,7 +104,7 @@ def oddity(data: bytes) -> str:
 
 
 def extract(source: Extract, text: str) -> str:
-    """Return the lines of a text that the source keeps; the script's sed does the same on a live host."""
+    """Return the lines of a text that the source keeps; the script's grep or sed does the same on a live host."""
     kept, ended = [], False
     for line in lines(text):
         if source.first_paragraph and not line.strip():
@@ -118,8 +119,6 @@ def extract(source: Extract, text: str) -> str:
             line = re.sub(source.cut, ": ", line, count=1)
         if not source.keep or re.search(source.keep, line):
             kept.append(line + "\n")
-            if source.first:
-                break
     return "".join(kept)
 
 

@@ -38,7 +38,7 @@ SOURCES: tuple[Source, ...] = (
     Directory(f"{NODE}/node[0-9]*/cpu[0-9]*", captured_only=True),
     File(f"{NODE}/node[0-9]*/cpulist"),
     File(f"{NODE}/node[0-9]*/cpumap", captured_only=True),
-    Extract(f"{NODE}/node[0-9]*/meminfo", keep="MemTotal", first=True),
+    Extract(f"{NODE}/node[0-9]*/meminfo", keep="MemTotal", until="MemTotal"),
     File(f"{NODE}/has_memory"),
 )
 

@@ -32,9 +32,16 @@ _OTHERS = {
     TMPFILES: ("/etc/runlevels/boot/opentmpfiles-setup", "/etc/runlevels/boot/systemd-tmpfiles-setup"),
 }
 _INIT = (
-    "if [ -d /run/systemd/system ]; then s=absent; else for p in "
+    r"""# Which services of other init systems apply settings at boot.
+if [ -d /run/systemd/system ]; then
+  absent=yes
+  return
+fi
+for path in """
     + " ".join(path for paths in _OTHERS.values() for path in paths)
-    + '; do [ ! -e "$p" ] || o="$o$p$nl"; done; fi'
+    + r"""; do
+  [ ! -e "$path" ] || answer="$answer$path$newline"
+done"""
 )
 _DECIDES = re.compile(r"((?:Condition|Assert)[A-Za-z]+|Exec(?:Start|Condition)|Root(?:Directory|Image))[ \t]*=(.*)")
 

@@ -11,22 +11,11 @@ from ..host import Host
 from ..model import Evidence, Finding, Line, Reading, Severity, Snapshot, Status, ValueGroup
 from ..parsers import sysctl, tmpfiles
 from ..roles import Roles
-from ..sources import Command, Directory, Extract, File, Source
+from ..sources import KERNEL_CONFIG, Directory, File, Source
 from ..status import Plane
 from ..units import SOURCES as UNITS
 from ..units import TMPFILES as APPLIER
 from ..units import applier
-
-_KEEP = "^CONFIG_[NCP][UPR][MUE]"
-
-KERNEL_CONFIG: tuple[Source, ...] = (
-    Extract("/boot/config-*", keep=_KEEP, when="defaults"),
-    Command("kernel_config", 'o=$config; [ -n "$o" ] || s=absent', shown="gzip -dc /proc/config.gz"),
-)
-"""NUMA, CPU frequency and preemption options of the kernels under /boot, and of the running one.
-
-One node has no NUMA balancing by default, and without cpufreq there is no governor: then nothing asks for them.
-"""
 
 TMPFILES: tuple[Source, ...] = (
     # A plan must not write through a link under /etc; elsewhere one only matters as what masks a name.
@@ -140,13 +129,16 @@ def next_release(host: Host) -> Optional[str]:
 
 
 def kernel_config(host: Host) -> Reading:
-    """Return the build options of the kernel that boots next (else of the running one)."""
+    """Return the build options of the kernel that boots next (else of the running one): those that are declared.
+
+    A setting declares each option that it looks for there, by `sources.BuildOption`.
+    """
     release = next_release(host)
     if release:
         reading = host.snapshot.read(f"/boot/config-{release}")
         if reading.present:
             return reading
-    running = host.snapshot.command("kernel_config")
+    running = host.snapshot.command(KERNEL_CONFIG)
     if running.present and release == host.kernel:
         return running._replace(path="/proc/config.gz")
     return host.snapshot.read(f"/boot/config-{release or '(release not known)'}")

@@ -19,12 +19,19 @@ from .common import evidence, sentence
 
 MODES = ("none", "partition", "kernel")
 # systemd's own library has the version in its name, from 230 or so; two of them (an update half done) tell nothing.
-_VERSION = (
-    "set -- /usr/lib/systemd/libsystemd-shared-[0-9]*.so /usr/lib/*-linux-*/systemd/libsystemd-shared-[0-9]*.so "
-    "/usr/lib64/systemd/libsystemd-shared-[0-9]*.so; "
-    'for p do [ ! -e "$p" ] || { v=${p##*/libsystemd-shared-}; o="$o systemd ${v%%[!0-9]*}"; }; done; o=${o# }; '
-    'case $o in ""|*" systemd "*) o=$(systemctl --version);; esac'
-)
+_VERSION = r"""# The version of systemd: from the name of its library, where there is one of them.
+for library in /usr/lib/systemd/libsystemd-shared-[0-9]*.so \
+  /usr/lib/*-linux-*/systemd/libsystemd-shared-[0-9]*.so \
+  /usr/lib64/systemd/libsystemd-shared-[0-9]*.so; do
+  if [ -e "$library" ]; then
+    version=${library##*/libsystemd-shared-}
+    answer="$answer systemd ${version%%[!0-9]*}"
+  fi
+done
+answer=${answer# }
+case $answer in
+  ""|*" systemd "*) answer=$(systemctl --version);;
+esac"""
 
 
 class _Isolation(NamedTuple):

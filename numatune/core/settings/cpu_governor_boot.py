@@ -14,10 +14,10 @@ from ..host import Host
 from ..model import Conflict, Line, State
 from ..parsers import cmdline, shell
 from ..parsers.text import lines
-from ..sources import File, Source
+from ..sources import BuildOption, File, Source
 from ..status import Plane, outcome
 from ..topology import CPU
-from .common import KERNEL_CONFIG, TMPFILES, kernel_config, next_release, written_at_boot, wrong_at_boot
+from .common import TMPFILES, kernel_config, next_release, written_at_boot, wrong_at_boot
 
 NAME = "cpu_governor"
 GOVERNOR, DRIVER, PREFERENCE = "scaling_governor", "scaling_driver", "energy_performance_preference"
@@ -25,6 +25,8 @@ OFFERED = "scaling_available_governors"
 OWN_SCALING = ("intel_pstate", "amd-pstate-epp")
 """Drivers that scale by themselves; their `performance` takes the energy preference with it."""
 _ARGUMENT_SINCE = (5, 9)
+_DEFAULT = "CONFIG_CPU_FREQ_DEFAULT_GOV_"
+_GOVERNORS = ("PERFORMANCE", "POWERSAVE", "USERSPACE", "ONDEMAND", "CONSERVATIVE", "SCHEDUTIL")
 _BUILT_IN = {"intel_pstate", "intel_cpufreq", "amd-pstate", "amd-pstate-epp"}
 """Drivers that no kernel builds as a module, so that they are there before tmpfiles.d is applied."""
 
@@ -60,7 +62,7 @@ SOURCES: tuple[Source, ...] = (
     *(File(service.path) for service in _SERVICES),
     *agents.SOURCES,
     *boot_service.SOURCES,
-    *KERNEL_CONFIG,
+    *(BuildOption(_DEFAULT + name, where=f"{CPU}/cpu[0-9]*/cpufreq") for name in _GOVERNORS),
 )
 
 
@@ -284,7 +286,7 @@ def _kernel(host: Host, expected: str) -> tuple[Plane, Optional[str], str]:
         return Plane.UNREAD, None, f"cpufreq.default_governor= came with Linux 5.9, and {release} may not know it"
     if value is None:
         config = kernel_config(host)
-        match = re.search(r"^CONFIG_CPU_FREQ_DEFAULT_GOV_(\w+)=y", config.text, re.M)
+        match = re.search(rf"^{_DEFAULT}(\w+)=y", config.text, re.M)
         if not match:
             return Plane.UNREAD, None, f"the kernel's default is not known: {config.why()}"
         value = match[1].lower()

@@ -42,10 +42,13 @@ from .cpu_idle_states import (
 
 # Root alone may read it: four bytes, of which a shell drops what is zero. 2,000,000,000 (00 94 35 77: nobody asks) is
 # told by the rest, which no request below 7 s has; od reads any other.
-_LATENCY = (
-    "f=/dev/cpu_dma_latency; if [ -r $f ]; then o=; read -r o <$f; "
-    "case $o in ?5w) o=2000000000;; *) o=$(od -A n -t d4 -N 4 $f);; esac; else s=1; fi"
-)
+_LATENCY = r"""# The latency that a program asks of the whole host, in four bytes; 2000000000 is "none".
+[ -r /dev/cpu_dma_latency ] || return
+read -r answer </dev/cpu_dma_latency
+case $answer in
+  ?5w) answer=2000000000;;
+  *) answer=$(od -A n -t d4 -N 4 /dev/cpu_dma_latency);;
+esac"""
 DROP_IN = "/etc/tmpfiles.d/zz-numatune-idle.conf"
 
 

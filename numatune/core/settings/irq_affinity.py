@@ -24,8 +24,8 @@ _NAMES = "/proc/interrupts"
 # The table has a column for each CPU: megabytes on a large host. On x86 only Xen has interrupts there that the files
 # of each interrupt do not tell enough about.
 _NEEDED = (
-    "! { case $machine in x86_64|i?86) ;; *) false;; esac && [ -d /sys/kernel/irq ] && "
-    "[ ! -e /sys/hypervisor/type ] && [ ! -e /proc/xen ]; }"
+    "case $machine in x86_64|i?86) false;; esac || [ ! -d /sys/kernel/irq ] || "
+    "[ -e /sys/hypervisor/type ] || [ -e /proc/xen ]"
 )
 
 

@@ -187,13 +187,18 @@ def _ban(host: Host, unit: agents.Unit) -> Planned:
 
 
 # `read` of a NUL-separated file needs tr; the pid file is not everywhere, systemd or else the process list is.
-_ENVIRONMENT = (
-    'p=$pid; case $daemons in *:irqbalance"$nl"*) '
-    'p=${daemons%%:irqbalance"$nl"*}; p=${p##*/proc/}; p=${p%%/*};; esac; '
-    '[ "${p:-0}" != 0 ] && [ -r "/proc/$p/environ" ] && '
-    "t=$(tr '\\0' '\\n' <\"/proc/$p/environ\") && { set -f; IFS=$nl; "
-    'for l in $t; do case $l in IRQBALANCE_*) o="$o$l$nl";; esac; done; set +f; unset IFS; }'
-)
+_ENVIRONMENT = r"""# What irqbalance was started with: of its environment, its own variables alone.
+case $daemons in
+  *:irqbalance"$newline"*)
+    pid=${daemons%%:irqbalance"$newline"*}
+    pid=${pid##*/proc/}
+    pid=${pid%%/*};;
+  *)
+    pid=${units#*MainPID=}
+    pid=${pid%%"$newline"*};;
+esac
+[ "${pid:-0}" != 0 ] && [ -r "/proc/$pid/environ" ] &&
+  answer=$(tr '\0' '\n' <"/proc/$pid/environ" | sed -n '/^IRQBALANCE_/p')"""
 
 IRQBALANCE = Setting(
     name="irqbalance",

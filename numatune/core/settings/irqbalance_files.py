@@ -13,7 +13,7 @@ from ..host import Host
 from ..model import Conflict, Line, Snapshot
 from ..parsers import interrupts, shell
 from ..parsers.text import lines
-from ..sources import Command, Directory, File, Source
+from ..sources import Directory, File, ProgramWord, Source
 from ..status import Plane
 from ..topology import CPU
 
@@ -35,12 +35,7 @@ SOURCES: tuple[Source, ...] = (
     *(File(f"{folder}/{UNIT}.d/*.conf") for folder in _UNIT_FOLDERS),
     File(f"{CPU}/isolated"),
     File(f"{CPU}/nohz_full"),
-    Command(
-        "irqbalance_knows_list",
-        "o=$holds",
-        program=("irqbalance", LIST),
-        shown=f"grep -c {LIST} /usr/sbin/irqbalance",
-    ),
+    ProgramWord("irqbalance_knows_list", "irqbalance", LIST),
 )
 
 

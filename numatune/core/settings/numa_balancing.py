@@ -10,10 +10,11 @@ from ..host import Host, Option, Planned, Setting
 from ..model import Change, Conflict, Finding, Reading, Severity, State, Status
 from ..parsers import cmdline, sysctl
 from ..parsers.text import lines
-from ..sources import File
+from ..sources import BuildOption, File
 from ..status import Plane, combine, outcome
+from ..topology import NODE
 from . import numa_policy
-from .common import KERNEL_CONFIG, NOT_NOW, built, evidence, kernel_config, sentence
+from .common import NOT_NOW, built, evidence, kernel_config, sentence
 from .numa_balancing_boot import CONF, KEY, Persisted
 from .numa_balancing_boot import SOURCES as FILES
 
@@ -24,6 +25,7 @@ _CONTENT = (
     f"{_HEADER}\n# Automatic NUMA balancing unmaps pages of a serving process to sample its accesses.\n{KEY} = 0\n"
 )
 _LISTING = "/sos_commands/kernel/sysctl_-a"
+_BY_DEFAULT = "CONFIG_NUMA_BALANCING_DEFAULT_ENABLED"
 
 
 def judge(host: Host) -> Finding:
@@ -109,7 +111,7 @@ def _next_boot(host: Host) -> tuple[Plane, Optional[str], str]:
     config = kernel_config(host)
     if not config.present:
         return Plane.UNREAD, None, f"the kernel's default is not known: {config.why()}"
-    if not built(config, "CONFIG_NUMA_BALANCING_DEFAULT_ENABLED"):
+    if not built(config, _BY_DEFAULT):
         return Plane.RIGHT, "0", ""
     if nodes is None:
         return Plane.UNREAD, None, "the kernel's default depends on the number of nodes, which is not known"
@@ -246,7 +248,8 @@ NUMA_BALANCING = Setting(
         *FILES,
         File(_LISTING, captured_only=True),
         *numa_policy.SOURCES,
-        *KERNEL_CONFIG,
+        # Of one node nothing is balanced.
+        BuildOption(_BY_DEFAULT, where=f"{NODE}/node[1-9]*"),
     ),
     judge=judge,
     options={

@@ -23,15 +23,22 @@ _MEMORY_TEXT = (
     "NUMAPolicy=local\n"
 )
 # What each unit with such a drop-in runs with: the policies of its main process's mappings.
-_POLICIES = (
-    f'set -- /etc/systemd/system/*.service.d/{_MEMORY}; [ ! -e "$1" ] || o=$(for f do u=${{f%.d/*}}; u=${{u##*/}}; '
-    'p=$($limit systemctl show --value -p MainPID -- "$u"); echo "Id=$u pid=$p"; '
-    '[ "${p:-0}" = 0 ] || sed -n "s/^[0-9a-f]* \\([a-z]*\\).*/Id=$u policy=\\1/p" "/proc/$p/numa_maps" | sort -u; done)'
-)
+_POLICIES = rf"""# The memory policies of the services that numatune gave one.
+for drop_in in /etc/systemd/system/*.service.d/{_MEMORY}; do
+  [ -e "$drop_in" ] || continue
+  unit=${{drop_in%.d/*}}
+  unit=${{unit##*/}}
+  pid=$($limit systemctl show --value -p MainPID -- "$unit")
+  answer="${{answer}}Id=$unit pid=$pid$newline"
+  [ "${{pid:-0}}" != 0 ] || continue
+  for policy in $(sed -n 's/^[0-9a-f]* \([a-z]*\).*/\1/p' "/proc/$pid/numa_maps" | sort -u); do
+    answer="${{answer}}Id=$unit policy=$policy$newline"
+  done
+done"""
 
 SOURCES: tuple[Source, ...] = (
     File(f"/etc/systemd/system/*.service.d/{_MEMORY}"),
-    Command("memory_policies", _POLICIES, needs="systemctl", shown="/proc/PID/numa_maps"),
+    Command("memory_policies", _POLICIES, needs="systemctl", starts=("sort",), shown="/proc/PID/numa_maps"),
 )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Iterator
 from datetime import date
 from typing import Optional
 
@@ -17,10 +17,11 @@ def make_plan(snapshot: Snapshot, profile: Profile, today: date, only: Optional[
     """Plan one host; `only` names the settings that are tuned, None all of the profile.
 
     What is ok, not applicable or waived is left alone. What two settings both need (the boot service) is planned
-    once, for the first of them. Raises InputError as `judge` does.
+    once, for the first of them; where they would write one path and not the same, neither is changed. Raises
+    InputError as `judge` does.
     """
     host = Host(snapshot, profile)
-    changes: dict[tuple[str, ...], Change] = {}
+    wanted: list[Change] = []
     conflicts: list[Conflict] = []
     left: list[Left] = []
     for finding in judge(snapshot, profile, today).findings:
@@ -29,16 +30,44 @@ def make_plan(snapshot: Snapshot, profile: Profile, today: date, only: Optional[
         # What a container shows is its host's to change.
         plan = None if host.container else setting(finding.setting).changes
         made, refused = plan(host, finding) if plan else ((), ())
-        for change in () if refused else made:
-            # A service is started again after each setting's own files.
-            changes.setdefault((*change.key, change.setting) if change.kind == "service" else change.key, change)
+        wanted.extend(() if refused else made)
         conflicts.extend(refused)
         if not made and not refused:
             left.append(Left(finding.setting, finding.status, finding.reason, finding.remedy))
+    clashes = list(_clashes(wanted))
+    changes = _each_once(wanted, {clash.setting for clash in clashes})
+    conflicts += clashes
     # Isolation by kernel arguments is theirs to plan.
-    planned = {change.setting for change in changes.values()} | {conflict.setting for conflict in conflicts}
+    planned = {change.setting for change in changes} | {conflict.setting for conflict in conflicts}
     left = [item for item in left if item.setting != "core_isolation" or "kernel_arguments" not in planned]
-    return Plan(_in_order(changes.values()), tuple(conflicts), tuple(left))
+    return Plan(_in_order(changes), tuple(conflicts), tuple(left))
+
+
+def _key(change: Change) -> tuple[str, ...]:
+    # A service is started again after each setting's own files.
+    return (*change.key, change.setting) if change.kind == "service" else change.key
+
+
+def _clashes(changes: Iterable[Change]) -> Iterator[Conflict]:
+    """Yield a conflict for each of two settings that would leave one path different: either may be tuned alone."""
+    first: dict[tuple[str, ...], Change] = {}
+    for change in changes:
+        other = first.setdefault(_key(change), change)
+        if (other.content, other.mode) != (change.content, change.mode):
+            names = other.setting, change.setting
+            message = (
+                f"{names[0]} and {names[1]} would both write {change.path}, and not the same: leave one of them out "
+                f"(`settings: {{{names[1]}: false}}` in the profile), then run again"
+            )
+            yield from (Conflict(name, change.path, 0, "", message) for name in names)
+
+
+def _each_once(changes: Iterable[Change], without: Collection[str]) -> Collection[Change]:
+    found: dict[tuple[str, ...], Change] = {}
+    for change in changes:
+        if change.setting not in without:
+            found.setdefault(_key(change), change)
+    return found.values()
 
 
 def _in_order(changes: Collection[Change]) -> tuple[Change, ...]:

@@ -9,6 +9,7 @@ path that leads out of it, through a link, is refused.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
 from collections.abc import Mapping
@@ -17,7 +18,7 @@ from dataclasses import replace
 from . import attributes
 from .core.errors import InputError, NumatuneError
 from .core.journal import ABSENT, NO_BLOCK, Seen
-from .core.parsers import grub
+from .core.parsers import choices, grub
 
 _KERNEL = ("/proc/", "/sys/")
 _MARGIN = 64 << 10
@@ -106,9 +107,9 @@ class Tree:
             return ABSENT
 
     def value(self, path: str) -> bytes:
-        """Read a kernel file."""
+        """Read a kernel file; of one that shows a choice in brackets, the chosen word."""
         with open(self._kernel_file(path), "rb") as handle:
-            return handle.read()
+            return _bytes(choices.chosen(_text(handle.read())))
 
     def write_value(self, path: str, content: bytes) -> None:
         """Write a kernel file in one write; it must exist, and is never replaced by another file."""
@@ -116,7 +117,11 @@ class Tree:
         if self.root:
             # A plain file that stands for the kernel's: a write there must not be seen half-done either.
             name = real[len(self.root) :]
-            self.replace(name, replace(self.look(name), content=content))
+            here = self.look(name)
+            shown = choices.shown_after(_text(here.content or b""), _text(content))
+            if shown is None:
+                raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+            self.replace(name, replace(here, content=_bytes(shown)))
             return
         descriptor = os.open(real, os.O_WRONLY)
         try:
@@ -261,6 +266,14 @@ class Tree:
             return self.value("/proc/sys/kernel/random/boot_id").decode().strip() or "unknown"
         except (OSError, TreeError):
             return "unknown"
+
+
+def _text(content: bytes) -> str:
+    return content.decode("utf-8", "surrogateescape")
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
 
 
 def _write_whole(path: str, seen: Seen) -> None:

@@ -13,38 +13,38 @@ from .parsers.text import lines
 from .sources import Command, Directory, File, Source
 
 
-class _Agent(NamedTuple):
-    """What a unit writes, by setting, and what else a person may do than disable it."""
+class Agent(NamedTuple):
+    """A unit that sets what a setting sets, and what else a person may do than disable it."""
 
-    settings: tuple[str, ...]
+    unit: str
     instead: str = ""
 
 
-TUNED = "tuned.service"
+class Agents(NamedTuple):
+    """The units that set what a setting sets, in words `knob`; each setting declares its own."""
+
+    knob: str = ""
+    units: tuple[Agent, ...] = ()
+
+
+NONE = Agents()
+TUNED, TUNED_PPD, POWER_PROFILES = "tuned.service", "tuned-ppd.service", "power-profiles-daemon.service"
+TLP, AUTO_CPUFREQ, ONDEMAND = "tlp.service", "auto-cpufreq.service", "ondemand.service"
+SAPTUNE, SAPCONF = "saptune.service", "sapconf.service"
 TUNED_PROFILE = tuned.ACTIVE
-_AGENTS = {
-    # Its own sysctl settings are no matter: it applies /etc/sysctl.d again after them (reapply_sysctl, the default).
-    TUNED: _Agent(("cpu_governor",), "or set cpu_governor's option `tuned` to `after`, which writes after it"),
-    "tuned-ppd.service": _Agent(("cpu_governor",)),
-    "power-profiles-daemon.service": _Agent(("cpu_governor",)),
-    "tlp.service": _Agent(("cpu_governor",)),
-    "auto-cpufreq.service": _Agent(("cpu_governor",)),
-    "saptune.service": _Agent(("cpu_governor", "numa_balancing")),
-    "sapconf.service": _Agent(("cpu_governor", "numa_balancing")),
-    "ondemand.service": _Agent(("cpu_governor",)),
-}
-_KNOBS = {"cpu_governor": "the governor", "numa_balancing": "kernel.numa_balancing"}
+_KNOWN = (TUNED, TUNED_PPD, POWER_PROFILES, TLP, AUTO_CPUFREQ, SAPTUNE, SAPCONF, ONDEMAND)
 
 # D-Bus starts these for whoever asks for power profiles, enabled or not: their packages register the bus name with
 # SystemdService=UNIT (read in Debian's power-profiles-daemon and in TuneD's tree), and only a mask prevents that. So
 # "disabled" and "static" say nothing of them; installed and not masked counts as "may start".
-_ACTIVATED = ("power-profiles-daemon.service", "tuned-ppd.service")
+_ACTIVATED = (POWER_PROFILES, TUNED_PPD)
 _BUS_NAMES = "/usr/share/dbus-1/system-services"
 # Units that are made from /etc/init.d are "generated" whether or not a runlevel starts them: the link says it.
 _SCRIPTS = ("cpufrequtils", "ondemand")
 _RUNLEVEL = "/etc/rc3.d"
 
-UNITS = ("irqbalance.service", *_AGENTS, "cpupower.service", "cpufrequtils.service")
+UNITS = ("irqbalance.service", *_KNOWN, "cpupower.service", "cpufrequtils.service")
+"""The units that systemd is asked for."""
 _ETC = units.ETC
 _WANTS = f"{_ETC}/*.wants"
 _LISTED = "/sos_commands/systemd/systemctl_list-unit-files"
@@ -169,32 +169,34 @@ def _registered(snapshot: Snapshot, name: str) -> bool:
     return named and snapshot.links.get(f"{_ETC}/{name}") != "/dev/null"
 
 
-def decides(snapshot: Snapshot, setting: str, cooperate: Collection[str] = ()) -> str:
-    """Say which agent decides a setting after the next boot, "" for none that is known; `cooperate` may."""
-    for name, agent in _AGENTS.items():
-        at_boot = unit(snapshot, name).at_boot if setting in agent.settings and name not in cooperate else ""
+def decides(snapshot: Snapshot, agents: Agents, cooperate: Collection[str] = ()) -> str:
+    """Say which of a setting's agents decides it after the next boot, "" for none that is known; `cooperate` may."""
+    for name, _ in agents.units:
+        at_boot = unit(snapshot, name).at_boot if name not in cooperate else ""
         if at_boot:
             return f"{name} {at_boot} and decides{_by_profile(snapshot, name)}"
     return ""
 
 
-def conflicts(snapshot: Snapshot, setting: str, cooperate: Collection[str] = ()) -> tuple[Conflict, ...]:
-    """Return a conflict for each agent that writes a setting and runs now or may after a boot.
+def conflicts(
+    snapshot: Snapshot, setting: str, agents: Agents, cooperate: Collection[str] = ()
+) -> tuple[Conflict, ...]:
+    """Return a conflict for each of a setting's agents that runs now or may after a boot.
 
     `cooperate` names the units with which somebody said to live. A unit that is installed and neither runs nor
     starts is none.
     """
     found = []
-    for name, agent in _AGENTS.items():
-        if setting not in agent.settings or name in cooperate:
+    for name, instead in agents.units:
+        if name in cooperate:
             continue
         state = unit(snapshot, name)
         how = " and ".join(part for part in ("runs now" if state.active else "", state.at_boot) if part)
         if not how:
             continue
         verb = "mask" if name in _ACTIVATED else "disable"
-        advice = ", ".join(part for part in (f"`systemctl {verb} --now {name}`", agent.instead) if part)
-        what = f"{name} {how} and sets {_KNOBS[setting]}{_by_profile(snapshot, name)}"
+        advice = ", ".join(part for part in (f"`systemctl {verb} --now {name}`", instead) if part)
+        what = f"{name} {how} and sets {agents.knob}{_by_profile(snapshot, name)}"
         profile = snapshot.read(TUNED_PROFILE)
         path, line, text = (
             (TUNED_PROFILE, 1, profile.text.strip())

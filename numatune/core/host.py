@@ -7,6 +7,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Callable, Optional
 
 from . import roles, topology
+from .agents import NONE as NO_AGENTS
+from .agents import Agents
 from .boot import NextBoot, next_boot
 from .container import container
 from .facts import kernel_release
@@ -73,6 +75,11 @@ class Setting:
 
     `judge` returns the finding of one host; `changes` what `tune` would do about it, or the conflicts that forbid
     it. A setting without `changes` is judged and explained, and a person mends it.
+
+    `after` names settings whose files are placed before anything of this one is changed: with this one changed, theirs
+    would be taken for placed. `by_reboot` says that a reboot alone brings it. `may_be_refused` says that the kernel
+    may keep some of its values, which is no failure. `part_of` names the setting whose plan covers this one too.
+    `agents` are the units that set the same.
     """
 
     name: str
@@ -85,3 +92,8 @@ class Setting:
     judge: Callable[[Host], Finding]
     options: dict[str, Option]
     changes: Optional[Callable[[Host, Finding], Planned]] = None
+    after: tuple[str, ...] = ()
+    by_reboot: bool = False
+    may_be_refused: bool = False
+    part_of: str = ""
+    agents: Agents = NO_AGENTS

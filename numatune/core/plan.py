@@ -37,9 +37,8 @@ def make_plan(snapshot: Snapshot, profile: Profile, today: date, only: Optional[
     clashes = list(_clashes(wanted))
     changes = _each_once(wanted, {clash.setting for clash in clashes})
     conflicts += clashes
-    # Isolation by kernel arguments is theirs to plan.
     planned = {change.setting for change in changes} | {conflict.setting for conflict in conflicts}
-    left = [item for item in left if item.setting != "core_isolation" or "kernel_arguments" not in planned]
+    left = [item for item in left if setting(item.setting).part_of not in planned]
     return Plan(_in_order(changes), tuple(conflicts), tuple(left))
 
 
@@ -71,15 +70,16 @@ def _each_once(changes: Iterable[Change], without: Collection[str]) -> Collectio
 
 
 def _in_order(changes: Collection[Change]) -> tuple[Change, ...]:
-    # Of each setting, services last: they read what was written. Across settings the order of the catalogue stays, with
-    # one exception. irqbalance's ban alone makes interrupts right: were it written before the boot service's lines, a
-    # run that is cut between them would be taken for a whole one.
+    # Of each setting, services last: they read what was written. Across settings the order of the catalogue stays, but
+    # for files that another setting comes after (`Setting.after`).
     settings = list(dict.fromkeys(change.setting for change in changes))
+    waiting = [(place, setting(name).after) for place, name in enumerate(settings)]
 
     def place(change: Change) -> tuple[float, bool]:
-        of = change.setting
-        if of == "irq_affinity" and change.kind in ("file", "link") and "irqbalance" in settings:
-            return settings.index("irqbalance") - 0.5, False
-        return settings.index(of), change.kind == "service"
+        at = settings.index(change.setting)
+        if change.kind in ("file", "link"):
+            first = min((place for place, after in waiting if change.setting in after), default=at)
+            return (first - 0.5 if first < at else at), False
+        return at, change.kind == "service"
 
     return tuple(sorted(changes, key=place))

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from .catalogue import SETTINGS
 from .host import Host
 from .model import Finding, Status
-
-BY_REBOOT = ("core_isolation", "kernel_arguments")
-"""The settings that take effect by a reboot alone."""
 
 
 def awaited(host: Host, findings: Iterable[Finding]) -> tuple[str, ...]:
@@ -18,7 +16,8 @@ def awaited(host: Host, findings: Iterable[Finding]) -> tuple[str, ...]:
     them (a boot came without), it must not ask for one.
     """
     by_name = {item.setting: item.status for item in findings}
-    waiting = [name for name in BY_REBOOT if by_name.get(name) is Status.PENDING_REBOOT]
+    by_reboot = [item.name for item in SETTINGS if item.by_reboot]
+    waiting = [name for name in by_reboot if by_name.get(name) is Status.PENDING_REBOOT]
     by_arguments = host.option("core_isolation", "mode") == "kernel"
     if by_arguments and by_name.get("kernel_arguments") is Status.WRONG and "core_isolation" in waiting:
         waiting.remove("core_isolation")

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 
 from . import store as stores
 from . import undo
-from .core import journal
+from .core import catalogue, journal
 from .core.errors import NumatuneError
 from .core.journal import ABSENT, Generation, Seen
 from .core.model import Change, Plan, Status
@@ -221,7 +221,7 @@ def _hold(changes: Sequence[Change], statuses: Mapping[str, tuple[Status, str]],
         fine = {Status.OK, Status.UNKNOWN, Status.NOT_APPLICABLE, Status.WAIVED}
         if any(change.needs_reboot for change in changes if change.setting == setting):
             fine.add(Status.PENDING_REBOOT)
-        if refused and setting == "irq_affinity":
+        if refused and catalogue.setting(setting).may_be_refused:
             fine |= {Status.WRONG, Status.PENDING_REBOOT}
         if status not in fine:
             raise TreeError(f"{setting} is {status.value} after it was tuned: {why}")

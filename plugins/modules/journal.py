@@ -86,6 +86,7 @@ reboot:
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.numatune.latency.plugins.module_utils import run_mark, undo
 from ansible_collections.numatune.latency.plugins.module_utils.core import revert
+from ansible_collections.numatune.latency.plugins.module_utils.core.catalogue import SETTINGS
 from ansible_collections.numatune.latency.plugins.module_utils.core.errors import NumatuneError
 from ansible_collections.numatune.latency.plugins.module_utils.core.model import kernel_lines
 from ansible_collections.numatune.latency.plugins.module_utils.reading import shown
@@ -119,13 +120,15 @@ def go_back(params, host, write):
         marked, odd = (mark.as_dict() if mark else {}), []
     except (NumatuneError, OSError) as error:
         marked, odd = {}, [reason(error)]
+    # The journal may name a setting that another version had.
+    by_reboot = {item.name for item in SETTINGS if item.by_reboot}
     return {
         "changed": bool(way.actions),
         "actions": [{"kind": item.kind, "path": item.path, "setting": item.setting} for item in way.actions],
         "conflicts": [*way.conflicts, *strangers, *odd],
         "notes": [*way.notes, *undone.leftovers],
         "run": marked,
-        "reboot": any(item.setting in ("kernel_arguments", "core_isolation") for item in way.actions),
+        "reboot": any(item.setting in by_reboot for item in way.actions),
         "diff": [difference(item) for item in way.actions],
     }
 

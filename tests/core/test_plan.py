@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import date
 
 import pytest
 from synthetic import Tree, host
 
-from numatune.core import catalogue
+from numatune.core import agents, catalogue
 from numatune.core.host import Host, Planned
 from numatune.core.model import Change, Finding, Plan, Severity, Status
 from numatune.core.plan import make_plan
@@ -18,7 +19,9 @@ from numatune.core.replay import collect
 TODAY = date(2027, 1, 1)
 
 
-def planned(monkeypatch: pytest.MonkeyPatch, **settings: tuple[Change, ...]) -> Plan:
+def planned(
+    monkeypatch: pytest.MonkeyPatch, _after: Mapping[str, tuple[str, ...]] | None = None, **settings: tuple[Change, ...]
+) -> Plan:
     """Plan a host whose settings, all wrong, want these changes."""
     stock = catalogue.SETTINGS[0]
 
@@ -29,7 +32,7 @@ def planned(monkeypatch: pytest.MonkeyPatch, **settings: tuple[Change, ...]) -> 
         def plan(host: Host, finding: Finding) -> Planned:
             return changes, ()
 
-        return replace(stock, name=name, judge=judge, changes=plan)
+        return replace(stock, name=name, judge=judge, changes=plan, after=(_after or {}).get(name, ()))
 
     monkeypatch.setattr(catalogue, "SETTINGS", tuple(made(*item) for item in settings.items()))
     return make_plan(collect(Tree(host(4)), complete=True), Profile("p", tuple(settings)), TODAY)
@@ -60,3 +63,33 @@ def test_two_settings_that_write_one_path_differently_are_refused(monkeypatch: p
     assert not plan.left
     for name in ("a", "b"):
         assert plan.of({name}).conflicts
+
+
+def test_files_that_another_setting_comes_after_are_placed_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Declared on the setting: no name stands in the planner."""
+    assert catalogue.setting("irqbalance").after == ("irq_affinity",)
+    stock = catalogue.SETTINGS
+
+    def ordered(*after: str) -> list[str]:
+        monkeypatch.setattr(catalogue, "SETTINGS", stock)
+        changes = {
+            "x": (change("x", "/etc/x", "x\n"),),
+            "y": (change("y", "/proc/y", "1\n", "runtime"), change("y", "/etc/y", "y\n")),
+        }
+        plan = planned(monkeypatch, _after={"x": after}, **changes)
+        return [item.path for item in plan.changes]
+
+    assert ordered() == ["/etc/x", "/proc/y", "/etc/y"]
+    assert ordered("y") == ["/etc/y", "/etc/x", "/proc/y"]
+
+
+def test_what_a_reboot_alone_brings_and_what_the_kernel_may_keep_stand_on_the_setting() -> None:
+    assert [item.name for item in catalogue.SETTINGS if item.by_reboot] == ["core_isolation", "kernel_arguments"]
+    assert [item.name for item in catalogue.SETTINGS if item.may_be_refused] == ["irq_affinity"]
+    assert {item.part_of for item in catalogue.SETTINGS if item.part_of} == {"kernel_arguments"}
+
+
+def test_systemd_is_asked_for_every_agent_that_a_setting_names() -> None:
+    named = {agent.unit for item in catalogue.SETTINGS for agent in item.agents.units}
+    assert named >= {"saptune.service", "tlp.service"}
+    assert named <= set(agents.UNITS)

@@ -511,11 +511,12 @@ def test_an_unordered_service_is_not_outdone() -> None:
 
 def test_saptune_writes_numa_balancing_too() -> None:
     shown = snapshot(Case("", commands=unit("saptune")))
-    (conflict,) = agents.conflicts(shown, "numa_balancing")
+    own = catalogue.setting("numa_balancing").agents
+    (conflict,) = agents.conflicts(shown, "numa_balancing", own)
     assert conflict.setting == "numa_balancing"
     assert "sets kernel.numa_balancing: `systemctl disable --now saptune.service`" in conflict.message
-    assert not agents.conflicts(shown, "numa_balancing", ("saptune.service",))
-    assert not agents.conflicts(snapshot(Case("", commands=unit("tuned"))), "numa_balancing")
+    assert not agents.conflicts(shown, "numa_balancing", own, ("saptune.service",))
+    assert not agents.conflicts(snapshot(Case("", commands=unit("tuned"))), "numa_balancing", own)
 
 
 def request(cpu: int) -> str:

@@ -326,6 +326,8 @@ def _remedy(host: Host, mode: str, status: Status, partition: CpuSet) -> str:
 
 CORE_ISOLATION = Setting(
     name="core_isolation",
+    by_reboot=True,
+    part_of="kernel_arguments",
     title="Core isolation",
     severity=Severity.INFO,
     why="Isolated CPUs are spared other tasks and the tick, but the scheduler no longer spreads threads over them: the "

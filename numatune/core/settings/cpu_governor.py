@@ -15,6 +15,7 @@ from ..topology import CPU
 from . import cpu_governor_boot
 from .common import NOT_NOW, evidence, group, sentence, summary
 from .cpu_governor_boot import (
+    AGENTS,
     DRIVER,
     GOVERNOR,
     NAME,
@@ -156,7 +157,7 @@ def changes(host: Host, finding: Finding) -> Planned:
     held = cpu_governor_boot.held_by_tuned(host, serving, expected)
     with_whom = (agents.TUNED,) if held else cpu_governor_boot.cooperate(host)
     conflicts = (
-        *agents.conflicts(host.snapshot, NAME, with_whom),
+        *agents.conflicts(host.snapshot, NAME, AGENTS, with_whom),
         *_not_offered(host, governed, expected),
         *(() if kept else cpu_governor_boot.set_otherwise(host, serving, expected)),
     )
@@ -234,4 +235,5 @@ CPU_GOVERNOR = Setting(
         ),
     },
     changes=changes,
+    agents=AGENTS,
 )

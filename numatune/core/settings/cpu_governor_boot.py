@@ -22,6 +22,14 @@ from .common import TMPFILES, kernel_config, next_release, written_at_boot, wron
 NAME = "cpu_governor"
 GOVERNOR, DRIVER, PREFERENCE = "scaling_governor", "scaling_driver", "energy_performance_preference"
 OFFERED = "scaling_available_governors"
+AGENTS = agents.Agents(
+    "the governor",
+    (
+        agents.Agent(agents.TUNED, "or set cpu_governor's option `tuned` to `after`, which writes after it"),
+        *map(agents.Agent, (agents.TUNED_PPD, agents.POWER_PROFILES, agents.TLP, agents.AUTO_CPUFREQ)),
+        *map(agents.Agent, (agents.SAPTUNE, agents.SAPCONF, agents.ONDEMAND)),
+    ),
+)
 OWN_SCALING = ("intel_pstate", "amd-pstate-epp")
 """Drivers that scale by themselves; their `performance` takes the energy preference with it."""
 _ARGUMENT_SINCE = (5, 9)
@@ -159,7 +167,7 @@ def _persisted(host: Host, serving: CpuSet, expected: str) -> Persisted:
     # they like, so what we set at boot is not the last word.
     holds = ours is not None and ours.plane is Plane.RIGHT
     held = held_by_tuned(host, serving, expected)
-    agent = agents.decides(host.snapshot, NAME, (agents.TUNED,) if held else cooperate(host) if holds else ())
+    agent = agents.decides(host.snapshot, AGENTS, (agents.TUNED,) if held else cooperate(host) if holds else ())
     if agent:
         return Persisted(Plane.UNREAD, unknown=agent)
     services = list(_services(host))

@@ -277,6 +277,8 @@ def _fought_over(host: Host) -> tuple[Conflict, ...]:
 
 IRQ_AFFINITY = Setting(
     name="irq_affinity",
+    # Managed and per-CPU interrupts stay where they are.
+    may_be_refused=True,
     title="Interrupt affinity",
     severity=Severity.WARNING,
     why="A device interrupt on a serving CPU takes that CPU from its thread in the middle of a request. The affinity "

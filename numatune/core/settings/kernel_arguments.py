@@ -193,6 +193,7 @@ def _conflict(message: str, where: Optional[Line] = None) -> Conflict:
 
 KERNEL_ARGUMENTS = Setting(
     name="kernel_arguments",
+    by_reboot=True,
     title="Kernel arguments",
     severity=Severity.WARNING,
     why="Some causes end by a kernel argument alone (core isolation by isolcpus and nohz_full, a default governor). An "

@@ -15,7 +15,7 @@ from ..status import Plane, combine, outcome
 from ..topology import NODE
 from . import numa_policy
 from .common import NOT_NOW, built, evidence, kernel_config, sentence
-from .numa_balancing_boot import CONF, KEY, Persisted
+from .numa_balancing_boot import AGENTS, CONF, KEY, Persisted
 from .numa_balancing_boot import SOURCES as FILES
 
 RUNTIME = "/proc/sys/kernel/numa_balancing"
@@ -256,4 +256,5 @@ NUMA_BALANCING = Setting(
         "unit": Option(str, "a service that gets NUMAPolicy=local, where the sysctl may not be changed (default: none)")
     },
     changes=changes,
+    agents=AGENTS,
 )

@@ -14,6 +14,8 @@ from ..status import Plane
 KEY = "kernel.numa_balancing"
 CONF = "/etc/sysctl.conf"
 _SYSTEMD = "/run/systemd/system"
+# TuneD is none: it applies /etc/sysctl.d again after its own sysctls (reapply_sysctl, the default).
+AGENTS = agents.Agents(KEY, (agents.Agent(agents.SAPTUNE), agents.Agent(agents.SAPCONF)))
 
 SOURCES: tuple[Source, ...] = (
     *(File(f"{folder}/*.conf", masks=True) for folder in sysctl.PERSISTENT),
@@ -85,7 +87,7 @@ class Persisted:
     def _take(self, last: list[sysctl.Assignment]) -> None:
         """Take what comes after the files: TuneD's profile, and what TuneD applies again after that."""
         snapshot = self._host.snapshot
-        agent = agents.decides(snapshot, "numa_balancing")
+        agent = agents.decides(snapshot, AGENTS)
         if agent:
             self.unknown = agent
         if not agents.unit(snapshot, agents.TUNED).enabled:

@@ -72,6 +72,10 @@ def grub(arguments: str) -> dict[str, str]:
     return {GRUB: f"set default=0\nmenuentry 'x' {{\n linux /boot/vmlinuz-6.1.0-synthetic ro {arguments}\n}}\n"}
 
 
+def unit(name: str, active: str = "active", enabled: str = "enabled", load: str = "loaded") -> dict[str, str]:
+    return {"units": f"Id={name}.service\nLoadState={load}\nActiveState={active}\nUnitFileState={enabled}\n"}
+
+
 NUMA = {
     "ok": Case("ok", "/etc/sysctl.d/99-latency.conf keeps it off"),
     "ok, a comment after the value": Case("ok", made={"sysctl": {"a.conf": off("0 # off")}}),
@@ -172,6 +176,7 @@ def planned(case: Case) -> Plan:
 
 
 DROP_IN, LATER = "/etc/sysctl.d/99-zz-numatune.conf", "99-zzz.conf"
+OURS = next(item.content for item in planned(Case("", made={"sysctl": {}})).changes if item.path == DROP_IN)
 PLANS = {
     "nothing": (Case(""), [], []),
     "both": (Case("", made={"numa_balancing": "1", "sysctl": {}}), [DROP_IN, "/" + RUNTIME], []),
@@ -192,6 +197,13 @@ PLANS = {
     ),
     "sysctl.conf wins": (Case("", files={"etc/sysctl.conf": off("1")}), [], ["/etc/sysctl.conf"]),
     "no value to write": (Case("", denied=("/" + RUNTIME,)), [], []),
+    "saptune would set it again": (Case("", made={"sysctl": {}}, commands=unit("saptune")), [], [""]),
+    "sapconf, which runs now": (Case("", made={"sysctl": {}}, commands=unit("sapconf", enabled="disabled")), [], [""]),
+    "saptune, and nothing to change": (
+        Case("", made={"sysctl": {}}, files={DROP_IN[1:]: OURS}, commands=unit("saptune")),
+        [],
+        [],
+    ),
 }
 
 
@@ -226,10 +238,6 @@ PREFERENCE = "energy_performance_preference"
 
 def freq(cpu: int, name: str = "scaling_governor") -> str:
     return f"{CPU}/cpu{cpu}/cpufreq/{name}"
-
-
-def unit(name: str, active: str = "active", enabled: str = "enabled", load: str = "loaded") -> dict[str, str]:
-    return {"units": f"Id={name}.service\nLoadState={load}\nActiveState={active}\nUnitFileState={enabled}\n"}
 
 
 RIGHT = {"etc/tmpfiles.d/10-latency.conf": line("performance")}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Optional
 
-from .. import tuned, units
+from .. import agents, tuned, units
 from ..host import Host, Option, Planned, Setting
 from ..model import Change, Conflict, Finding, Reading, Severity, State, Status
 from ..parsers import cmdline, sysctl
@@ -201,7 +201,8 @@ def changes(host: Host, finding: Finding) -> Planned:
     if sysctl.integer(reading.text) != 0:
         why = "off now: no page is unmapped to sample accesses"
         planned.append(Change("numa_balancing", "runtime", RUNTIME, "0\n", reading.text, why))
-    return tuple(planned), ()
+    fought = agents.conflicts(host.snapshot, "numa_balancing", AGENTS) if planned else ()
+    return ((), fought) if fought else (tuple(planned), ())
 
 
 def _conflict(host: Host, persisted: Persisted) -> Optional[Conflict]:

@@ -140,9 +140,9 @@ def _audit(host: Host) -> list[dict[str, str]]:
     """What the audit finds on this host before the run: the link from a cause to the setting that is to be changed."""
     from datetime import UTC, datetime
 
-    from ..core.audit import judge
+    from ..core.audit import judge_host
 
-    findings = judge(host.snapshot, host.profile, datetime.now(UTC).date()).findings
+    findings = judge_host(host, datetime.now(UTC).date()).findings
     return [
         {
             "setting": finding.setting,

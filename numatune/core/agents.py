@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, Optional
 
 from . import boot_service, tuned, units
+from .derived import once
 from .model import Conflict, Reading, Snapshot
 from .parsers.text import lines
 from .sources import Command, Directory, File, Source
@@ -109,6 +110,7 @@ class Unit:
         return "starts at boot" if self.enabled else "is not masked, so D-Bus may start it," if self.activated else ""
 
 
+@once
 def unit(snapshot: Snapshot, name: str) -> Unit:
     """Return what is known of a unit: from systemd itself, else from the links under /etc and the process list."""
     pairs = units.shown(snapshot, name)

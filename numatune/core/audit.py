@@ -31,9 +31,20 @@ def judge(
     `under_way` it is a run of tune that asks, and its own mark does not count. Raises InputError when the profile's
     CPU roles do not fit the host.
     """
-    host = Host(snapshot, profile)
+    return judge_host(Host(snapshot, profile), today, fail_on, require, under_way)
+
+
+def judge_host(
+    host: Host,
+    today: date,
+    fail_on: Severity = Severity.WARNING,
+    require: Optional[Iterable[str]] = None,
+    under_way: bool = False,
+) -> HostReport:
+    """Judge a host of which nothing need be derived again, as `judge` does."""
+    snapshot = host.snapshot
     notes = [*([host.roles.note] if not host.roles.split else []), *runs.notes(snapshot, under_way)]
-    findings = tuple(_finding(host, name, today) for name in profile.settings)
+    findings = tuple(_finding(host, name, today) for name in host.profile.settings)
     required = None if require is None else set(require)
     status = _status(findings, fail_on, required)
     if status == "ok":

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import NamedTuple, Optional
 
+from .derived import once
 from .model import Line, Reading, Snapshot
 from .parsers import bls, cmdline, grub
 from .parsers.grub_variables import Variables, variables
@@ -51,6 +52,7 @@ class NextBoot:
     reason: str = ""
 
 
+@once
 def next_boot(snapshot: Snapshot, once: bool = True) -> NextBoot:
     """Find the entry that boots next and return its kernel arguments.
 

@@ -24,6 +24,7 @@ from collections.abc import Iterable
 from typing import NamedTuple, Optional
 
 from . import units
+from .derived import once
 from .model import Change, Conflict, Line, Reading, Snapshot
 from .parsers.text import lines
 from .sources import Directory, File, Source
@@ -218,6 +219,7 @@ class Word(NamedTuple):
     where: Line
 
 
+@once
 def words(snapshot: Snapshot, setting: str) -> list[Word]:
     """Return the lines of one setting's data file."""
     path = conf(setting)
@@ -233,6 +235,7 @@ def conf(setting: str) -> str:
     return f"{FOLDER}/{setting}.conf"
 
 
+@once
 def starts(snapshot: Snapshot) -> Applier:
     """Return whether the next boot runs the script.
 

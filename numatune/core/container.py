@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Optional
 
+from .derived import once
 from .model import Snapshot
 from .sources import Command, File, Source
 
@@ -35,6 +36,7 @@ SOURCES: tuple[Source, ...] = (
 )
 
 
+@once
 def container(snapshot: Snapshot) -> Optional[str]:
     """Return the container's kind in systemd's words (lxc, docker, systemd-nspawn …), None for no sign."""
     said = snapshot.read(_SYSTEMD).text or snapshot.command("container").text

@@ -7,6 +7,7 @@ from typing import Any, Optional
 
 from .container import SOURCES as CONTAINER
 from .container import container
+from .derived import once
 from .model import Snapshot
 from .parsers import cmdline
 from .parsers.text import lines
@@ -103,6 +104,7 @@ def read_by_root(snapshot: Snapshot) -> bool:
     return snapshot.command("uid").text.strip() == "0"
 
 
+@once
 def kernel_release(snapshot: Snapshot) -> Optional[str]:
     """Return the running kernel's release, from the first source that has it."""
     found = _release(snapshot)
@@ -124,6 +126,7 @@ def _release(snapshot: Snapshot) -> Optional[str]:
     return match[1] if match else None
 
 
+@once
 def architecture(snapshot: Snapshot) -> Optional[str]:
     """Return the machine's architecture in uname's words."""
     machine = snapshot.command("uname")
@@ -151,6 +154,7 @@ def _of_cpuinfo(info: str) -> Optional[str]:
     return None
 
 
+@once
 def virtualization(snapshot: Snapshot) -> str:
     """Return "none", the hypervisor's name in systemd's words, "vm" for an unnamed one, or "unknown"."""
     detected = snapshot.command("virt")

@@ -103,6 +103,11 @@ class Snapshot:
         return self.read(path)
 
     @cached_property
+    def derived(self) -> dict[tuple[Any, ...], Any]:
+        """Return what `core.derived.once` keeps: what was derived from this snapshot, by function and arguments."""
+        return {}
+
+    @cached_property
     def configuration(self) -> Mapping[str, list[str]]:
         """Return directory -> sorted paths listed in it, for what lies outside the kernel's /proc and /sys."""
         listed: dict[str, set[str]] = {}

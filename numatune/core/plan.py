@@ -6,10 +6,10 @@ from collections.abc import Collection, Iterable, Iterator
 from datetime import date
 from typing import Optional
 
-from .audit import judge
+from .audit import judge_host
 from .catalogue import setting
 from .host import Host
-from .model import Change, Conflict, Left, Plan, Snapshot
+from .model import Change, Conflict, Finding, Left, Plan, Snapshot
 from .profile import Profile
 
 
@@ -21,10 +21,15 @@ def make_plan(snapshot: Snapshot, profile: Profile, today: date, only: Optional[
     InputError as `judge` does.
     """
     host = Host(snapshot, profile)
+    return plan_host(host, judge_host(host, today).findings, only)
+
+
+def plan_host(host: Host, findings: Iterable[Finding], only: Optional[Collection[str]] = None) -> Plan:
+    """Plan a host that was judged, as `make_plan` does."""
     wanted: list[Change] = []
     conflicts: list[Conflict] = []
     left: list[Left] = []
-    for finding in judge(snapshot, profile, today).findings:
+    for finding in findings:
         if not finding.bad or (only is not None and finding.setting not in only):
             continue
         # What a container shows is its host's to change.

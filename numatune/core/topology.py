@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Callable, Optional
 
 from .cpuset import EMPTY, CpuSet, parse_list, parse_mask
+from .derived import once
 from .errors import InputError
 from .model import Snapshot
 from .parsers.numbers import natural
@@ -76,6 +77,7 @@ class Topology:
         return CpuSet(1 << cpu)
 
 
+@once
 def read(snapshot: Snapshot) -> Topology:
     """Read the topology from a snapshot."""
     listed = _numbered(snapshot, f"{CPU}/cpu")

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass, field
 from typing import NamedTuple, Optional
 
+from .derived import once
 from .model import Line, Snapshot
 from .parsers import tuned
 from .parsers.text import lines
@@ -113,6 +114,7 @@ def _expanded(value: str, variables: Optional[_Unit]) -> str:
     return value.strip("\"'")
 
 
+@once
 def _units(snapshot: Snapshot) -> Optional[dict[str, _Unit]]:
     """Return the sections of the active profile, None where a part of it cannot be read."""
     folders = _folders(snapshot)

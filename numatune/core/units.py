@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple, Optional
 
+from .derived import once
 from .model import Conflict, Line, Reading, Snapshot, State
 from .parsers import cmdline
 from .parsers.text import lines, systemd_lines
@@ -77,6 +78,7 @@ class Applier(NamedTuple):
     where: Optional[Line] = None
 
 
+@once
 def shown(snapshot: Snapshot, unit: str) -> dict[str, str]:
     """Return what systemd says of a unit, nothing where it was not asked or does not know it."""
     for block in snapshot.command("units").text.split("\n\n"):
@@ -86,6 +88,7 @@ def shown(snapshot: Snapshot, unit: str) -> dict[str, str]:
     return {}
 
 
+@once
 def applier(snapshot: Snapshot, unit: str, arguments: Optional[str] = None) -> Applier:
     """Return whether a unit runs at the next boot, whose kernel arguments are `arguments` where they are known."""
     says = shown(snapshot, unit)

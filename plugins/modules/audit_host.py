@@ -101,10 +101,10 @@ import datetime
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.numatune.latency.plugins.module_utils.core import runs
-from ansible_collections.numatune.latency.plugins.module_utils.core.audit import judge
+from ansible_collections.numatune.latency.plugins.module_utils.core.audit import judge_host
 from ansible_collections.numatune.latency.plugins.module_utils.core.errors import NumatuneError
 from ansible_collections.numatune.latency.plugins.module_utils.core.host import Host
-from ansible_collections.numatune.latency.plugins.module_utils.core.plan import make_plan
+from ansible_collections.numatune.latency.plugins.module_utils.core.plan import plan_host
 from ansible_collections.numatune.latency.plugins.module_utils.core.reboots import awaited
 from ansible_collections.numatune.latency.plugins.module_utils.reading import OPTIONS, shown, snapshot_of, wanted
 from ansible_collections.numatune.latency.plugins.module_utils.store import Store
@@ -162,10 +162,10 @@ def main():
         tree = Tree(module.params["sysroot"])
         snapshot = snapshot_of(module, tree)
         today = datetime.date.today()
-        judged = judge(snapshot, profile, today=today, under_way=module.params["under_way"])
-        report = judged.as_dict()
-        plan = make_plan(snapshot, profile, today=today, only=module.params["tuned"] or None)
         host = Host(snapshot, profile)
+        judged = judge_host(host, today, under_way=module.params["under_way"])
+        report = judged.as_dict()
+        plan = plan_host(host, judged.findings, module.params["tuned"] or None)
         roles, waits = host.roles, list(awaited(host, judged.findings))
     except (NumatuneError, OSError) as error:
         module.fail_json(msg=shown(reason(error)))

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import sys
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import date
+from types import FrameType
 
 import pytest
-from synthetic import Tree, host
+from synthetic import Link, Tree, host
 
-from numatune.core import agents, catalogue
+from numatune.core import agents, boot, catalogue, container, facts, roles, topology, tuned, units
+from numatune.core.audit import judge_host
 from numatune.core.host import Host, Planned
 from numatune.core.model import Change, Finding, Plan, Severity, Status
-from numatune.core.plan import make_plan
-from numatune.core.profile import Profile
+from numatune.core.plan import make_plan, plan_host
+from numatune.core.profile import Profile, builtin
 from numatune.core.replay import collect
 
 TODAY = date(2027, 1, 1)
@@ -93,3 +97,33 @@ def test_systemd_is_asked_for_every_agent_that_a_setting_names() -> None:
     named = {agent.unit for item in catalogue.SETTINGS for agent in item.agents.units}
     assert named >= {"saptune.service", "tlp.service"}
     assert named <= set(agents.UNITS)
+
+
+FACTS = (
+    *(topology.read, roles.assign, boot.next_boot, container.container),
+    *(facts.kernel_release, facts.architecture, facts.virtualization),
+    *(agents.unit, units.shown, units.applier, tuned._units),
+)
+
+
+def test_each_fact_of_a_host_is_derived_once_for_judge_and_plan() -> None:
+    files = host(8, governor="schedutil", numa_balancing="1", sysctl={})
+    files["etc/systemd/system/multi-user.target.wants/tuned.service"] = Link("/usr/lib/systemd/system/tuned.service")
+    one = Host(collect(Tree(files), complete=True), builtin("inference-latency"))
+    codes = {getattr(fact, "__wrapped__", fact).__code__: fact.__name__ for fact in FACTS}
+    derived: Counter[tuple[str, ...]] = Counter()
+
+    def count(frame: FrameType, event: str, _: object) -> None:
+        if event == "call" and frame.f_code in codes:
+            names = frame.f_code.co_varnames[: frame.f_code.co_argcount]
+            told = [repr(frame.f_locals[name]) for name in names if name != "snapshot"]
+            derived[codes[frame.f_code], *told] += 1
+
+    sys.setprofile(count)
+    try:
+        plan = plan_host(one, judge_host(one, TODAY).findings)
+    finally:
+        sys.setprofile(None)
+    assert plan.changes
+    assert {name for name, *_ in derived} == set(codes.values())
+    assert {fact: times for fact, times in derived.items() if times > 1} == {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from typing import NamedTuple, Optional
 
 from .derived import once
@@ -82,6 +83,29 @@ def sysctl(snapshot: Snapshot, key: str) -> Sysctl:
     again = (_main(snapshot, "reapply_sysctl") or "1").lower() not in _NO
     chosen = snapshot.read(_MODE).text.strip() != "auto"
     return Sysctl(found is not None, applies, _option(units, "sysctl", key), again, chosen)
+
+
+class Sysfs(NamedTuple):
+    """What TuneD does with one file of sysfs: `known` and `chosen` as of `Sysctl`."""
+
+    known: bool
+    option: Optional[Option]
+    chosen: bool
+
+
+def sysfs(snapshot: Snapshot, path: str, option: Optional[tuple[str, str]] = None) -> Sysfs:
+    """Return what the active profile does with a file of sysfs: by its path, or by another plugin's `option`."""
+    found = _units(snapshot)
+    units = found or {}
+    asked = [option] if option else []
+    # Options of this plugin are paths, which may hold patterns.
+    for unit in units.values():
+        if unit.kind == "sysfs" and unit.enabled:
+            asked += [("sysfs", name) for name in unit.options if fnmatchcase(path, name)]
+    said = [item for item in (_option(units, *named) for named in asked) if item]
+    # Of two plugins that set one file, which one is last is not known.
+    both = said[0]._replace(value=None) if len(said) > 1 else said[0] if said else None
+    return Sysfs(found is not None, both, snapshot.read(_MODE).text.strip() != "auto")
 
 
 def profile(snapshot: Snapshot) -> str:

@@ -29,11 +29,11 @@ from core.test_settings import (
 from synthetic import CPU, Link, Tree, write
 
 from numatune.core import agents, boot_service, catalogue
+from numatune.core.kit.tmpfiles_d import writes_at_boot
 from numatune.core.model import Change, Plan, Status
 from numatune.core.plan import make_plan
 from numatune.core.profile import from_mapping
 from numatune.core.replay import collect
-from numatune.core.settings.common import writes_at_boot
 
 CONF = boot_service.conf("cpu_governor")
 SERVICE_FILES = [CONF, boot_service.SCRIPT_PATH, boot_service.UNIT_PATH, *boot_service.LINK_PATHS]

@@ -8,6 +8,7 @@ from .. import agents, boot_service
 from ..cpuset import EMPTY, CpuSet, parse_list
 from ..errors import InputError
 from ..host import Host, Option, Setting
+from ..kit.words import evidence, sentence
 from ..model import Finding, Line, Severity, Snapshot, Status
 from ..parsers import cmdline
 from ..parsers.text import lines
@@ -15,7 +16,6 @@ from ..sources import Command, Directory, File
 from ..status import Plane, combine
 from ..topology import CPU
 from . import isolation_plan
-from .common import evidence, sentence
 
 MODES = ("none", "partition", "kernel")
 # systemd's own library has the version in its name, from 230 or so; two of them (an update half done) tell nothing.

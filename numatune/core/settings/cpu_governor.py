@@ -8,12 +8,12 @@ from typing import Optional
 from .. import agents, boot_service
 from ..cpuset import CpuSet
 from ..host import Host, Option, Planned, Setting
+from ..kit.words import NOT_NOW, evidence, group, sentence, summary
 from ..model import Change, Conflict, Finding, Severity, State, Status, ValueGroup
 from ..sources import File
 from ..status import Plane, combine
 from ..topology import CPU
 from . import cpu_governor_boot
-from .common import NOT_NOW, evidence, group, sentence, summary
 from .cpu_governor_boot import (
     AGENTS,
     DRIVER,

@@ -11,13 +11,14 @@ from .. import agents, boot_service, tuned
 from ..cpuset import CpuSet, parse_list
 from ..errors import InputError
 from ..host import Host
+from ..kit.starts import kernel_config, next_release, older
+from ..kit.tmpfiles_d import TMPFILES, written_at_boot, wrong_at_boot
 from ..model import Conflict, Line, State
 from ..parsers import cmdline, shell
 from ..parsers.text import lines
 from ..sources import BuildOption, File, Source
 from ..status import Plane, outcome
 from ..topology import CPU
-from .common import TMPFILES, kernel_config, next_release, written_at_boot, wrong_at_boot
 
 NAME = "cpu_governor"
 GOVERNOR, DRIVER, PREFERENCE = "scaling_governor", "scaling_driver", "energy_performance_preference"
@@ -191,8 +192,8 @@ def _persisted(host: Host, serving: CpuSet, expected: str) -> Persisted:
 
 
 def _by_tmpfiles(host: Host, serving: CpuSet, expected: str) -> Persisted:
-    plane, governor, where, why, remedy = written_at_boot(host, _targets(serving), partial(_takes, expected))
-    found = Persisted(plane, governor, where, why, remedy=remedy)
+    written = written_at_boot(host, _targets(serving), partial(_takes, expected))
+    found = Persisted(written.plane, written.value, written.where, written.why, remedy=written.remedy)
     idle = boot_service.starts(host.snapshot)
     if found.plane is Plane.NONE and idle.plane is Plane.NONE and idle.why and _lines(host, GOVERNOR):
         why = f"{idle.why}, so nothing applies {boot_service.conf(NAME)}"
@@ -289,7 +290,7 @@ def _kernel(host: Host, expected: str) -> tuple[Plane, Optional[str], str]:
         return Plane.UNREAD, None, boot.reason
     value = cmdline.last(boot.arguments, "cpufreq.default_governor")
     release = next_release(host)
-    if value is not None and _older(release, _ARGUMENT_SINCE):
+    if value is not None and older(release, _ARGUMENT_SINCE):
         # A distribution may have taken it into an older kernel.
         return Plane.UNREAD, None, f"cpufreq.default_governor= came with Linux 5.9, and {release} may not know it"
     if value is None:
@@ -299,11 +300,6 @@ def _kernel(host: Host, expected: str) -> tuple[Plane, Optional[str], str]:
             return Plane.UNREAD, None, f"the kernel's default is not known: {config.why()}"
         value = match[1].lower()
     return (Plane.RIGHT if value == expected else Plane.WRONG), value, ""
-
-
-def _older(release: Optional[str], than: tuple[int, int]) -> bool:
-    match = re.match(r"(\d{1,4})\.(\d{1,4})", release or "")
-    return match is not None and (int(match[1]), int(match[2])) < than
 
 
 def set_otherwise(host: Host, serving: CpuSet, expected: str) -> Iterator[Conflict]:

@@ -9,6 +9,9 @@ from typing import Optional
 from .. import agents, boot_service, tuned, units
 from ..cpuset import CpuSet
 from ..host import Host, Option, Planned, Setting
+from ..kit.said import Said
+from ..kit.tmpfiles_d import TMPFILES, writes_at_boot, written_at_boot
+from ..kit.words import NOT_NOW, evidence, group, sentence, summary
 from ..model import Change, Conflict, Finding, Severity, Snapshot, State, Status
 from ..parsers import cmdline
 from ..parsers.numbers import natural
@@ -16,17 +19,6 @@ from ..parsers.text import lines
 from ..sources import Command, File
 from ..status import Plane, combine, outcome
 from ..topology import CPU
-from .common import (
-    NOT_NOW,
-    TMPFILES,
-    Written,
-    evidence,
-    group,
-    sentence,
-    summary,
-    writes_at_boot,
-    written_at_boot,
-)
 from .cpu_idle_states import (
     QOS,
     STATE_FILES,
@@ -110,7 +102,7 @@ def judge(host: Host) -> Finding:
     )
 
 
-def _remedy(status: Status, persisted: Written, write: str) -> str:
+def _remedy(status: Status, persisted: Said, write: str) -> str:
     if status is Status.OK or persisted.remedy or status is Status.UNKNOWN:
         return "" if status is Status.OK else persisted.remedy
     if status is Status.PENDING_REBOOT and persisted.plane is Plane.RIGHT:
@@ -173,15 +165,15 @@ def _cap(host: Host, states: dict[int, list[Idle]]) -> int:
     return max(*shallow, 1)
 
 
-def _persisted(host: Host, cap: int) -> Written:
+def _persisted(host: Host, cap: int) -> Said:
     snapshot = host.snapshot
     set_by_tuned = _asked_by_tuned(snapshot) if agents.unit(snapshot, agents.TUNED).enabled else None
     if set_by_tuned:
         # It starts after tmpfiles.d is applied.
         value, where = set_by_tuned
         if value is None:
-            return Written(Plane.UNREAD, None, where, f"TuneD sets what {where.path} line {where.line} comes to")
-        return Written(Plane.RIGHT if capped(value, cap) else Plane.WRONG, value, where)
+            return Said(Plane.UNREAD, None, where, f"TuneD sets what {where.path} line {where.line} comes to")
+        return Said(Plane.RIGHT if capped(value, cap) else Plane.WRONG, value, where)
     return written_at_boot(host, _targets(host.roles.serving), lambda value: capped(value, cap))
 
 
@@ -226,7 +218,7 @@ def _next_boot(host: Host, states: Mapping[int, list[Idle]], cap: int) -> tuple[
     return Plane.WRONG, "no cap", ""
 
 
-def _later(status: Status, persisted: Written, boot: Plane, boot_reason: str) -> str:
+def _later(status: Status, persisted: Said, boot: Plane, boot_reason: str) -> str:
     plane = persisted.plane
     if status is Status.OK:
         return "capped now, and at the next boot"

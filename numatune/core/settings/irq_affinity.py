@@ -9,6 +9,7 @@ from .. import agents, boot_service
 from ..cpuset import EMPTY, CpuSet, parse_list
 from ..errors import InputError
 from ..host import Host, Option, Planned, Setting
+from ..kit.words import evidence, group, sentence
 from ..model import Conflict, Finding, Line, Severity, Snapshot, Status, ValueGroup
 from ..parsers import interrupts
 from ..parsers.numbers import natural
@@ -16,7 +17,7 @@ from ..roles import Roles
 from ..sources import Directory, Extract, File
 from ..status import Plane, combine
 from . import irq_placement, irqbalance, irqbalance_files
-from .common import evidence, group, nowhere_to_move, sentence
+from .common import nowhere_to_move
 from .irq_placement import DEFAULT as _DEFAULT
 from .irq_placement import IRQ as _IRQ
 

@@ -11,12 +11,12 @@ from ..cpuset import CpuSet, parse_list, parse_mask
 from ..errors import InputError
 from ..facts import architecture
 from ..host import Host
+from ..kit.words import sentence
 from ..model import Change, Conflict, Line, Snapshot
 from ..parsers import cmdline, interrupts
 from ..sources import Directory, File, Source
 from ..status import Plane
 from . import irqbalance_files
-from .common import sentence
 
 IRQ = "/proc/irq"
 DEFAULT = f"{IRQ}/default_smp_affinity"

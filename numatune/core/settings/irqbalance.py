@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from .. import agents, boot_service
 from ..host import Host, Planned, Setting
+from ..kit.words import evidence, sentence
 from ..model import Change, Conflict, Finding, Severity, Snapshot, Status
 from ..parsers.text import lines
 from ..sources import Command
 from ..status import Plane, combine
-from .common import evidence, nowhere_to_move, sentence
+from .common import nowhere_to_move
 from .irqbalance_files import (
     LIST,
     MASK,

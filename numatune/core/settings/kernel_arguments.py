@@ -15,6 +15,7 @@ from .. import arguments
 from ..boot import next_boot
 from ..errors import InputError
 from ..host import Host, Option, Planned, Setting
+from ..kit.words import evidence, sentence
 from ..loaders import find as loaders
 from ..loaders import loader as common
 from ..loaders import records
@@ -26,7 +27,6 @@ from ..status import Plane, combine
 from . import isolation_plan
 from .argument_states import Facts, State, mark_of, state_of
 from .argument_words import Judged, reasons, refusals, remedy, stopped
-from .common import evidence, sentence
 
 _WANTED = "settings.kernel_arguments.wanted"
 _ISOLATING = ("isolcpus", "nohz_full")

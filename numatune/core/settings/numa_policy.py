@@ -11,11 +11,11 @@ from typing import Optional
 
 from ..boot_service import HEADER, UNIT_NAME
 from ..host import Host, Planned
+from ..kit.words import evidence, sentence
 from ..model import Change, Conflict, Finding, Reading, Severity, Status
 from ..parsers.text import lines
 from ..sources import Command, File, Source
 from ..status import Plane, combine
-from .common import evidence, sentence
 
 _MEMORY = "zz-numatune-memory.conf"
 _MEMORY_TEXT = (

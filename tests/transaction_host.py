@@ -111,9 +111,10 @@ def remake_menu(root: Path) -> None:
 
 
 class Target:
-    """One fake root and the engine on it."""
+    """One fake root and the engine on it; `only` names what is tuned, None what is so by default."""
 
-    def __init__(self, root: Path, profile: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, root: Path, profile: Mapping[str, Any] | None = None, only: Sequence[str] | None = None) -> None:
+        self.only = only
         self.root = root
         self.profile = from_mapping(profile or {})
         self.tree = tree.Tree(str(root))
@@ -129,8 +130,8 @@ class Target:
         return 0, "", ""
 
     def look(self) -> Plan:
-        """Plan every setting of the profile."""
-        return make_plan(self.snapshot(), self.profile, TODAY)
+        """Plan what is tuned."""
+        return make_plan(self.snapshot(), self.profile, TODAY, self.only)
 
     def snapshot(self) -> Snapshot:
         """Read the host as it is now."""

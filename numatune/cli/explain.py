@@ -44,7 +44,7 @@ def _text(item: Setting, reads: list[str]) -> str:
         "",
         textwrap.fill(f"Wanted: {spelled(item.remedy, playbooks.command())}", width, break_on_hyphens=False),
         "",
-        "tune.yml changes it." if item.changes else "tune.yml does not change it yet.",
+        textwrap.fill(_tuned(item), width, break_on_hyphens=False),
     ]
     if item.options:
         parts += ["", "In a profile, under settings:", f"  {item.name}:"]
@@ -52,6 +52,14 @@ def _text(item: Setting, reads: list[str]) -> str:
     parts += ["", "Sources of the recommendation:", *(f"  {line}" for line in item.references)]
     parts += ["", f"Read from a host ({len(reads)} in all; --format json lists every path):", *_folders(reads, width)]
     return "\n".join(parts) + "\n"
+
+
+def _tuned(item: Setting) -> str:
+    if not item.changes:
+        return "numatune reports it, and never changes it."
+    if item.by_default:
+        return "tune.yml changes it."
+    return f"numatune changes it only where it is named: module numatune.latency.tune_host with `only: [{item.name}]`."
 
 
 def _option(of: str, name: str, width: int) -> str:
@@ -106,6 +114,7 @@ def _json(item: Setting, reads: list[str]) -> str:
         "why": item.why,
         "remedy": item.remedy,
         "tuned": bool(item.changes),
+        "tuned_by_default": bool(item.changes) and item.by_default,
         "options": {name: option.doc for name, option in item.options.items()},
         "references": list(item.references),
         "reads": reads,

@@ -19,13 +19,20 @@ def run(args: argparse.Namespace) -> int:
     """Print one line per setting, in the order of the audit."""
     if args.format == "json":
         rows = [
-            {"setting": item.name, "title": item.title, "severity": item.severity.value, "tuned": bool(item.changes)}
+            {
+                "setting": item.name,
+                "title": item.title,
+                "severity": item.severity.value,
+                "tuned": bool(item.changes),
+                "tuned_by_default": bool(item.changes) and item.by_default,
+            }
             for item in SETTINGS
         ]
         sys.stdout.write(json.dumps({"schema": "numatune/settings/1", "settings": rows}, indent=1) + "\n")
         return OK
+    width = max(len(item.name) for item in SETTINGS) + 2
     for item in SETTINGS:
-        tuned = "audit, tune" if item.changes else "audit"
-        sys.stdout.write(f"{item.name:<18}{item.severity.value:<10}{tuned:<13}{item.title}\n")
+        tuned = "audit" if not item.changes else "audit, tune" if item.by_default else "audit, tune where named"
+        sys.stdout.write(f"{item.name:<{width}}{item.severity.value:<10}{tuned:<25}{item.title}\n")
     sys.stdout.write("\n`numatune explain SETTING` says what is read, what is wanted and why.\n")
     return OK

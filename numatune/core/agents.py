@@ -32,8 +32,9 @@ NONE = Agents()
 TUNED, TUNED_PPD, POWER_PROFILES = "tuned.service", "tuned-ppd.service", "power-profiles-daemon.service"
 TLP, AUTO_CPUFREQ, ONDEMAND = "tlp.service", "auto-cpufreq.service", "ondemand.service"
 SAPTUNE, SAPCONF = "saptune.service", "sapconf.service"
+KSM, KSMTUNED = "ksm.service", "ksmtuned.service"
 TUNED_PROFILE = tuned.ACTIVE
-_KNOWN = (TUNED, TUNED_PPD, POWER_PROFILES, TLP, AUTO_CPUFREQ, SAPTUNE, SAPCONF, ONDEMAND)
+_KNOWN = (TUNED, TUNED_PPD, POWER_PROFILES, TLP, AUTO_CPUFREQ, SAPTUNE, SAPCONF, ONDEMAND, KSM, KSMTUNED)
 
 # D-Bus starts these for whoever asks for power profiles, enabled or not: their packages register the bus name with
 # SystemdService=UNIT (read in Debian's power-profiles-daemon and in TuneD's tree), and only a mask prevents that. So

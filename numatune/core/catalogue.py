@@ -1,7 +1,8 @@
 """The settings in the order in which they are judged and shown.
 
 The order is that of the hunt: what moved memory and threads in the founding story first, then what changes a CPU's
-speed, then what wakes it late, then what interrupts it, then what shares it; last the arguments that a reboot brings.
+speed, then what wakes it late, then what interrupts it, then what shares it; then the arguments that a reboot brings.
+Last what is tuned only where it is named, and what is never changed.
 """
 
 from __future__ import annotations
@@ -11,11 +12,16 @@ from difflib import get_close_matches
 from .errors import InputError
 from .host import Setting
 from .settings.core_isolation import CORE_ISOLATION
+from .settings.cpu.mitigations import MITIGATIONS
 from .settings.cpu_governor import CPU_GOVERNOR
 from .settings.cpu_idle import CPU_IDLE
 from .settings.irq_affinity import IRQ_AFFINITY
 from .settings.irqbalance import IRQBALANCE
+from .settings.isolation.timer_migration import TIMER_MIGRATION
 from .settings.kernel_arguments import KERNEL_ARGUMENTS
+from .settings.memory.ksm import KSM
+from .settings.memory.swappiness import SWAPPINESS
+from .settings.memory.transparent_hugepage import TRANSPARENT_HUGEPAGE, TRANSPARENT_HUGEPAGE_DEFRAG
 from .settings.numa_balancing import NUMA_BALANCING
 
 SETTINGS: tuple[Setting, ...] = (
@@ -26,6 +32,12 @@ SETTINGS: tuple[Setting, ...] = (
     IRQ_AFFINITY,
     CORE_ISOLATION,
     KERNEL_ARGUMENTS,
+    TRANSPARENT_HUGEPAGE,
+    TRANSPARENT_HUGEPAGE_DEFRAG,
+    KSM,
+    SWAPPINESS,
+    TIMER_MIGRATION,
+    MITIGATIONS,
 )
 
 

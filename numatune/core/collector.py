@@ -44,6 +44,8 @@ _OPTIONAL = ("readlink", "timeout")
 _MANY = 3
 _LINE = "\\\n  "
 """What continues a command on the next line."""
+_GOES_ON = " \\\n"
+"""What continues a list of words between double quotes."""
 
 
 @cache
@@ -163,7 +165,9 @@ def _states(asked: Iterable[Source]) -> str:
         else:
             kinds["links" if source.links else "masks" if source.masks else "plain"].append(source.path)
     parts = ["\n# The kernel's own files.\n"]
-    parts += [f"kernel_files '{' '.join(names)}' {folder}\n" for folder, names in kernel.items()]
+    for folder, names in kernel.items():
+        listed = textwrap.wrap(" ".join(names), 100, break_long_words=False, break_on_hyphens=False)
+        parts.append(f'kernel_files "{_GOES_ON.join(listed)}" {folder}\n')
     if cgroups:
         names = " ".join(dict.fromkeys(path.rpartition("/")[2] for path in cgroups))
         levels = " ".join(str(level + 1) for level in range(max(path.count("*") for path in cgroups)))

@@ -76,10 +76,12 @@ class Setting:
     `judge` returns the finding of one host; `changes` what `tune` would do about it, or the conflicts that forbid
     it. A setting without `changes` is judged and explained, and a person mends it.
 
+    Where nobody names what is to be tuned, it is what is so `by_default`.
+
     `after` names settings whose files are placed before anything of this one is changed: with this one changed, theirs
     would be taken for placed. `by_reboot` says that a reboot alone brings it. `may_be_refused` says that the kernel
     may keep some of its values, which is no failure. `part_of` names the setting whose plan covers this one too.
-    `agents` are the units that set the same.
+    `agents` are the units that set the same; `value` is what the kit's builder made it of.
     """
 
     name: str
@@ -92,8 +94,10 @@ class Setting:
     judge: Callable[[Host], Finding]
     options: dict[str, Option]
     changes: Optional[Callable[[Host, Finding], Planned]] = None
+    by_default: bool = True
     after: tuple[str, ...] = ()
     by_reboot: bool = False
     may_be_refused: bool = False
     part_of: str = ""
     agents: Agents = NO_AGENTS
+    value: Any = None

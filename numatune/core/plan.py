@@ -14,7 +14,7 @@ from .profile import Profile
 
 
 def make_plan(snapshot: Snapshot, profile: Profile, today: date, only: Optional[Collection[str]] = None) -> Plan:
-    """Plan one host; `only` names the settings that are tuned, None all of the profile.
+    """Plan one host; `only` names the settings that are tuned, None those of the profile that are so by default.
 
     What is ok, not applicable or waived is left alone. What two settings both need (the boot service) is planned
     once, for the first of them; where they would write one path and not the same, neither is changed. Raises
@@ -30,10 +30,11 @@ def plan_host(host: Host, findings: Iterable[Finding], only: Optional[Collection
     conflicts: list[Conflict] = []
     left: list[Left] = []
     for finding in findings:
-        if not finding.bad or (only is not None and finding.setting not in only):
+        item = setting(finding.setting)
+        if not finding.bad or (item.name not in only if only is not None else not item.by_default):
             continue
         # What a container shows is its host's to change.
-        plan = None if host.container else setting(finding.setting).changes
+        plan = None if host.container else item.changes
         made, refused = plan(host, finding) if plan else ((), ())
         wanted.extend(() if refused else made)
         conflicts.extend(refused)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import NamedTuple, Optional
@@ -93,11 +94,11 @@ class Sysfs(NamedTuple):
     chosen: bool
 
 
-def sysfs(snapshot: Snapshot, path: str, option: Optional[tuple[str, str]] = None) -> Sysfs:
-    """Return what the active profile does with a file of sysfs: by its path, or by another plugin's `option`."""
+def sysfs(snapshot: Snapshot, path: str, options: Sequence[tuple[str, str]] = ()) -> Sysfs:
+    """Return what the active profile does with a file of sysfs: by its path, or by other plugins' `options`."""
     found = _units(snapshot)
     units = found or {}
-    asked = [option] if option else []
+    asked = list(options)
     # Options of this plugin are paths, which may hold patterns.
     for unit in units.values():
         if unit.kind == "sysfs" and unit.enabled:

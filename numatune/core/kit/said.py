@@ -1,10 +1,12 @@
-"""What one plane says of a setting: the noun that judges, keepers and starts hand each other."""
+"""What one plane says of a setting, the noun that judges, keepers and starts hand each other; and what a keeper is."""
 
 from __future__ import annotations
 
-from typing import Callable, NamedTuple, Optional
+from typing import Callable, NamedTuple, Optional, Protocol
 
+from ..host import Host, Planned
 from ..model import Line
+from ..sources import Source
 from ..status import Plane
 
 Right = Callable[[str], bool]
@@ -37,3 +39,25 @@ def said(value: str, right: Right, where: Optional[Line] = None) -> Said:
 def unread(why: str) -> Said:
     """Return what a plane says of which nothing is known."""
     return Said(Plane.UNREAD, why=why)
+
+
+class Keeper(Protocol):
+    """Who keeps a value through reboots: what the configuration comes to, and the plan that makes it right."""
+
+    @property
+    def sources(self) -> tuple[Source, ...]:
+        """Return what it is read from."""
+
+    @property
+    def by_hand(self) -> str:
+        """Return what a person writes so that it is kept."""
+
+    @property
+    def how(self) -> str:
+        """Return how the file comes to count."""
+
+    def said(self, host: Host, right: Right) -> Said:
+        """Return what the configuration comes to at the next boot."""
+
+    def keep(self, host: Host, setting: str, value: str, why: str, right: Right) -> Planned:
+        """Plan what keeps the value."""

@@ -46,14 +46,15 @@ def always(value: str, since: tuple[int, int] = (0, 0)) -> Start:
     return Start(of)
 
 
-def argument(key: str, words: Mapping[str, str]) -> Start:
-    """Return what a kernel argument sets: `words` maps what it may be to the value; anything else sets nothing."""
+def argument(key: str, read: Callable[[str], Optional[str]]) -> Start:
+    """Return what a kernel argument sets: `read` makes of its word the value, None of one that sets nothing."""
 
     def of(host: Host, right: Right) -> Said:
         boot = host.next_boot
         if boot.arguments is None:
             return unread(boot.reason)
-        value = words.get(cmdline.last(boot.arguments, key) or "")
+        word = cmdline.last(boot.arguments, key)
+        value = read(word) if word else None
         return Said(Plane.NONE) if value is None else said(value, right, boot.where)
 
     return Start(of)

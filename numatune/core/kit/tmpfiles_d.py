@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Optional
 
 from .. import agents, tuned, units
 from ..boot_service import HEADER
@@ -30,13 +29,13 @@ TMPFILES: tuple[Source, ...] = (
 class TmpfilesD:
     """One line of tmpfiles.d, in a file of its own, for one kernel file.
 
-    `tuned` is the option of a TuneD profile that sets the same, as (plugin, name): TuneD starts later, and leaves it
+    `tuned` are the options of a TuneD profile that set the same, as (plugin, name): TuneD starts later, and leaves it
     alone where the kernel argument `unless` is given.
     """
 
     path: str
     drop_in: str
-    tuned: Optional[tuple[str, str]] = None
+    tuned: tuple[tuple[str, str], ...] = ()
     unless: str = ""
 
     @property
@@ -71,7 +70,7 @@ class TmpfilesD:
         if not agents.unit(snapshot, agents.TUNED).enabled:
             return Said(Plane.NONE)
         given = self.unless and cmdline.last(host.next_boot.arguments or "", self.unless) is not None
-        does = tuned.sysfs(snapshot, self.path, None if given else self.tuned)
+        does = tuned.sysfs(snapshot, self.path, () if given else self.tuned)
         profile = f"TuneD's profile {tuned.profile(snapshot) or '(none is named)'}"
         if not does.known:
             return unread(f"{profile} may set it, and was not read whole")

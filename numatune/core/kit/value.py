@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Callable, Optional, Protocol, Union
+from typing import Callable, Optional, Union
 
 from .. import agents
 from ..agents import NONE, Agents
@@ -13,34 +13,12 @@ from ..model import Change, Finding, Reading, Severity, State, Status
 from ..parsers import choices, sysctl
 from ..sources import File, Source
 from ..status import Plane, combine, outcome
-from .said import Right, Said
+from .said import Keeper, Right, Said
 from .starts import Start
 from .words import NOT_NOW, evidence, sentence
 
 LISTING = "/sos_commands/kernel/sysctl_-a"
 Words = Union[str, Callable[[Host], str]]
-
-
-class Keeper(Protocol):
-    """Who keeps a value through reboots: what the configuration comes to, and the plan that makes it right."""
-
-    @property
-    def sources(self) -> tuple[Source, ...]:
-        """Return what it is read from."""
-
-    @property
-    def by_hand(self) -> str:
-        """Return what a person writes so that it is kept."""
-
-    @property
-    def how(self) -> str:
-        """Return how the file comes to count."""
-
-    def said(self, host: Host, right: Right) -> Said:
-        """Return what the configuration comes to at the next boot."""
-
-    def keep(self, host: Host, setting: str, value: str, why: str, right: Right) -> Planned:
-        """Plan what keeps the value."""
 
 
 def integer(text: str) -> Optional[str]:
@@ -62,7 +40,9 @@ class Value:
     `harm` says what a value that is not wanted does, `absent` why a kernel may lack the file. `read` makes of a text
     the value, None where it is none. `named` is what the wanted value is called, `effect` what setting it brings.
     `accepts` takes more values than `wanted`; what a profile expects is taken as it is. `key` is a sysctl's name, by
-    which a captured listing is read. Without a `keeper` it is report only: judged by what the boot starts with.
+    which a captured listing is read; `shows` reads the running value of what has no file of its own. Without a
+    `keeper` it is report only: judged by what the boot starts with. It is tuned where somebody names it, and
+    `by_default` where nobody does.
     """
 
     setting: str
@@ -78,6 +58,8 @@ class Value:
     effect: str = ""
     accepts: Optional[Callable[[str], bool]] = None
     key: str = ""
+    shows: Optional[Callable[[Host], Reading]] = None
+    by_default: bool = False
     agents: Agents = NONE
     missing: Callable[[Host, Reading], bool] = field(default=lambda host, reading: reading.state is State.ABSENT)
 
@@ -106,7 +88,7 @@ class Value:
 
     def running(self, host: Host) -> Reading:
         """Return the reading of the running value."""
-        reading = host.snapshot.read(self.path)
+        reading = self.shows(host) if self.shows else host.snapshot.read(self.path)
         if reading.state is State.NOT_CAPTURED and self.key:
             listing = host.snapshot.read(LISTING)
             value = sysctl.listing(listing.text, self.key) if listing.present else None
@@ -145,7 +127,7 @@ class Value:
             reason=sentence(
                 *self._now(host, runtime, reading),
                 *self._later(host, status, said, boot),
-                self._holds(host, value, said) if status is Status.OK else "",
+                self._holds(value, said) if status is Status.OK else "",
                 said.note,
             ),
             evidence=evidence(reading, said.where, host.next_boot.where),
@@ -176,31 +158,45 @@ class Value:
         elif status is Status.LOST_AT_REBOOT:
             parts = (nothing, f"the next kernel starts with {boot.value}")
         elif status is Status.PENDING_REBOOT:
-            parts = (NOT_NOW if plane is Plane.RIGHT else "right on disk, not yet in the running kernel",)
+            by_itself = plane is Plane.NONE and boot.where is None
+            later = (
+                f"the next kernel starts with {boot.value}"
+                if by_itself
+                else "right on disk, not yet in the running kernel"
+            )
+            parts = (NOT_NOW if plane is Plane.RIGHT else later,)
         if plane is Plane.UNREAD:
             return (*parts, f"what is persisted: {said.why}")
         if plane is Plane.NONE and boot.plane is Plane.UNREAD:
             return (*parts, nothing, f"the next boot: {boot.why}")
         return (*parts, said.why if status is Status.WRONG and plane is Plane.NONE else "")
 
-    def _holds(self, host: Host, value: Optional[str], said: Said) -> str:
-        named = self.named if self.named and value == self.wanted else value
+    def _holds(self, value: Optional[str], said: Said) -> str:
         by = f"{said.holder or said.where.path} keeps it" if said.where else "the next kernel starts with it"
-        return f"{named}, and {by} {named}"
+        return (
+            f"{self.named}, and {by} {self.named}" if self.named and value == self.wanted else f"{value} now, and {by}"
+        )
 
     def _remedy(self, host: Host, status: Status, said: Said) -> str:
         if status in (Status.OK, Status.UNKNOWN) or said.remedy:
             return "" if status is Status.OK else said.remedy
         if self.keeper is None:
             return "nothing that numatune changes: see `numatune explain " + self.setting + "`"
+        wanted = self.expected(host)
+        now = f"sysctl {self.key}={wanted}" if self.key else f"write {wanted} to {self.path}"
+        # What is tuned where it is named is not what the playbook does by default.
+        tune, by_name = ("run playbooks/tune.yml", "") if self.by_default else ("", self._by_name)
         if status is Status.MASKED and said.where:
-            return f"remove line {said.where.line} from {said.where.path}, then run playbooks/tune.yml"
-        by_hand = (
-            f"sysctl {self.key}={self.expected(host)}" if self.key else f"write {self.expected(host)} to {self.path}"
-        )
+            then = tune or f"{now} and {self.keeper.by_hand}"
+            return f"remove line {said.where.line} from {said.where.path}, then {then}{by_name}"
         if status is Status.PENDING_REBOOT and said.plane is Plane.RIGHT:
-            return f"run playbooks/tune.yml, which sets it now, or: {by_hand}; no reboot is needed"
-        return f"run playbooks/tune.yml, or: {by_hand} and {self.keeper.by_hand}"
+            both = f"{tune}, which sets it now, or: {now}" if tune else now
+            return f"{both}; no reboot is needed{by_name}"
+        return f"{tune + ', or: ' if tune else ''}{now} and {self.keeper.by_hand}{by_name}"
+
+    @property
+    def _by_name(self) -> str:
+        return f" (numatune does it where it is named: tune_host with `only: [{self.setting}]`)"
 
     def changes(self, host: Host, finding: Finding) -> Planned:
         """Plan what keeps the value and the running value; whoever would set it again is a conflict."""
@@ -239,5 +235,7 @@ def setting_of(
         judge=value.judge,
         options=dict(options),
         changes=value.changes if value.keeper else None,
+        by_default=value.by_default,
         agents=value.agents,
+        value=value,
     )

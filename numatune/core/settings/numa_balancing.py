@@ -64,13 +64,14 @@ VALUE = Value(
     ),
     starts=first(
         sysctl_argument(KEY, integer),
-        argument("numa_balancing", {"enable": "1", "disable": "0"}),
+        argument("numa_balancing", {"enable": "1", "disable": "0"}.get),
         Start(_by_nodes, (BuildOption(_BY_DEFAULT, where=f"{NODE}/node[1-9]*"),)),
     ),
     harm=_harm,
     absent="this kernel has no automatic NUMA balancing (built without it, or PREEMPT_RT)",
     missing=_none,
     severity=Severity.CRITICAL,
+    by_default=True,
     # TuneD is none: it applies /etc/sysctl.d again after its own sysctls (reapply_sysctl, the default).
     agents=agents.Agents(KEY, (agents.Agent(agents.SAPTUNE), agents.Agent(agents.SAPCONF))),
 )

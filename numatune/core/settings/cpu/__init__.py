@@ -1,0 +1,1 @@
+"""What a CPU itself does slower."""

@@ -1,0 +1,1 @@
+"""What runs on a CPU beside its thread."""

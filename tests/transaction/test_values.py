@@ -1,0 +1,108 @@
+"""Each value that the kit declares, by the engine on a fake root: tuned, proven, put back, refused where others win."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from transaction_host import JOURNAL, Target, make, state
+
+from plugins.module_utils.core import catalogue
+from plugins.module_utils.core.host import Setting
+from plugins.module_utils.core.kit.sysctl_d import SysctlD
+from plugins.module_utils.core.parsers.choices import chosen
+from plugins.module_utils.tree import TreeError
+
+# What each kernel file shows on a host that is not tuned.
+WRONG = {
+    "numa_balancing": "1\n",
+    "timer_migration": "1\n",
+    "swappiness": "60\n",
+    "transparent_hugepage": "[always] madvise never\n",
+    "transparent_hugepage_defrag": "[always] defer defer+madvise madvise never\n",
+    "ksm": "1\n",
+}
+VALUES = [item for item in catalogue.SETTINGS if item.value and item.changes]
+each = pytest.mark.parametrize("item", VALUES, ids=lambda item: item.name)
+
+
+def target(root: Path, *only: str) -> Target:
+    make(root)
+    for name, text in WRONG.items():
+        path = root / catalogue.setting(name).value.path[1:]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return Target(root, only=only)
+
+
+def test_every_value_is_here() -> None:
+    assert {item.name for item in VALUES} == set(WRONG)
+
+
+@each
+def test_a_value_is_tuned_proven_and_put_back(item: Setting, tmp_path: Path) -> None:
+    one = target(tmp_path / "root", item.name)
+    before = state(one.root)
+    predicted = one.predict()
+    assert state(one.root) == before
+    done = one.tune()
+    assert done.changes == predicted.changes
+    value, ours = item.value, one.root / item.value.keeper.drop_in[1:]
+    shown = (one.root / value.path[1:]).read_text()
+    assert chosen(shown).strip() == value.wanted
+    assert ours.read_text().endswith(f"{value.wanted}\n")
+    assert ("[" in shown) == ("[" in WRONG[item.name])
+    assert one.statuses()[item.name] == "ok"
+    # Nothing is left to do; and after a reboot, whose kernel starts with another value, what is on disk is right.
+    assert one.tune().changes == ()
+    (one.root / value.path[1:]).write_text(WRONG[item.name])
+    assert one.statuses()[item.name] == "pending_reboot"
+    (one.root / value.path[1:]).write_text(shown)
+    way = one.revert()
+    assert (way.conflicts, state(one.root)) == ((), before)
+    text = next((one.root / JOURNAL).rglob("*-undo.txt")).read_text()
+    assert f"{value.path} held {chosen(WRONG[item.name]).strip()!r} in the boot" in text
+
+
+def later(item: Setting) -> tuple[str, str]:
+    """Return a file that wins over ours, and its text."""
+    wrong = chosen(WRONG[item.name]).strip()
+    if isinstance(item.value.keeper, SysctlD):
+        return "etc/sysctl.d/99-zzz.conf", f"{item.value.keeper.key} = {wrong}\n"
+    return "etc/tmpfiles.d/zzz.conf", f"w {item.value.path[:-1]}? - - - - {wrong}\n"
+
+
+@each
+def test_a_value_is_refused_where_another_file_would_win(item: Setting, tmp_path: Path) -> None:
+    one = target(tmp_path / "root", item.name)
+    path, text = later(item)
+    (one.root / path).parent.mkdir(parents=True, exist_ok=True)
+    (one.root / path).write_text(text)
+    before = state(one.root)
+    with pytest.raises(TreeError, match=f"/{path} line 1 would win over {item.value.keeper.drop_in}: remove"):
+        one.tune()
+    assert state(one.root) == before
+    assert not (one.root / JOURNAL).exists()
+
+
+@each
+def test_a_value_that_somebody_changed_since_stays(item: Setting, tmp_path: Path) -> None:
+    one = target(tmp_path / "root", item.name)
+    one.tune()
+    ours = one.root / item.value.keeper.drop_in[1:]
+    ours.write_text("# mine\n")
+    way = one.revert()
+    assert [item.value.keeper.drop_in in line for line in way.conflicts] == [True]
+    assert ours.read_text() == "# mine\n"
+
+
+def test_all_values_at_once_and_none_that_nobody_named(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    one = target(root, *WRONG)
+    before = state(root)
+    assert {change.setting for change in one.tune().changes} == set(WRONG)
+    assert {one.statuses()[name] for name in WRONG} == {"ok"}
+    assert one.revert().conflicts == ()
+    assert state(root) == before
+    default = Target(root)
+    assert {change.setting for change in default.tune().changes} & set(WRONG) == {"numa_balancing"}

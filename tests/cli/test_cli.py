@@ -16,7 +16,7 @@ import synthetic
 
 import numatune
 from numatune.cli import COMMANDS
-from numatune.core.catalogue import SETTINGS
+from numatune.core.catalogue import SETTINGS, names
 
 HOSTS = Path(__file__).parents[1] / "hosts"
 DGX = HOSTS / "hwloc-nvidia-dgx-gb10.tar.gz"
@@ -61,15 +61,7 @@ def test_this_machine_is_audited_without_being_changed() -> None:
     host = audit["hosts"][0]
     assert host["facts"]["kernel"] == os.uname().release
     assert host["facts"]["topology"]["online"]
-    assert [finding["setting"] for finding in host["findings"]] == [
-        "numa_balancing",
-        "cpu_governor",
-        "cpu_idle",
-        "irqbalance",
-        "irq_affinity",
-        "core_isolation",
-        "kernel_arguments",
-    ]
+    assert [finding["setting"] for finding in host["findings"]] == list(names())
 
 
 def test_a_finding_has_every_key_of_the_contract() -> None:
@@ -151,12 +143,17 @@ def test_plan_says_what_tune_would_do(tmp_path: Path) -> None:
 def test_settings_and_explain() -> None:
     listed = run("settings")
     assert listed.returncode == 0
-    assert len(listed.stdout.split("\n\n")[0].splitlines()) == 7
+    lines = listed.stdout.split("\n\n")[0].splitlines()
+    assert [line.split()[0] for line in lines] == list(names())
+    assert "swappiness                   info      audit, tune where named" in listed.stdout
     assert listed.stdout.startswith("numa_balancing ")
     told = run("explain", "cpu_idle")
     assert told.returncode == 0
     assert "max_exit_latency_us" in told.stdout
+    assert "tune.yml changes it" in told.stdout
     assert json.loads(run("explain", "cpu_idle", "--format", "json").stdout)["setting"] == "cpu_idle"
+    assert "only where it is named" in run("explain", "ksm").stdout
+    assert "never changes it" in run("explain", "mitigations").stdout
 
 
 def test_help_names_what_there_is_and_nothing_else() -> None:

@@ -189,6 +189,12 @@ SYSCTL_CASES = {
     "lost": Case("lost_at_reboot", "no file persists it; the next kernel starts with {wrong}"),
     "lost, a file says so": Case("lost_at_reboot", "a.conf line 1 sets {wrong}", files={"etc/sysctl.d/a.conf": BAD}),
     "lost, by argument": Case("lost_at_reboot", files=menu("sysctl.{key}={wrong}")),
+    "lost, by a pattern": Case("lost_at_reboot", files={"etc/sysctl.d/9.conf": "{pattern} = {wrong}\n"}),
+    "lost, a named key beats a pattern": Case(
+        "lost_at_reboot",
+        "1.conf line 1 sets {wrong}",
+        files={"etc/sysctl.d/1.conf": BAD, "etc/sysctl.d/9.conf": "{pattern} = {wanted}\n"},
+    ),
     "lost, a file without the suffix": Case("lost_at_reboot", files={"etc/sysctl.d/a.conf.bak": LINE}),
     "lost, nothing applies the file": Case(
         "lost_at_reboot", "is masked", files={"etc/sysctl.d/a.conf": LINE, **MASKED}

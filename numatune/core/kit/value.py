@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Callable, Optional, Union
+from typing import TYPE_CHECKING, Callable, Optional, Union
 
 from .. import agents
 from ..agents import NONE, Agents
@@ -16,6 +16,9 @@ from ..status import Plane, combine, outcome
 from .said import Keeper, Right, Said
 from .starts import Start
 from .words import NOT_NOW, evidence, sentence
+
+if TYPE_CHECKING:
+    from .per_cpu import PerCpu
 
 LISTING = "/sos_commands/kernel/sysctl_-a"
 Words = Union[str, Callable[[Host], str]]
@@ -219,7 +222,13 @@ class Value:
 
 
 def setting_of(
-    value: Value, *, title: str, why: str, remedy: str, references: tuple[str, ...], choices: tuple[str, ...] = ()
+    value: Union[Value, PerCpu],
+    *,
+    title: str,
+    why: str,
+    remedy: str,
+    references: tuple[str, ...],
+    choices: tuple[str, ...] = (),
 ) -> Setting:
     """Return the setting of a value: what people read of it, and an option `expected` for a profile that differs."""
     kind: type = int if value.read is integer else str

@@ -8,8 +8,9 @@ from typing import Optional
 from .. import agents, boot_service
 from ..cpuset import CpuSet
 from ..host import Host, Option, Planned, Setting
+from ..kit.per_cpu import absent, plane_of, unread_in
 from ..kit.words import NOT_NOW, evidence, group, sentence, summary
-from ..model import Change, Conflict, Finding, Severity, State, Status, ValueGroup
+from ..model import Change, Conflict, Finding, Severity, Status, ValueGroup
 from ..sources import File
 from ..status import Plane, combine
 from ..topology import CPU
@@ -47,7 +48,7 @@ def judge(host: Host) -> Finding:
     groups = group("cpus", values)
     seen = {item.value for item in groups}
     wrong = {value for value in seen if value is not None and value != expected}
-    runtime = Plane.WRONG if wrong else Plane.UNREAD if None in seen or not seen else Plane.RIGHT
+    runtime = plane_of(groups, lambda value: value == expected)
     boot = at_boot(host, serving, expected)
     status = combine(runtime, boot.after)
     driver = summary(group("cpus", drivers))
@@ -57,12 +58,12 @@ def judge(host: Host) -> Finding:
         status,
         Severity.CRITICAL,
         runtime=summary(groups),
-        persisted=boot.persisted.governor,
-        next_boot=boot.kernel_governor,
+        persisted=boot.persisted.value,
+        next_boot=boot.kernel.value,
         expected=expected,
         values=groups if len(groups) > 1 else (),
         reason=sentence(
-            _meaning(wrong, driver, expected), _unread_cpus(groups), _later(status, boot), boot.persisted.holder
+            _meaning(wrong, driver, expected), _unread(groups), _later(status, boot), boot.persisted.holder
         ),
         evidence=evidence(
             *(host.snapshot.read(path(first, name)) for name in _FILES), boot.persisted.where, host.next_boot.where
@@ -86,14 +87,10 @@ def _expected(host: Host) -> str:
 def _without_driver(host: Host, serving: CpuSet, expected: str) -> Optional[Finding]:
     """Return the finding of a host on which no serving CPU shows a governor file."""
     readings = [host.snapshot.read(path(cpu, GOVERNOR)) for cpu in serving]
-    if any(reading.present or reading.unread for reading in readings) and not all(
-        reading.state is State.NOT_CAPTURED for reading in readings
-    ):
+    nowhere = absent(readings, "no cpufreq driver: firmware or the hypervisor sets the frequency")
+    if nowhere is None:
         return None
-    status, why = Status.NOT_APPLICABLE, "no cpufreq driver: firmware or the hypervisor sets the frequency"
-    if not serving or any(reading.unread for reading in readings):
-        status, why = Status.UNKNOWN, readings[0].why() if readings else "the online CPUs are not known"
-    return Finding(NAME, status, Severity.CRITICAL, expected=expected, reason=why)
+    return Finding(NAME, nowhere[0], Severity.CRITICAL, expected=expected, reason=nowhere[1])
 
 
 def _value(governor: str, preference: str, expected: str) -> Optional[str]:
@@ -120,20 +117,19 @@ def _meaning(wrong: set[str], driver: Optional[str], expected: str) -> str:
     return f"{sentence(held, lowers)} (driver {driver or 'not known'})"
 
 
-def _unread_cpus(groups: tuple[ValueGroup, ...]) -> str:
-    unread = [item.ids for item in groups if item.value is None]
-    return f"CPUs {','.join(unread)} show no governor" if unread else ""
+def _unread(groups: tuple[ValueGroup, ...]) -> str:
+    return f"CPUs {unread_in(groups)} show no governor" if unread_in(groups) else ""
 
 
 def _later(status: Status, boot: AtBoot) -> str:
-    persisted, value = boot.persisted, boot.persisted.governor or boot.kernel_governor
+    persisted, value = boot.persisted, boot.persisted.value or boot.kernel.value
     if status is Status.OK:
         return f"{value} now, and at the next boot"
     if persisted.plane is Plane.UNREAD:
-        return "what is persisted is not known: " + persisted.unknown
-    idle = persisted.unknown if persisted.plane is Plane.NONE else ""
-    if persisted.plane is Plane.NONE and boot.kernel is Plane.UNREAD:
-        return sentence(idle or "nothing persists it", f"the next boot: {boot.kernel_unknown}")
+        return "what is persisted is not known: " + persisted.why
+    idle = persisted.why if persisted.plane is Plane.NONE else ""
+    if persisted.plane is Plane.NONE and boot.kernel.plane is Plane.UNREAD:
+        return sentence(idle or "nothing persists it", f"the next boot: {boot.kernel.why}")
     if status is Status.LOST_AT_REBOOT:
         return sentence(idle, f"the next boot comes up with {value}")
     if status is Status.PENDING_REBOOT:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from typing import NamedTuple, Optional
 
 from .. import agents, boot_service, tuned
-from ..cpuset import CpuSet, parse_list
-from ..errors import InputError
+from ..cpuset import CpuSet
 from ..host import Host
+from ..kit.apply_service import ApplyService, fails, gone, of
+from ..kit.apply_service import lines as lines_of
+from ..kit.said import Right, Said, said, unread
 from ..kit.starts import kernel_config, next_release, older
 from ..kit.tmpfiles_d import TMPFILES, written_at_boot, wrong_at_boot
 from ..model import Conflict, Line, State
@@ -23,6 +25,7 @@ from ..topology import CPU
 NAME = "cpu_governor"
 GOVERNOR, DRIVER, PREFERENCE = "scaling_governor", "scaling_driver", "energy_performance_preference"
 OFFERED = "scaling_available_governors"
+KEEPER = ApplyService(NAME, f"cpufreq/{GOVERNOR}")
 AGENTS = agents.Agents(
     "the governor",
     (
@@ -75,24 +78,11 @@ SOURCES: tuple[Source, ...] = (
 )
 
 
-class Persisted(NamedTuple):
-    """What the configuration comes to: the plane, the governor, its line, why it is not known, and who holds it."""
-
-    plane: Plane
-    governor: Optional[str] = None
-    where: Optional[Line] = None
-    unknown: str = ""
-    holder: str = ""
-    remedy: str = ""
-
-
 class AtBoot(NamedTuple):
-    """What the next boot comes to: by the configuration, by the kernel (with why it is not known), and by both."""
+    """What the next boot comes to: by the configuration, by the kernel, and by both."""
 
-    persisted: Persisted
-    kernel: Plane
-    kernel_governor: Optional[str]
-    kernel_unknown: str
+    persisted: Said
+    kernel: Said
     after: Plane
 
 
@@ -107,7 +97,7 @@ class _Set(NamedTuple):
 
 def path(cpu: int, name: str) -> str:
     """Return the path of one of a CPU's cpufreq files."""
-    return f"{CPU}/cpu{cpu}/cpufreq/{name}"
+    return of(cpu, f"cpufreq/{name}")
 
 
 def shown(host: Host, cpu: int, name: str) -> str:
@@ -142,15 +132,14 @@ def held_by_tuned(host: Host, serving: CpuSet, expected: str) -> Optional[Line]:
 
 def at_boot(host: Host, serving: CpuSet, expected: str) -> AtBoot:
     """Return what sets the governor of the serving CPUs at the next boot, and whether it is the wanted one."""
-    persisted = _persisted(host, serving, expected)
-    kernel, governor, unknown = _kernel(host, expected)
-    after = outcome(persisted.plane, kernel)
+    persisted, kernel = _persisted(host, serving, expected), _kernel(host, partial(_takes, expected))
+    after = outcome(persisted.plane, kernel.plane)
     ours = persisted.where is not None and persisted.where.path == boot_service.conf(NAME)
     loose = _loose(host, serving, expected)
     if after is Plane.RIGHT and loose and not ours:
         why = f"the energy preference of CPUs {loose} after a boot: their driver does not tie it to the governor"
-        persisted, after = persisted._replace(plane=Plane.UNREAD, unknown=why), Plane.UNREAD
-    return AtBoot(persisted, kernel, governor, unknown, after)
+        persisted, after = persisted._replace(plane=Plane.UNREAD, why=why), Plane.UNREAD
+    return AtBoot(persisted, kernel, after)
 
 
 def _loose(host: Host, serving: CpuSet, expected: str) -> CpuSet:
@@ -162,48 +151,45 @@ def _loose(host: Host, serving: CpuSet, expected: str) -> CpuSet:
     )
 
 
-def _persisted(host: Host, serving: CpuSet, expected: str) -> Persisted:
+def _persisted(host: Host, serving: CpuSet, expected: str) -> Said:
     ours = _by_boot_service(host, serving, expected)
     # TuneD has set its profile once it counts as started, and our unit comes after that; the others write whenever
     # they like, so what we set at boot is not the last word.
-    holds = ours is not None and ours.plane is Plane.RIGHT
+    holds = ours.plane is Plane.RIGHT
     held = held_by_tuned(host, serving, expected)
     agent = agents.decides(host.snapshot, AGENTS, (agents.TUNED,) if held else cooperate(host) if holds else ())
     if agent:
-        return Persisted(Plane.UNREAD, unknown=agent)
+        return unread(agent)
     services = list(_services(host))
-    if ours is not None:
+    if ours.plane is not Plane.NONE:
         for item in services:
             if item.governor != expected and item.unit not in _BEFORE_US:
                 why = item.unread or f"{item.unit} sets {item.governor} at boot, before or after {boot_service.UNIT}"
-                return Persisted(Plane.UNREAD, item.governor, item.where, why)
+                return Said(Plane.UNREAD, item.governor, item.where, why)
         return ours
     if held:
         other = next((item for item in services if item.governor != expected), None)
         if other:
             why = other.unread or f"{other.unit} sets {other.governor} at boot, before or after {agents.TUNED}"
-            return Persisted(Plane.UNREAD, other.governor, other.where, why)
-        return Persisted(Plane.RIGHT, expected, held, holder="TuneD holds it")
+            return Said(Plane.UNREAD, other.governor, other.where, why)
+        return Said(Plane.RIGHT, expected, held, holder="TuneD holds it")
     for item in sorted(services, key=lambda item: item.governor == expected):
         if item.unread:
-            return Persisted(Plane.UNREAD, unknown=item.unread)
-        return Persisted(Plane.RIGHT if item.governor == expected else Plane.WRONG, item.governor, item.where)
-    return _by_tmpfiles(host, serving, expected)
+            return unread(item.unread)
+        return Said(Plane.RIGHT if item.governor == expected else Plane.WRONG, item.governor, item.where)
+    return _by_tmpfiles(host, serving, expected, ours)
 
 
-def _by_tmpfiles(host: Host, serving: CpuSet, expected: str) -> Persisted:
-    written = written_at_boot(host, _targets(serving), partial(_takes, expected))
-    found = Persisted(written.plane, written.value, written.where, written.why, remedy=written.remedy)
-    idle = boot_service.starts(host.snapshot)
-    if found.plane is Plane.NONE and idle.plane is Plane.NONE and idle.why and _lines(host, GOVERNOR):
-        why = f"{idle.why}, so nothing applies {boot_service.conf(NAME)}"
-        found = found._replace(unknown=why, remedy=idle.remedy)
+def _by_tmpfiles(host: Host, serving: CpuSet, expected: str, ours: Said) -> Said:
+    found = written_at_boot(host, _targets(serving), partial(_takes, expected))
+    if found.plane is Plane.NONE and ours.why:
+        return ours
     drivers = {shown(host, cpu, DRIVER) for cpu in serving}
     if found.plane is Plane.RIGHT and not drivers <= _BUILT_IN:
         # Seen in a guest: systemd-tmpfiles ran before the driver's module, matched nothing, and said nothing.
         late = ", ".join(sorted(drivers - _BUILT_IN)) or "not known"
         why = f"tmpfiles.d writes it, but lost where the driver ({late}) loads later"
-        return found._replace(plane=Plane.UNREAD, unknown=why)
+        return found._replace(plane=Plane.UNREAD, why=why)
     return found
 
 
@@ -237,69 +223,36 @@ def _services(host: Host) -> Iterator[_Set]:
             yield _Set(service.unit, service.default, None, "")
 
 
-def _by_boot_service(host: Host, serving: CpuSet, expected: str) -> Optional[Persisted]:
-    """Return what numatune-apply.service comes to, None where it does not reach every serving CPU.
-
-    It runs after the driver, TuneD, cpupower and tmpfiles.d, so its word is the last one.
-    """
-    reading = host.snapshot.read(boot_service.conf(NAME))
-    if reading.state in (State.DENIED, State.ERROR):
-        return Persisted(Plane.UNREAD, unknown=reading.why())
-    governors, preferences = _lines(host, GOVERNOR), _lines(host, PREFERENCE)
-    runs = boot_service.starts(host.snapshot)
-    if runs.plane is Plane.NONE or not governors:
-        return None
-    if runs.plane is Plane.UNREAD:
-        return Persisted(Plane.UNREAD, unknown=runs.why, remedy=runs.remedy)
-    wrong = [item for cpu, item in governors.items() if cpu in serving and item[0] != expected]
-    if wrong:
-        return Persisted(Plane.WRONG, *wrong[0])
-    governed = [cpu for cpu in serving if host.snapshot.read(path(cpu, GOVERNOR)).state is not State.ABSENT]
-    if not governed or any(cpu not in governors for cpu in governed):
-        return None
-    gone = _gone(host, governors, GOVERNOR) | _gone(host, preferences, PREFERENCE)
-    if gone:
-        why = f"{boot_service.UNIT} fails: CPUs {gone} in {boot_service.conf(NAME)} have no such file"
-        return Persisted(Plane.UNREAD, unknown=why)
+def _by_boot_service(host: Host, serving: CpuSet, expected: str) -> Said:
+    """Return what our boot service comes to, NONE where it does not reach every serving CPU."""
+    found = KEEPER.said(host, serving, partial(_takes, expected))
+    if found.plane is not Plane.RIGHT:
+        return found
+    preferences = lines_of(host.snapshot, NAME, f"cpufreq/{PREFERENCE}")
+    missing = gone(host, preferences, f"cpufreq/{PREFERENCE}")
+    if missing:
+        return unread(fails(NAME, missing))
     loose = _loose(host, serving, expected)
-    if any(cpu not in preferences or slow(preferences[cpu][0], expected) for cpu in loose):
-        return None
-    return Persisted(Plane.RIGHT, *governors[governed[0]])
+    lacking = any(cpu not in preferences or slow(preferences[cpu][0], expected) for cpu in loose)
+    return Said(Plane.NONE) if lacking else found
 
 
-def _gone(host: Host, named: Iterable[int], name: str) -> CpuSet:
-    """Return the CPUs for which the boot service would wait in vain (siblings gone offline, CPUs removed)."""
-    return CpuSet.of(cpu for cpu in named if host.snapshot.read(path(cpu, name)).state is State.ABSENT)
-
-
-def _lines(host: Host, name: str) -> dict[int, tuple[str, Line]]:
-    """Return the value that the data file gives each CPU last, with its line."""
-    found: dict[int, tuple[str, Line]] = {}
-    for words, where in boot_service.words(host.snapshot, NAME):
-        if len(words) == 4 and words[0] == "cpus" and words[2] == f"cpufreq/{name}":
-            try:
-                found.update(dict.fromkeys(parse_list(words[1]), (words[3], where)))
-            except InputError:
-                continue
-    return found
-
-
-def _kernel(host: Host, expected: str) -> tuple[Plane, Optional[str], str]:
+def _kernel(host: Host, right: Right) -> Said:
     boot = host.next_boot
     if boot.arguments is None:
-        return Plane.UNREAD, None, boot.reason
+        return unread(boot.reason)
     value = cmdline.last(boot.arguments, "cpufreq.default_governor")
     release = next_release(host)
     if value is not None and older(release, _ARGUMENT_SINCE):
         # A distribution may have taken it into an older kernel.
-        return Plane.UNREAD, None, f"cpufreq.default_governor= came with Linux 5.9, and {release} may not know it"
+        return unread(f"cpufreq.default_governor= came with Linux 5.9, and {release} may not know it")
     if value is None:
         config = kernel_config(host)
         match = re.search(rf"^{_DEFAULT}(\w+)=y", config.text, re.M)
         if not match:
-            return Plane.UNREAD, None, f"the kernel's default is not known: {config.why()}"
+            return unread(f"the kernel's default is not known: {config.why()}")
         value = match[1].lower()
-    return (Plane.RIGHT if value == expected else Plane.WRONG), value, ""
+    return said(value, right)
 
 
 def set_otherwise(host: Host, serving: CpuSet, expected: str) -> Iterator[Conflict]:

@@ -9,7 +9,7 @@ from typing import Optional
 from .. import agents, boot_service, tuned, units
 from ..cpuset import CpuSet
 from ..host import Host, Option, Planned, Setting
-from ..kit.said import Said
+from ..kit.said import Said, unread
 from ..kit.tmpfiles_d import TMPFILES, writes_at_boot, written_at_boot
 from ..kit.words import NOT_NOW, evidence, group, sentence, summary
 from ..model import Change, Conflict, Finding, Severity, Snapshot, State, Status
@@ -67,8 +67,8 @@ def judge(host: Host) -> Finding:
     runtime = next(plane for plane in (Plane.WRONG, Plane.UNREAD, Plane.RIGHT) if plane in planes)
     groups = group("cpus", values)
     persisted = _persisted(host, cap)
-    boot, boot_value, boot_reason = _next_boot(host, states, cap)
-    status = combine(runtime, outcome(persisted.plane, boot))
+    boot = _next_boot(host, states, cap)
+    status = combine(runtime, outcome(persisted.plane, boot.plane))
     shown = next((cpu for cpu in serving if states[cpu]), 0)
     return Finding(
         "cpu_idle",
@@ -76,7 +76,7 @@ def judge(host: Host) -> Finding:
         Severity.WARNING,
         runtime=summary(groups),
         persisted=persisted.value,
-        next_boot=boot_value,
+        next_boot=boot.value,
         expected=f"at most {cap} us exit latency",
         values=groups if len(groups) > 1 else (),
         reason=sentence(
@@ -85,7 +85,7 @@ def judge(host: Host) -> Finding:
             if held.limit is not None and runtime is Plane.RIGHT
             else "",
             _unread(snapshot, states, values, held) if runtime is Plane.UNREAD else "",
-            _later(status, persisted, boot, boot_reason),
+            _later(status, persisted, boot),
         ),
         evidence=evidence(
             snapshot.read(f"{CPU}/cpuidle/current_driver"),
@@ -201,31 +201,31 @@ def _targets(serving: CpuSet) -> dict[int, tuple[str, ...]]:
     return {cpu: (qos_path(cpu),) for cpu in serving}
 
 
-def _next_boot(host: Host, states: Mapping[int, list[Idle]], cap: int) -> tuple[Plane, Optional[str], str]:
+def _next_boot(host: Host, states: Mapping[int, list[Idle]], cap: int) -> Said:
     if all(state.latency <= cap for found in states.values() for state in found):
-        return Plane.RIGHT, "no deeper state", ""
+        return Said(Plane.RIGHT, "no deeper state")
     boot = host.next_boot
     if boot.arguments is None:
-        return Plane.UNREAD, None, boot.reason
+        return unread(boot.reason)
     if cmdline.last(boot.arguments, "idle") == "poll":
-        return Plane.RIGHT, "idle=poll", ""
+        return Said(Plane.RIGHT, "idle=poll", boot.where)
     driver = host.snapshot.read(f"{CPU}/cpuidle/current_driver").text.strip()
     # intel_idle.max_cstate=0 only hands over to acpi_idle, and processor.max_cstate=0 means 1 (kernel-parameters).
     for key, owner in (("intel_idle.max_cstate", "intel_idle"), ("processor.max_cstate", "acpi_idle")):
         value = cmdline.last(boot.arguments, key)
         if driver == owner and value == "1":
-            return Plane.RIGHT, f"{key}=1", ""
-    return Plane.WRONG, "no cap", ""
+            return Said(Plane.RIGHT, f"{key}=1", boot.where)
+    return Said(Plane.WRONG, "no cap")
 
 
-def _later(status: Status, persisted: Said, boot: Plane, boot_reason: str) -> str:
+def _later(status: Status, persisted: Said, boot: Said) -> str:
     plane = persisted.plane
     if status is Status.OK:
         return "capped now, and at the next boot"
     if plane is Plane.UNREAD:
         return "what is persisted is not known: " + persisted.why
-    if plane is Plane.NONE and boot is Plane.UNREAD:
-        return sentence(persisted.why or "nothing persists a cap", f"the next boot: {boot_reason}")
+    if plane is Plane.NONE and boot.plane is Plane.UNREAD:
+        return sentence(persisted.why or "nothing persists a cap", f"the next boot: {boot.why}")
     if status is Status.PENDING_REBOOT:
         return NOT_NOW if plane is Plane.RIGHT else "right on disk, not yet in the running kernel"
     if plane is Plane.NONE and persisted.why:
@@ -254,8 +254,8 @@ def changes(host: Host, finding: Finding) -> Planned:
         return (), refused
     value = request(cap)
     planned: list[Change] = []
-    boot, _, _ = _next_boot(host, states, cap)
-    if outcome(_persisted(host, cap).plane, boot) is not Plane.RIGHT:
+    boot = _next_boot(host, states, cap)
+    if outcome(_persisted(host, cap).plane, boot.plane) is not Plane.RIGHT:
         applied = units.applier(snapshot, units.TMPFILES, host.next_boot.arguments)
         refused = units.refusals("cpu_idle", applied, DROP_IN)
         if refused:

@@ -19,8 +19,8 @@ extends_documentation_fragment:
 options:
   tuned:
     description:
-      - The settings that are planned, each of the profile where none is named. What several of them need is planned
-        for the first.
+      - The settings that are planned. Where none is named, those of the profile that are tuned by default (C(numatune
+        settings) names them). What several of them need is planned for the first.
     type: list
     elements: str
     default: []

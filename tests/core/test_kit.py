@@ -209,6 +209,10 @@ SYSCTL_CASES = {
         "/etc/sysctl.d/9.conf line 2 wins over the file that says {wanted}",
         files={"etc/sysctl.d/1.conf": LINE, "etc/sysctl.d/9.conf": "#\n" + BAD},
     ),
+    "masked, running wrong": Case(
+        "masked", running="{wrong}", files={"etc/sysctl.d/1.conf": LINE, "etc/sysctl.d/9.conf": BAD}
+    ),
+    "masked, by the vendor": Case("masked", files={"etc/sysctl.d/1.conf": LINE, "usr/lib/sysctl.d/5.conf": BAD}),
     "masked, by sysctl.conf": Case("masked", files={"etc/sysctl.d/1.conf": LINE, "etc/sysctl.conf": BAD}),
     "pending": Case("pending_reboot", "but not now", "{wrong}", {"etc/sysctl.d/1.conf": LINE}),
     "pending, by argument": Case("pending_reboot", "on disk", "{wrong}", menu("sysctl.{key}={wanted}")),
@@ -217,6 +221,8 @@ SYSCTL_CASES = {
     ),
     "unknown, no number": Case("unknown", "not a number", "x", {"etc/sysctl.d/a.conf": LINE}),
     "unknown, files closed": Case("unknown", "needs root to read /etc/sysctl.d", denied=("/etc/sysctl.d",)),
+    "unknown, one file closed": Case("unknown", files={"etc/sysctl.d/a.conf": LINE}, denied=("/etc/sysctl.d/a.conf",)),
+    "wrong, next boot closed": Case("wrong", running="{wrong}", denied=(f"/{GRUB}",)),
     "unknown, no boot": Case("unknown", "started from outside", files={GRUB: None}),
     "unknown, captured": Case("unknown", "not in the captured tree", files={"{path}": None}, captured=True),
     "unknown, TuneD's profile was not read": Case(
@@ -321,10 +327,25 @@ PLANS = {
         ["{path}"],
         [],
     ),
+    "file alone": (
+        Case("", files={**menu("sysctl.{key}={wrong}"), TMP + "a.conf": "w {glob} - - - - {wrong}\n"}),
+        ["{ours}"],
+        [],
+    ),
+    "a later pattern loses": (
+        Case("", running="{wrong}", files={"etc/sysctl.d/99-zzz.conf": "{pattern} = {wrong}\n"}),
+        ["{ours}", "{path}"],
+        [],
+    ),
     "an earlier file is outdone": (
         Case("", files={"etc/sysctl.d/5.conf": BAD, TMP + "5.conf": "w {glob} - - - - {wrong}\n"}),
         ["{ours}"],
         [],
+    ),
+    "a line for the same path counts before ours": (
+        Case("", files={"etc/sysctl.d/99-zzz.conf": BAD, TMP + "a.conf": WRONG_LINE}),
+        [],
+        [("/etc/sysctl.d/99-zzz.conf", "/etc/tmpfiles.d/a.conf")],
     ),
     "a later file wins": (
         Case("", files={"etc/sysctl.d/99-zzz.conf": BAD, TMP + "zzz.conf": "w {glob} - - - - {wrong}\n"}),
@@ -371,6 +392,14 @@ def test_a_value_is_planned_or_refused(
         assert change.before != f"{item.value.wanted}\n"
         if change.kind == "runtime":
             assert change.before.strip() == OWN[item.name].wrong
+
+
+@pytest.mark.parametrize("item", SYSCTLS, ids=lambda item: item.name)
+def test_a_conflict_names_the_line_that_would_win(item: Setting) -> None:
+    for path in ("/etc/sysctl.d/99-zzz.conf", "/etc/sysctl.conf"):
+        (conflict,) = both(item, Case("", files={path: "# mine\n" + BAD})).conflicts
+        assert (conflict.path, conflict.line, conflict.text) == (path, 2, filled(BAD, item).strip())
+        assert "remove" in conflict.message
 
 
 @pytest.mark.parametrize("item", [*SYSCTLS, *TMPFILES], ids=lambda item: item.name)

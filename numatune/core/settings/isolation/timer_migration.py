@@ -27,11 +27,12 @@ TIMER_MIGRATION = setting_of(
     title="Timer migration",
     why="With timer migration, a timer that an idle CPU sets up is queued on a CPU that is busy, so that the idle "
     "one can sleep on. On a serving host the busy CPUs are those that serve, and each such timer interrupts a "
-    "request. Without it, a timer wakes the CPU that set it up. Sources differ (TuneD's profile realtime: off; "
-    "OpenShift's Node Tuning Operator: on), so numatune reports it, and tunes it where it is named.",
+    "request. Sources differ. TuneD's profile network-latency turns it off; OpenShift's Node Tuning Operator keeps "
+    "it on, so that timers leave a CPU when a workload gets it for itself. So numatune reports it, and tunes it "
+    "where it is named.",
     remedy="kernel.timer_migration = 0 in /etc/sysctl.d and in the running kernel.",
     references=(
         "https://docs.kernel.org/admin-guide/sysctl/kernel.html",
-        "https://github.com/redhat-performance/tuned/blob/master/profiles/realtime/tuned.conf",
+        "https://github.com/redhat-performance/tuned/blob/master/profiles/network-latency/tuned.conf",
     ),
 )

@@ -169,9 +169,9 @@ def _states(asked: Iterable[Source]) -> str:
         listed = textwrap.wrap(" ".join(names), 100, break_long_words=False, break_on_hyphens=False)
         parts.append(f'kernel_files "{_GOES_ON.join(listed)}" {folder}\n')
     if cgroups:
-        names = " ".join(dict.fromkeys(path.rpartition("/")[2] for path in cgroups))
+        asked_for = " ".join(dict.fromkeys(path.rpartition("/")[2] for path in cgroups))
         levels = " ".join(str(level + 1) for level in range(max(path.count("*") for path in cgroups)))
-        parts.append(f"cpusets '{names}' '{levels}' {_CGROUP}\n")
+        parts.append(f"cpusets '{asked_for}' '{levels}' {_CGROUP}\n")
     for kind, about in _ABOUT.items():
         if kinds[kind]:
             parts += [about, *_scans(kind, kinds[kind])]

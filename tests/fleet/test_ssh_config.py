@@ -338,6 +338,8 @@ def test_a_command_line_comes_before_the_files(tmp_path: Path) -> None:
         (f"UserKnownHostsFile{' /k' * 33}\n", ":1: userknownhostsfile: more than 32 files"),
         (f"Host b\n GlobalKnownHostsFile{' /k' * 33}\n", ":2: globalknownhostsfile: more than 32 files"),
         ("chec\u212ahostip yes\n", ":1: chec"),
+        ('"AddKeysToAgent" = yes\n', ":1: addkeystoagent: unsupported option"),
+        ("Host other\n AddKeysToAgent maybe\n", ":2: addkeystoagent: unsupported option"),
     ],
 )
 def test_a_bad_line_is_named(text: str, where: str, tmp_path: Path) -> None:

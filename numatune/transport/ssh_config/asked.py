@@ -27,9 +27,8 @@ _SECONDS = 20
 _NEVER = f"Match originalhost {NOBODY} "
 _BLOCKS = ("host", "match", "include")
 _UNKNOWN = "Bad configuration option"
-_TAKEN = re.compile(
-    r"(?:[Uu]nsupported|[Dd]eprecated) option"
-)  # "unsupported", "deprecated": said of a line that is no error
+# Said of a keyword that ssh passes over; "unsupported option", in small letters, is a value that it refuses.
+_TAKEN = re.compile(r"(?:Unsupported|Deprecated) option")
 _PLAIN = re.compile(r"[a-z0-9]+")  # every keyword of ssh
 _BAD = re.compile(r"/dev/stdin:? line (\d+): (.*)")
 

@@ -92,11 +92,10 @@ def start(slot: int, job: worker.Job, others: Iterable[Member]) -> Member:
     process is forked off by multiprocessing's server instead, and the job goes to it through a pipe.
     """
     end, own = channel.pair()
-    alone = len(os.listdir("/proc/self/task")) == 1  # noqa: PTH208 - names only
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
         context: Any
-        if alone:
+        if is_alone():
             context = multiprocessing.get_context("fork")
             copies = [end.socket, *(member.channel.socket for member in others)]
         else:
@@ -116,6 +115,11 @@ def start(slot: int, job: worker.Job, others: Iterable[Member]) -> Member:
         own.close()
         signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
     return Member(slot, process, end)
+
+
+def is_alone() -> bool:
+    """Return whether this process has one thread."""
+    return len(os.listdir("/proc/self/task")) == 1  # noqa: PTH208 - names only
 
 
 def dismiss(members: Iterable[Member]) -> None:

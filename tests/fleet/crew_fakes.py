@@ -125,15 +125,19 @@ class Fake:
         raise AssertionError
 
 
+# Both a forked worker and one of multiprocessing's server can have what this context makes.
+_SHARED = multiprocessing.get_context("forkserver")
+
+
 class Counting:
     """An opener of a transport that counts, over all workers, how many hosts are in flight through each gateway."""
 
     def __init__(self, gateways: Iterable[str]) -> None:
         self.gateways = list(gateways)
-        self.now: Any = multiprocessing.Array("i", len(self.gateways))
-        self.most: Any = multiprocessing.Array("i", len(self.gateways))
-        self.pids: Any = multiprocessing.Array("i", len(self.gateways))
-        self.started: Any = multiprocessing.Value("i", 0)
+        self.now: Any = _SHARED.Array("i", len(self.gateways))
+        self.most: Any = _SHARED.Array("i", len(self.gateways))
+        self.pids: Any = _SHARED.Array("i", len(self.gateways))
+        self.started: Any = _SHARED.Value("i", 0)
 
     def __call__(self) -> Counting:
         return self

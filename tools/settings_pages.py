@@ -18,6 +18,13 @@ from numatune.core.catalogue import SETTINGS, setting
 from numatune.core.inventory import OPTIONS
 
 FOLDER = Path(__file__).resolve().parents[1] / "docs/settings"
+# What the column says, and a page, of a setting that is tuned by default, where it is named, or not at all.
+_TUNED = {
+    "yes": "changed by `tune.yml`",
+    "where it is named": "not changed by `tune.yml`; numatune changes it where it is named "
+    "(`numatune.latency.tune_host` with `only: [{}]`)",
+    "no": "audited only: `tune.yml` does not change it",
+}
 MADE = "<!-- Made by `make pages` from what the setting declares: change that, not this page. -->"
 
 
@@ -40,7 +47,7 @@ def _explained(name: str) -> dict[str, Any]:
 
 def _table(told: Mapping[str, Mapping[str, Any]]) -> str:
     rows = [
-        f"| [{name}]({name}.md) | {facts['title']} | {facts['severity']} | {'yes' if facts['tuned'] else 'no'} |"
+        f"| [{name}]({name}.md) | {facts['title']} | {facts['severity']} | {_tuned(facts)} |"
         for name, facts in told.items()
     ]
     head = ["| setting | what it is | severity | `tune.yml` changes it |", "|---|---|---|---|"]
@@ -48,9 +55,13 @@ def _table(told: Mapping[str, Mapping[str, Any]]) -> str:
     return "\n".join(["# Settings", "", MADE, "", words, "", *head, *rows]) + "\n"
 
 
+def _tuned(facts: Mapping[str, Any]) -> str:
+    return "yes" if facts["tuned_by_default"] else "where it is named" if facts["tuned"] else "no"
+
+
 def _page(facts: Mapping[str, Any]) -> str:
     name = facts["setting"]
-    tuned = "changed by `tune.yml`" if facts["tuned"] else "audited only: `tune.yml` does not change it"
+    tuned = _TUNED[_tuned(facts)].format(name)
     parts = [f"# {facts['title']}", "", MADE, "", f"`{name}` · {facts['severity']} · {tuned}", "", facts["why"], ""]
     parts += ["## Wanted", "", facts["remedy"], ""]
     if facts["options"]:

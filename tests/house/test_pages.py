@@ -181,6 +181,25 @@ def test_the_example_of_a_profile_is_one() -> None:
     assert from_mapping(yaml.safe_load(text)).name == "my-hosts"
 
 
+def test_the_pages_of_the_settings_say_what_tune_changes() -> None:
+    """What the playbook names, and no other setting, is said to be changed by it."""
+    named = yaml.safe_load((ROOT / "playbooks/vars/tuned.yml").read_text("utf-8"))["tune_settings"].values()
+    by_default = {name for names in named for name in names}
+    rows = re.findall(
+        r"^\| \[(\w+)\].*\| ([a-z ]+) \|$", (ROOT / "docs/settings/README.md").read_text("utf-8"), flags=re.M
+    )
+    assert {name for name, said in rows if said == "yes"} == by_default
+    assert {name: said for name, said in rows if said != "yes"} == {
+        item.name: "where it is named" if item.changes else "no" for item in SETTINGS if item.name not in by_default
+    }
+    for name, said in rows:
+        page = (ROOT / f"docs/settings/{name}.md").read_text("utf-8")
+        assert ("· changed by `tune.yml`" in page, "where it is named (" in page) == (
+            said == "yes",
+            said == "where it is named",
+        )
+
+
 def test_the_pages_of_the_settings_are_fresh() -> None:
     spec = importlib.util.spec_from_file_location("settings_pages", ROOT / "tools/settings_pages.py")
     assert spec is not None

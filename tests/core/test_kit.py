@@ -451,6 +451,40 @@ REPORTS = {
     "wrong, another is expected": Case("wrong", profile={"settings": {"mitigations": {"expected": "auto,nosmt"}}}),
     "unknown, no boot": Case("unknown", files={GRUB: None}),
     "unknown, not read": Case("unknown", denied=("/proc/cmdline",)),
+    "unknown, not read, and the next boot has others": Case(
+        "unknown",
+        "the running kernel's mitigations: needs root to read /proc/cmdline",
+        files=menu("mitigations=off"),
+        denied=("/proc/cmdline",),
+    ),
+    "lost, not read, and another is expected": Case(
+        "lost_at_reboot",
+        files=menu("mitigations=off"),
+        denied=("/proc/cmdline",),
+        profile={"settings": {"mitigations": {"expected": "auto"}}},
+    ),
+    "lost, single ones": Case(
+        "lost_at_reboot",
+        "starts with auto nospectre_v1 pti=off spectre_v2=off",
+        files=menu("nopti spectre_v2=off nospectre_v1"),
+    ),
+    "lost, single ones come back": Case("lost_at_reboot", files={"proc/cmdline": "mds=off", **menu("")}),
+    "ok, the same ones by other names": Case(
+        "ok",
+        "auto pti=off spectre_v2=off now",
+        files={"proc/cmdline": "nopti nospectre_v2", **menu("spectre_v2=off pti=on pti=off")},
+    ),
+    "ok, single ones are expected": Case(
+        "ok",
+        files={"proc/cmdline": "nopti ro", **menu("nopti")},
+        profile={"settings": {"mitigations": {"expected": "auto pti=off"}}},
+    ),
+    "wrong, single ones are not expected": Case(
+        "wrong",
+        files={"proc/cmdline": "nopti", **menu("nopti")},
+        profile={"settings": {"mitigations": {"expected": "auto"}}},
+    ),
+    "lost, two that contradict": Case("lost_at_reboot", "auto nopti pti=on", files=menu("nopti pti=on")),
     "unknown, a word that is none": Case(
         "unknown", files={"proc/cmdline": "mitigations=some", **menu("mitigations=some")}
     ),

@@ -34,6 +34,7 @@ TLP, AUTO_CPUFREQ, ONDEMAND = "tlp.service", "auto-cpufreq.service", "ondemand.s
 SAPTUNE, SAPCONF = "saptune.service", "sapconf.service"
 KSM, KSMTUNED = "ksm.service", "ksmtuned.service"
 TUNED_PROFILE = tuned.ACTIVE
+TUNED_ALONE = Agents(units=(Agent(TUNED),))
 _KNOWN = (TUNED, TUNED_PPD, POWER_PROFILES, TLP, AUTO_CPUFREQ, SAPTUNE, SAPCONF, ONDEMAND, KSM, KSMTUNED)
 
 # D-Bus starts these for whoever asks for power profiles, enabled or not: their packages register the bus name with
@@ -179,6 +180,13 @@ def decides(snapshot: Snapshot, agents: Agents, cooperate: Collection[str] = ())
         if at_boot:
             return f"{name} {at_boot} and decides{_by_profile(snapshot, name)}"
     return ""
+
+
+def unseen(snapshot: Snapshot, agents: Agents, cooperate: Collection[str] = ()) -> str:
+    """Say of which of a setting's agents a captured tree does not tell whether it starts at boot, "" for none."""
+    names = (name for name, _ in agents.units if name not in cooperate)
+    name = next((name for name in names if unit(snapshot, name).enabled is None), "")
+    return f"whether {name} starts at boot is not in the captured tree" if name else ""
 
 
 def conflicts(

@@ -19,6 +19,7 @@ from numatune.core.host import Host, Setting
 from numatune.core.kit.sysctl_d import SysctlD
 from numatune.core.kit.tmpfiles_d import TmpfilesD
 from numatune.core.model import Finding, Plan, Reading, Snapshot, State
+from numatune.core.parsers import sysctl, tmpfiles
 from numatune.core.parsers.choices import shown_after
 from numatune.core.plan import plan_host
 from numatune.core.profile import from_mapping
@@ -411,6 +412,110 @@ def test_an_agent_that_a_setting_names_is_asked(item: Setting) -> None:
         assert [f"systemctl disable --now {agent.unit}" in one.message for one in refused.conflicts] == [True]
 
 
+OPAQUE = "[variables]\nx=${f:exec:made:up}\n[sysctl]\n{sysctl}=${x}\n[sysfs]\n{path}=${x}\n"
+SETS_WRONG = "[sysctl]\n{sysctl}={wrong}\n[sysfs]\n{path}={wrong}\n"
+SETS_RIGHT = "[sysctl]\n{sysctl}={wanted}\n[sysfs]\n{path}={wanted}\n"
+LAST = {"etc/tuned/tuned-main.conf": "reapply_sysctl = 0\n"}
+CHOOSES = {"etc/tuned/profile_mode": "auto\n"}
+UNDONE = {
+    "another value": tuned(SETS_WRONG, **LAST),
+    "a value that is not known": tuned(OPAQUE, **LAST),
+    "another value, in a profile that it chose": tuned(SETS_WRONG, **LAST, **CHOOSES),
+    "the value, in a profile that it chose": tuned(SETS_RIGHT, **LAST, **CHOOSES),
+}
+
+
+@pytest.mark.parametrize("files", UNDONE.values(), ids=UNDONE)
+@pytest.mark.parametrize("item", [*SYSCTLS, *TMPFILES], ids=lambda item: item.name)
+def test_nothing_is_placed_that_tuned_may_undo_and_the_remedy_says_what_to_do_first(
+    item: Setting, files: dict[str, str]
+) -> None:
+    case = Case("wrong", running="{wrong}", files=files, commands=TUNED)
+    plan = both(item, case)
+    assert not plan.changes
+    (conflict,) = plan.conflicts
+    assert conflict.path == "/etc/tuned/site/tuned.conf"
+    assert ("profile_mode auto" in conflict.message) == ("etc/tuned/profile_mode" in files)
+    assert check(item, case).remedy == conflict.message
+    # What TuneD may set keeps a right value from being known, or spoils it; the remedy is the same.
+    later = item.judge(of(item, replace(case, running="{wanted}")))
+    assert (later.status.value in ("unknown", "lost_at_reboot"), later.remedy) == (True, conflict.message)
+
+
+@pytest.mark.parametrize("item", SYSCTLS, ids=lambda item: item.name)
+def test_a_file_is_placed_where_tuned_applies_the_files_again(item: Setting) -> None:
+    plan = both(item, Case("", running="{wrong}", files=tuned(OPAQUE, **CHOOSES), commands=TUNED))
+    assert not plan.conflicts
+    assert plan.changes[0].path == item.value.keeper.drop_in
+
+
+@pytest.mark.parametrize("item", [*SYSCTLS, *TMPFILES], ids=lambda item: item.name)
+def test_where_an_agent_sets_it_the_remedy_is_to_end_that_first(item: Setting) -> None:
+    for agent in item.agents.units:
+        for case in (
+            Case("unknown", commands=unit(agent.unit)),
+            Case("wrong", running="{wrong}", commands=unit(agent.unit)),
+            Case(
+                "wrong",
+                running="{wrong}",
+                files={"etc/sysctl.d/a.conf": BAD, TMP + "a.conf": WRONG_LINE},
+                commands=unit(agent.unit, UnitFileState="disabled"),
+            ),
+        ):
+            remedy = check(item, case).remedy
+            assert f"`systemctl disable --now {agent.unit}`" in remedy
+            assert "look by hand" not in remedy
+        # What it may spoil is not what another file spoils.
+        masked = {"etc/sysctl.d/1.conf": LINE, "etc/sysctl.d/9.conf": BAD}
+        masked |= {TMP + "a.conf": RIGHT_LINE, TMP + "b.conf": "w {glob} - - - - {wrong}\n"}
+        finding = check(item, Case("unknown", files=masked, commands=unit(agent.unit)))
+        assert finding.masked_by is None
+        stuck = {"etc/sysctl.d/a.conf": LINE, TMP + "a.conf": RIGHT_LINE, **MASKED, **OFF}
+        said = item.value.persisted(of(item, Case("", files=stuck, commands=unit(agent.unit))))
+        assert (said.masked, said.remedy) == (False, "")
+
+
+# The folders are captured, and none of their files says anything.
+APART = {f"{folder[1:]}/x.conf": "" for folder in (*sysctl.PERSISTENT, *tmpfiles.DIRECTORIES)}
+
+
+@pytest.mark.parametrize("item", [*SYSCTLS, *TMPFILES], ids=lambda item: item.name)
+def test_a_captured_tree_proves_nothing_right_that_an_agent_or_tuned_may_spoil(item: Setting) -> None:
+    """What was not captured is not absent; where systemd was asked, the same tree is ok."""
+    starts = OWN[item.name].starts != OWN[item.name].wrong
+    kept = {**APART, "usr/lib/sysctl.d/a.conf": LINE, TMP + "a.conf": RIGHT_LINE}
+    seen = {"etc/systemd/system/x": "", "proc/x": "", "sys/x": ""}
+    names = ["tuned.service", *(agent.unit for agent in item.agents.units)]
+    for files in (kept, {**OWN[item.name].bare, **APART} if starts else kept):
+        bare = Case("unknown", files={**seen, **files}, captured=True)
+        for name in names:
+            others = "\n".join(
+                unit(other, UnitFileState="disabled", ActiveState="inactive")["units"]
+                for other in names
+                if other != name
+            )
+            check(item, replace(bare, words=f"whether {name} starts at boot", commands={"units": others}))
+        everyone = "\n".join(unit(other, UnitFileState="disabled", ActiveState="inactive")["units"] for other in names)
+        check(item, replace(bare, status="ok", commands={"units": everyone}))
+    # A file that TuneD applies again after its profile, and a profile that is seen to leave the value alone, do.
+    others = "\n".join(unit(n, UnitFileState="disabled", ActiveState="inactive")["units"] for n in names[1:])
+    leaves = {**seen, **kept, **tuned("[main]\nsummary=none\n")}
+    check(item, Case("ok", files=leaves, captured=True, commands={"units": others}))
+    # What is seen to be wrong stays so.
+    spoiled = {**seen, "etc/sysctl.d/a.conf": BAD, TMP + "a.conf": WRONG_LINE}
+    check(item, Case("lost_at_reboot", files=spoiled, captured=True))
+
+
+@pytest.mark.parametrize("item", SYSCTLS, ids=lambda item: item.name)
+def test_of_both_spellings_of_a_sysctl_argument_the_last_valid_word_counts(item: Setting) -> None:
+    dots, slashes = item.value.keeper.key, item.value.keeper.key.replace(".", "/")
+    for one, other in ((dots, slashes), (slashes, dots)):
+        last = menu(f"sysctl.{one}={{wrong}} sysctl.{other}={{wanted}}")
+        check(item, Case("ok", files=last))
+        check(item, Case("ok", files=menu(f"sysctl.{one}={{wanted}} sysctl.{other}=x sysctl.{other}=")))
+        check(item, Case("lost_at_reboot", files=menu(f"sysctl.{one}={{wanted}} sysctl.{other}={{wrong}}")))
+
+
 def test_what_is_tuned_where_it_is_named_is_not_planned_by_default() -> None:
     for item in KIT:
         one = of(item, Case("", running="{wrong}"))
@@ -433,6 +538,9 @@ def test_tuned_leaves_huge_pages_alone_where_the_kernel_was_told() -> None:
 def test_the_default_of_an_old_kernel_is_not_taken_for_todays() -> None:
     old = {GRUB: menu("")[GRUB].replace("6.1.0-synthetic", "3.10.0-1160"), "proc/sys/kernel/osrelease": "3.10.0-1160\n"}
     check(catalogue.setting("transparent_hugepage_defrag"), Case("unknown", "before 4.6", files=old))
+    image = menu("")[GRUB].replace("vmlinuz-6.1.0-synthetic", "vmlinuz")
+    nameless = {GRUB: image, "proc/sys/kernel/osrelease": "own\n"}
+    check(catalogue.setting("transparent_hugepage_defrag"), Case("unknown", "release is not known", files=nameless))
     unbuilt = {CONFIG: "CONFIG_NUMA=y\n"}
     check(catalogue.setting("transparent_hugepage"), Case("unknown", "names none of its options", files=unbuilt))
 

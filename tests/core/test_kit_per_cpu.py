@@ -110,7 +110,14 @@ def test_what_was_not_read_is_unknown() -> None:
     check(of({}, captured=True), "unknown", "not in the captured tree")
     check(of({**all_at("0"), 3: None}, line("1,3,5,7")), "unknown", "CPUs 3 in /etc/numatune/apply.d")
     tlp = {"units": "Id=tlp.service\nLoadState=loaded\nActiveState=active\nUnitFileState=enabled\n"}
-    check(of(all_at("0"), line("1,3,5,7"), commands=tlp), "unknown", "tlp.service starts at boot")
+    finding = check(of(all_at("0"), line("1,3,5,7"), commands=tlp), "unknown", "tlp.service starts at boot")
+    assert "`systemctl disable --now tlp.service`" in finding.remedy
+    finding = check(of(all_at("6"), line("1,3,5,7"), commands=tlp), "wrong", "tlp.service starts at boot")
+    assert "`systemctl disable --now tlp.service`" in finding.remedy
+    unseen = of(all_at("0"), {**MENU, "etc/systemd/system/x": ""}, captured=True)
+    check(unseen, "unknown", "whether tlp.service starts at boot is not in the captured tree")
+    off = {"units": tlp["units"].replace("enabled", "disabled")}
+    check(of(all_at("0"), {**MENU, "etc/systemd/system/x": ""}, captured=True, commands=off), "ok")
     check(of({}), "not_applicable", "no CPU has it")
 
 

@@ -16,7 +16,7 @@ from ..sources import File, Source
 from ..status import Plane, combine, outcome
 from ..topology import CPU
 from .apply_service import ApplyService, of
-from .said import Right, Said
+from .said import Right, Said, doubted, undecided
 from .starts import Start
 from .value import integer
 from .words import NOT_NOW, evidence, group, sentence, summary
@@ -60,9 +60,12 @@ class PerCpu:
 
     def persisted(self, host: Host) -> Said:
         """Return what the service comes to, with what else sets the files at boot."""
-        said = self.keeper.said(host, host.roles.serving, self.right(host))
+        right = self.right(host)
+        said = self.keeper.said(host, host.roles.serving, right)
         agent = agents.decides(host.snapshot, self.agents)
-        return said._replace(plane=Plane.UNREAD, why=agent) if agent else said
+        if agent:
+            return undecided(said, agent)
+        return doubted(said, self.starts.of(host, right), agents.unseen(host.snapshot, self.agents))
 
     def judge(self, host: Host) -> Finding:
         """Judge the file of every serving CPU, and what sets it at the next boot."""
@@ -92,12 +95,17 @@ class PerCpu:
                 *_later(status, said, boot),
             ),
             evidence=evidence(readings[first], said.where, host.next_boot.where),
-            remedy=self._remedy(host, status, said),
+            remedy=self._remedy(host, status, said, runtime),
         )
 
-    def _remedy(self, host: Host, status: Status, said: Said) -> str:
-        if status in (Status.OK, Status.UNKNOWN) or said.remedy:
-            return "" if status is Status.OK else said.remedy
+    def _remedy(self, host: Host, status: Status, said: Said, runtime: Plane) -> str:
+        if status is Status.OK:
+            return ""
+        fought = () if runtime is Plane.UNREAD else agents.conflicts(host.snapshot, self.setting, self.agents)
+        # Nothing that is written lasts while they set it again.
+        first = "; ".join(one.message for one in fought)
+        if first or status is Status.UNKNOWN or said.remedy:
+            return first or said.remedy
         write = f"write {self.expected(host)} to {self.file} of CPUs {host.roles.serving}"
         again = "" if said.plane is Plane.RIGHT else ", at every boot too"
         if self.by_default:

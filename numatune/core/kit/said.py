@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Callable, NamedTuple, Optional, Protocol
 
 from ..host import Host, Planned
-from ..model import Line
+from ..model import Conflict, Line
 from ..sources import Source
-from ..status import Plane
+from ..status import Plane, outcome
 
 Right = Callable[[str], bool]
 """Whether a value, as it is written or shown, is one that is wanted."""
@@ -41,6 +41,20 @@ def unread(why: str) -> Said:
     return Said(Plane.UNREAD, why=why)
 
 
+def undecided(found: Said, why: str) -> Said:
+    """Return what a plane says whose value somebody else decides later: its line stands, and settles nothing."""
+    return Said(Plane.UNREAD, found.value, found.where, why, note=found.note)
+
+
+def doubted(found: Said, boot: Said, why: str) -> Said:
+    """Return what a plane says where `why` keeps a right outcome from being known, "" for nothing that does.
+
+    What was not captured may spoil what is right, and proves nothing of what is wrong.
+    """
+    right = outcome(found.plane, boot.plane) is Plane.RIGHT
+    return undecided(found, why) if why and right else found
+
+
 class Keeper(Protocol):
     """Who keeps a value through reboots: what the configuration comes to, and the plan that makes it right."""
 
@@ -58,6 +72,15 @@ class Keeper(Protocol):
 
     def said(self, host: Host, right: Right) -> Said:
         """Return what the configuration comes to at the next boot."""
+
+    def doubt(self, host: Host, right: Right) -> str:
+        """Say why the next boot may come to another value than `said` tells, "" for no doubt.
+
+        That is so in a captured tree which does not tell whether TuneD starts.
+        """
+
+    def fought(self, host: Host, setting: str, value: str, right: Right) -> tuple[Conflict, ...]:
+        """Return the conflict with what TuneD sets after whatever is kept here."""
 
     def keep(self, host: Host, setting: str, value: str, why: str, right: Right) -> Planned:
         """Plan what keeps the value."""

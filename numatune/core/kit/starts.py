@@ -38,9 +38,10 @@ def always(value: str, since: tuple[int, int] = (0, 0)) -> Start:
     """Return the kernel's own default, where it is the same on every machine; older kernels than `since` differ."""
 
     def of(host: Host, right: Right) -> Said:
-        release = next_release(host)
-        if since > (0, 0) and older(release, since):
-            return unread(f"the default of kernels before {since[0]}.{since[1]} is another, and this is {release}")
+        before = older(next_release(host), since) if since > (0, 0) else False
+        if before is not False:
+            this = f"this is {next_release(host)}" if before else "this one's release is not known"
+            return unread(f"the default of kernels before {since[0]}.{since[1]} is another, and {this}")
         return said(value, right)
 
     return Start(of)
@@ -61,15 +62,19 @@ def argument(key: str, read: Callable[[str], Optional[str]]) -> Start:
 
 
 def sysctl_argument(key: str, read: Callable[[str], Optional[str]]) -> Start:
-    """Return what `sysctl.KEY=` sets: the kernel applies it just before it starts init, after its own switches."""
+    """Return what `sysctl.KEY=` sets: the kernel applies it just before it starts init, after its own switches.
+
+    It takes each word in turn, whichever way the key is spelled, and passes over a value that is none.
+    """
+    spellings = tuple(f"sysctl.{name}=" for name in (key, key.replace(".", "/")))
 
     def of(host: Host, right: Right) -> Said:
         boot = host.next_boot
         if boot.arguments is None:
             return unread(boot.reason)
-        given = (cmdline.last(boot.arguments, f"sysctl.{name}") for name in (key, key.replace(".", "/")))
-        value = next((word for word in given if word), None)
-        return Said(Plane.NONE) if value is None or read(value) is None else said(value, right, boot.where)
+        words = [word.partition("=")[2] for word in cmdline.tokens(boot.arguments) if word.startswith(spellings)]
+        valid = [word for word in words if read(word) is not None]
+        return said(valid[-1], right, boot.where) if valid else Said(Plane.NONE)
 
     return Start(of)
 
@@ -98,10 +103,10 @@ def next_release(host: Host) -> Optional[str]:
     return image[1] if image else host.kernel
 
 
-def older(release: Optional[str], than: tuple[int, int]) -> bool:
-    """Return whether a kernel's release is known to be older."""
+def older(release: Optional[str], than: tuple[int, int]) -> Optional[bool]:
+    """Return whether a kernel's release is older, None where it is not known."""
     match = re.match(r"(\d{1,4})\.(\d{1,4})", release or "")
-    return match is not None and (int(match[1]), int(match[2])) < than
+    return None if match is None else (int(match[1]), int(match[2])) < than
 
 
 def kernel_config(host: Host) -> Reading:

@@ -59,24 +59,41 @@ class SysctlD:
     def keep(self, host: Host, setting: str, value: str, why: str, right: Right) -> Planned:
         """Plan the file; what would win over it, or keep it from being applied, is a conflict."""
         files = _Files(host, self.key, right)
-        refused = foreign(host.snapshot, setting, self.drop_in) or self._outdone(host, setting, value, files)
-        refused = refused or units.refusals(setting, files.applied, self.drop_in)
+        refused = foreign(host.snapshot, setting, self.drop_in) or self.fought(host, setting, value, right)
+        refused = refused or self._outdone(setting, files) or units.refusals(setting, files.applied, self.drop_in)
         if refused:
             return (), refused
         text = f"{HEADER}# {self.comment}\n{self.key} = {value}\n"
         return placed(host.snapshot, setting, self.drop_in, text, why), ()
 
-    def _outdone(self, host: Host, setting: str, value: str, files: _Files) -> tuple[Conflict, ...]:
+    def doubt(self, host: Host, right: Right) -> str:
+        """Say that TuneD may start and set another value, where neither is known."""
+        unseen = agents.unseen(host.snapshot, agents.TUNED_ALONE)
+        spoils = unseen and _Files(host, self.key, right, starts=True).said().plane in (Plane.WRONG, Plane.UNREAD)
+        return unseen if spoils else ""
+
+    def fought(self, host: Host, setting: str, value: str, right: Right) -> tuple[Conflict, ...]:
+        """Return the conflict with the line by which TuneD sets another value after every file, or one not known."""
+        does = tuned.sysctl(host.snapshot, self.key)
+        if not agents.unit(host.snapshot, agents.TUNED).enabled or does.again or does.option is None:
+            return ()
+        said, where = does.option
+        if does.chosen and said is not None and right(said):
+            return ()
+        at = f"{where.path} line {where.line}"
+        message = (
+            f"TuneD sets {where.text!r} after every file ({at}): make that {value}, or "
+            if does.chosen
+            else f"TuneD chooses a profile anew at each start (profile_mode auto), and sets {where.text!r} now ({at}): "
+        )
+        message += "set reapply_sysctl = 1 in /etc/tuned/tuned-main.conf; then run again"
+        return (Conflict(setting, where.path, where.line, where.text, message),)
+
+    def _outdone(self, setting: str, files: _Files) -> tuple[Conflict, ...]:
         winner = files.winner
         if winner is None or winner.pattern or files.right(winner.value):
             return ()
         where = winner.where
-        if files.by_tuned and not tuned.sysctl(host.snapshot, self.key).again:
-            message = (
-                f"TuneD sets {where.text!r} after every file ({where.path} line {where.line}): make that {value}, or "
-                "set reapply_sysctl = 1 in /etc/tuned/tuned-main.conf; then run again"
-            )
-            return (Conflict(setting, where.path, where.line, where.text, message),)
         later = where.path.rpartition("/")[2] > self.drop_in.rpartition("/")[2]
         if where.path == CONF or (not files.by_tuned and later):
             return (outdone(setting, self.drop_in, where),)
@@ -84,9 +101,12 @@ class SysctlD:
 
 
 class _Files:
-    """What the files come to: the winning line, whether TuneD or nothing applies it, and what is not known."""
+    """What the files come to: the winning line, whether TuneD or nothing applies it, and what is not known.
 
-    def __init__(self, host: Host, key: str, right: Right) -> None:
+    With `starts`, TuneD is taken to start at boot.
+    """
+
+    def __init__(self, host: Host, key: str, right: Right, starts: bool = False) -> None:
         snapshot = host.snapshot
         self._host, self._key, self.right = host, key, right
         paths = [path for folder in sysctl.PERSISTENT for path in snapshot.below(folder)]
@@ -105,7 +125,8 @@ class _Files:
         self._late = [item for item in named if item.where.path.startswith("/etc/") and item.where.text[:1] != "-"]
         last = self._assignments([CONF])
         self._other_order = self._by_procps(last)
-        self._take(last)
+        if starts or agents.unit(snapshot, agents.TUNED).enabled:
+            self._take(last)
         idle = self.applied.plane is Plane.NONE and not self._held
         self.winner = self._found[-1] if self._found and not idle else None
         self._idle = self._found[-1].where if self._found and idle else None
@@ -141,8 +162,6 @@ class _Files:
     def _take(self, last: list[sysctl.Assignment]) -> None:
         """Take what comes after the files: TuneD's profile, and what TuneD applies again after that."""
         snapshot = self._host.snapshot
-        if not agents.unit(snapshot, agents.TUNED).enabled:
-            return
         profile = f"TuneD's profile {tuned.profile(snapshot) or '(none is named)'}"
         does = tuned.sysctl(snapshot, self._key)
         again = [*self._late, *(item for item in last if item.where.text[:1] != "-")] if does.again else []

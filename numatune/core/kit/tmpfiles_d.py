@@ -55,9 +55,10 @@ class TmpfilesD:
 
     def said(self, host: Host, right: Right) -> Said:
         """Return what the configuration comes to at the next boot."""
-        by_tuned = self._by_tuned(host, right)
-        if by_tuned.plane is not Plane.NONE:
-            return by_tuned
+        if agents.unit(host.snapshot, agents.TUNED).enabled:
+            by_tuned = self._by_tuned(host, right)
+            if by_tuned.plane is not Plane.NONE:
+                return by_tuned
         found = written_at_boot(host, {0: (self.path,)}, right)
         masked = found.plane is Plane.WRONG and any(right(write.value) for write in self._writes(host.snapshot))
         return found._replace(masked=masked)
@@ -66,12 +67,9 @@ class TmpfilesD:
         return (write for write in _applied(snapshot, []) if write.covers(self.path))
 
     def _by_tuned(self, host: Host, right: Right) -> Said:
-        snapshot = host.snapshot
-        if not agents.unit(snapshot, agents.TUNED).enabled:
-            return Said(Plane.NONE)
-        given = self.unless and cmdline.last(host.next_boot.arguments or "", self.unless) is not None
-        does = tuned.sysfs(snapshot, self.path, () if given else self.tuned)
-        profile = f"TuneD's profile {tuned.profile(snapshot) or '(none is named)'}"
+        """Return what TuneD sets when it starts."""
+        does = self._does(host)
+        profile = f"TuneD's profile {tuned.profile(host.snapshot) or '(none is named)'}"
         if not does.known:
             return unread(f"{profile} may set it, and was not read whole")
         if does.option is None:
@@ -85,20 +83,37 @@ class TmpfilesD:
             return Said(Plane.UNREAD, None, where, why)
         return said(does.option.value, right, where)._replace(holder=f"TuneD ({at})")
 
+    def _does(self, host: Host) -> tuned.Sysfs:
+        given = self.unless and cmdline.last(host.next_boot.arguments or "", self.unless) is not None
+        return tuned.sysfs(host.snapshot, self.path, () if given else self.tuned)
+
+    def doubt(self, host: Host, right: Right) -> str:
+        """Say that TuneD may start and set another value, where neither is known."""
+        unseen = agents.unseen(host.snapshot, agents.TUNED_ALONE)
+        return unseen if unseen and self._by_tuned(host, right).plane in (Plane.WRONG, Plane.UNREAD) else ""
+
+    def fought(self, host: Host, setting: str, value: str, right: Right) -> tuple[Conflict, ...]:
+        """Return the conflict with the line by which TuneD sets another value, or one that is not known."""
+        where = self._by_tuned(host, right).where
+        enabled = agents.unit(host.snapshot, agents.TUNED).enabled
+        if not enabled or where is None or self._by_tuned(host, right).plane is Plane.RIGHT:
+            return ()
+        at, off = f"{where.path} line {where.line}", f"or `systemctl disable --now {agents.TUNED}`"
+        message = f"{agents.TUNED} sets {where.text!r} at every start ({at}): make that {value} or take it out, {off}"
+        if not self._does(host).chosen:
+            message = (
+                f"{agents.TUNED} chooses a profile anew at each start (profile_mode auto), and sets {where.text!r} now "
+                f"({at}): name a profile that sets {value}, or nothing (`tuned-adm profile NAME`), {off}"
+            )
+        return (Conflict(setting, where.path, where.line, where.text, f"{message}; then run again"),)
+
     def keep(self, host: Host, setting: str, value: str, why: str, right: Right) -> Planned:
         """Plan the file; what would win over it, or keep it from being applied, is a conflict."""
         snapshot = host.snapshot
-        by_tuned = self._by_tuned(host, right)
-        if by_tuned.plane is Plane.WRONG and by_tuned.where:
-            where = by_tuned.where
-            message = (
-                f"{agents.TUNED} sets {where.text!r} at every start ({where.path} line {where.line}): make that "
-                f"{value} or take it out, or `systemctl disable --now {agents.TUNED}`; then run again"
-            )
-            return (), (Conflict(setting, where.path, where.line, where.text, message),)
         applied = units.applier(snapshot, units.TMPFILES, host.next_boot.arguments)
         text = f"{HEADER}w {self.path} - - - - {value}\n"
-        refused = units.refusals(setting, applied, self.drop_in) or foreign(snapshot, setting, self.drop_in)
+        refused = self.fought(host, setting, value, right) or units.refusals(setting, applied, self.drop_in)
+        refused = refused or foreign(snapshot, setting, self.drop_in)
         if not refused:
             # What the next boot would come to with the file in place: systemd-tmpfiles has its own order of lines.
             after = replace(snapshot, files={**snapshot.files, self.drop_in: text})

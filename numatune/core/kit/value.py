@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Callable, Optional, Union
 
 from .. import agents
 from ..agents import NONE, Agents
 from ..host import Host, Option, Planned, Setting
-from ..model import Change, Finding, Reading, Severity, State, Status
+from ..model import Change, Conflict, Finding, Reading, Severity, State, Status
 from ..parsers import choices, sysctl
 from ..sources import File, Source
 from ..status import Plane, combine, outcome
-from .said import Keeper, Right, Said
+from .said import Keeper, Right, Said, doubted, undecided
 from .starts import Start
 from .words import NOT_NOW, evidence, sentence
 
@@ -103,9 +103,20 @@ class Value:
         """Return what the configuration comes to, with what else sets it at boot."""
         if self.keeper is None:
             return Said(Plane.NONE)
-        said = self.keeper.said(host, self.right(host))
+        right = self.right(host)
+        said = self.keeper.said(host, right)
         agent = agents.decides(host.snapshot, self.agents)
-        return said._replace(plane=Plane.UNREAD, why=agent) if agent else said
+        if agent:
+            return undecided(said, agent)
+        unseen = agents.unseen(host.snapshot, self.agents) or self.keeper.doubt(host, right)
+        return doubted(said, self.starts.of(host, right), unseen)
+
+    def fought(self, host: Host) -> tuple[Conflict, ...]:
+        """Return the conflicts with whoever would set another value again, now or at the next boot."""
+        found = agents.conflicts(host.snapshot, self.setting, self.agents)
+        if self.keeper:
+            found += self.keeper.fought(host, self.setting, self.expected(host), self.right(host))
+        return found
 
     def judge(self, host: Host) -> Finding:
         """Judge the running value, what keeps it, and what the next kernel starts with."""
@@ -134,7 +145,7 @@ class Value:
                 said.note,
             ),
             evidence=evidence(reading, said.where, host.next_boot.where),
-            remedy=self._remedy(host, status, said),
+            remedy=self._remedy(host, status, said, () if runtime is Plane.UNREAD else self.fought(host)),
         )
 
     def shown(self, host: Host) -> str:
@@ -180,9 +191,13 @@ class Value:
             f"{self.named}, and {by} {self.named}" if self.named and value == self.wanted else f"{value} now, and {by}"
         )
 
-    def _remedy(self, host: Host, status: Status, said: Said) -> str:
-        if status in (Status.OK, Status.UNKNOWN) or said.remedy:
-            return "" if status is Status.OK else said.remedy
+    def _remedy(self, host: Host, status: Status, said: Said, fought: Iterable[Conflict]) -> str:
+        if status is Status.OK:
+            return ""
+        # Nothing that is written lasts while they set it again.
+        first = "; ".join(one.message for one in fought)
+        if first or status is Status.UNKNOWN or said.remedy:
+            return first or said.remedy
         if self.keeper is None:
             return "nothing that numatune changes: see `numatune explain " + self.setting + "`"
         wanted = self.expected(host)

@@ -243,9 +243,10 @@ def _kernel(host: Host, right: Right) -> Said:
         return unread(boot.reason)
     value = cmdline.last(boot.arguments, "cpufreq.default_governor")
     release = next_release(host)
-    if value is not None and older(release, _ARGUMENT_SINCE):
+    if value is not None and older(release, _ARGUMENT_SINCE) is not False:
         # A distribution may have taken it into an older kernel.
-        return unread(f"cpufreq.default_governor= came with Linux 5.9, and {release} may not know it")
+        this = release or "a kernel whose release is not known"
+        return unread(f"cpufreq.default_governor= came with Linux 5.9, and {this} may not know it")
     if value is None:
         config = kernel_config(host)
         match = re.search(rf"^{_DEFAULT}(\w+)=y", config.text, re.M)

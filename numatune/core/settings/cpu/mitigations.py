@@ -132,9 +132,11 @@ MITIGATIONS: Setting = replace(
     _SETTING,
     judge=judge,
     sources=(File("/proc/cmdline"), *(File(f"{_FOLDER}/{name}") for name in _KNOWN)),
-    options={"expected": Option(
+    options={
+        "expected": Option(
             str,
             "the mitigations= that are expected, and after it the switches of single ones, as the audit shows them "
             "(default: those of the running kernel)",
-        )},
+        )
+    },
 )

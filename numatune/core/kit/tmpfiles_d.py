@@ -13,6 +13,7 @@ from ..model import Conflict, Reading, Snapshot
 from ..parsers import cmdline, sysctl, tmpfiles
 from ..sources import Directory, File, Source
 from ..status import Plane
+from ..tuned import Sysfs
 from .drop_ins import foreign, outdone, placed
 from .said import Right, Said, said, unread
 
@@ -83,7 +84,7 @@ class TmpfilesD:
             return Said(Plane.UNREAD, None, where, why)
         return said(does.option.value, right, where)._replace(holder=f"TuneD ({at})")
 
-    def _does(self, host: Host) -> tuned.Sysfs:
+    def _does(self, host: Host) -> Sysfs:
         given = self.unless and cmdline.last(host.next_boot.arguments or "", self.unless) is not None
         return tuned.sysfs(host.snapshot, self.path, () if given else self.tuned)
 

@@ -14,6 +14,7 @@ from .host import Host
 from .model import Finding, HostReport, Severity, Snapshot, Status
 from .profile import Profile
 
+_WORSE = ("ok", "findings", "incomplete")
 
 def judge(
     snapshot: Snapshot,
@@ -27,7 +28,7 @@ def judge(
 
     The host is "incomplete" when a required setting is unknown (`require`, else the critical ones), "findings" when
     a bad one is at `fail_on` or worse, a run of tune or a revert was interrupted or one left the host out of service,
-    else "ok"; an odd mark of a run makes it "incomplete". `today` decides whether a waiver still holds. With
+    else "ok"; a mark of a run that is odd or cannot be read for an error makes it "incomplete". `today` decides whether a waiver still holds. With
     `under_way` it is a run of tune that asks, and its own mark does not count. Raises InputError when the profile's
     CPU roles do not fit the host.
     """
@@ -46,9 +47,7 @@ def judge_host(
     notes = [*([host.roles.note] if not host.roles.split else []), *runs.notes(snapshot, under_way)]
     findings = tuple(_finding(host, name, today) for name in host.profile.settings)
     required = None if require is None else set(require)
-    status = _status(findings, fail_on, required)
-    if status == "ok":
-        status = runs.status(snapshot, under_way)
+    status = max(_status(findings, fail_on, required), runs.status(snapshot, under_way), key=_WORSE.index)
     return HostReport(status, facts(snapshot, host.topology), findings, tuple(notes))
 
 

@@ -4,12 +4,12 @@ The journal (core.journal) knows what each role changed. It does not know the ru
 between two roles or after the drain hook. This file on the host does, one JSON object at `PATH`, `numatune/run/1`:
 
     {"schema": "numatune/run/1", "playbook": "tune | qualify", "began": "…Z",
-     "drained": "…Z" or null, "done": ["numa_balancing"], "ended": null or "failed", "at": null or "…Z"}
+     "drained": "…Z" or null, "done": ["numa_balancing"], "ended": null or one of OUTCOMES, "at": null or "…Z"}
 
 It is written before the drain hook is called, so that no cut can fall between the two, and removed once the undrain
 hook was called. `drained` is when the hook was first called since the host last served; null where no hook was given.
-A run that ends and leaves the host out of service, as it waits for a reboot, keeps the mark and says in which state it
-`ended`. So a mark without `ended` is that of a run that was cut, or is under way.
+A run that ends and leaves the host out of service, as it waits for a reboot, or as the run looked at some settings alone
+or had no undrain hook, keeps the mark and says in which state it `ended`. So a mark without `ended` is that of a run that was cut, or is under way.
 """
 
 from __future__ import annotations
@@ -24,8 +24,11 @@ from .errors import NumatuneError
 PATH = "/var/lib/numatune/run.json"
 SCHEMA = "numatune/run/1"
 PLAYBOOKS = ("tune", "qualify")
+OUTCOMES = ("failed", "pending_reboot", "tuned", "incomplete", "qualified", "reverted")
 LIMIT = 4096
 """Characters; a mark with every setting has some 300."""
+UNDOES = "undoes all that numatune changed on this host"
+"""What revert.yml does by itself, in the words of every place that advises it: it goes back to before the first change."""
 _TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z")
 _WORD = re.compile(r"[a-z_]{1,40}")
 
@@ -89,21 +92,26 @@ def odd(why: str) -> MarkError:
 def begin(playbook: str, old: Optional[Mark], drains: bool, now: str) -> Mark:
     """Return the mark of a run that begins, where `old` may be that of one that was cut."""
     drained = old.drained if old is not None else None
-    return Mark(playbook, now, drained or (now if drains else None))
+    # What a run that was cut had done is still part of what is to be finished or undone.
+    done = old.done if old is not None and old.ended is None else ()
+    return Mark(playbook, now, drained or (now if drains else None), done)
 
 
 def said(mark: Mark) -> str:
     """Return what an audit says of a mark, in one line."""
     run = f"playbooks/{mark.playbook}.yml"
-    undo = "or playbooks/revert.yml, which undoes it" + (" and puts the host back into service" if mark.drained else "")
+    undo = f"or playbooks/revert.yml, which {UNDOES}" + (" and puts the host back into service" if mark.drained else "")
     if mark.ended is not None:
+        hooked = "with numatune_undrain_tasks"
         back = {
-            "pending_reboot": f"after the reboot run {run} again, which puts it back",
-            "failed": f"mend what failed, then run {run} again, which puts it back",
-        }.get(mark.ended, f"run {run} again, which puts it back")
+            "pending_reboot": f"after the reboot run {run} again, which puts it back, {undo}",
+            "failed": f"mend what failed, then run {run} again, which puts it back, {undo}",
+            "reverted": f"run playbooks/revert.yml again {hooked}, which puts it back",
+        }.get(mark.ended, f"run {run} again {hooked} and without --tags and --skip-tags, which puts it back, {undo}")
+        by = "revert" if mark.ended == "reverted" else mark.playbook
         return (
-            f"this host is out of service since {mark.drained}: {mark.playbook}.yml ended there with {mark.ended} "
-            f"({mark.at}); {back}, {undo}; if it serves again already, remove {PATH}"
+            f"this host is out of service since {mark.drained}: {by}.yml ended there with {mark.ended} "
+            f"({mark.at}); {back}; if it serves again already, remove {PATH}"
         )
     came = f"changed {', '.join(mark.done)}" if mark.done else "changed nothing yet"
     service = f"; the host is out of service since {mark.drained}" if mark.drained else ""

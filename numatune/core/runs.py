@@ -68,7 +68,7 @@ def _unfinished(snapshot: Snapshot) -> list[tuple[int, str]]:
 
 _SAID = {
     "recorded": "a run of tune was interrupted ({}): run playbooks/tune.yml, which finishes it, or "
-    "playbooks/revert.yml, which undoes it",
+    f"playbooks/revert.yml, which {run_mark.UNDOES}",
     "reverting": "a revert was interrupted, or could not put all back ({}): run playbooks/revert.yml, which finishes "
     "it, or playbooks/tune.yml, which keeps what is back and tunes anew from there",
 }

@@ -16,6 +16,7 @@ from .core.journal import UNFINISHED, Entry, Generation, Seen, value_of
 from .core.loaders.bls import FOLDER as ENTRIES
 from .core.loaders.loader import OWNED
 from .core.revert import Action, Reversal, begin, mark, open_generations, paths, plan_back
+from .core.run_mark import UNDOES
 from .store import Store, now
 from .system import System
 from .tree import Tree, TreeError, reason
@@ -222,7 +223,7 @@ def settle(host: Host) -> tuple[int, ...]:
         except TreeError as error:
             number = generation.number
             raise TreeError(
-                f"generation {number} was interrupted and cannot be finished: {error}; playbooks/revert.yml undoes it"
+                f"generation {number} was interrupted and cannot be finished: {error}; playbooks/revert.yml {UNDOES}"
             ) from None
     # Looked at again: a menu that was as before is not, where it was made from a file that could not be put back.
     back = _back(host, generations)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import date
 from typing import Any
 
@@ -46,7 +47,7 @@ def test_a_run_that_was_cut_is_named_with_what_it_did_and_what_is_out_of_service
     (note,) = runs.notes(marked(dump(CUT)))
     assert f"a run of tune.yml was interrupted, unless it is still under way: it began at {BEGAN}" in note
     assert "changed numa_balancing, cpu_governor; the host is out of service since" in note
-    assert "run playbooks/tune.yml, which finishes it, or playbooks/revert.yml, which undoes it" in note
+    assert "run playbooks/tune.yml, which finishes it, or playbooks/revert.yml, which undoes all that numatune changed on this host" in note
     (note,) = runs.notes(marked(dump(MARKS["cut, without a hook"])))
     assert "changed nothing yet; run playbooks/tune.yml" in note
     assert "service" not in note
@@ -128,4 +129,15 @@ def test_a_run_that_begins_knows_since_when_the_host_is_out_of_service() -> None
     assert begin("tune", None, True, AT) == Mark("tune", AT, drained=AT)
     assert begin("tune", None, False, AT) == Mark("tune", AT)
     assert begin("tune", WAITS, True, AT) == Mark("tune", AT, drained=DRAINED)
-    assert begin("qualify", CUT, False, AT) == Mark("qualify", AT, drained=BEGAN)
+    # What was done in a run that was cut is not forgotten; that of one which ended is.
+    assert begin("qualify", CUT, False, AT) == Mark("qualify", AT, drained=BEGAN, done=CUT.done)
+    assert begin("tune", replace(WAITS, done=CUT.done), True, AT) == Mark("tune", AT, drained=DRAINED)
+
+
+def test_an_odd_mark_makes_a_host_with_findings_incomplete() -> None:
+    profile, day = builtin("inference-latency"), date(2026, 11, 24)
+    files = {"/proc/sys/kernel/numa_balancing": "1\n"}
+    found = judge(Snapshot({**files}, dirs=frozenset({"/proc", "/sys"})), profile, day, require=())
+    assert found.status == "findings"
+    odd = Snapshot({**files, run_mark.PATH: "half"}, dirs=frozenset({"/proc", "/sys", "/var/lib/numatune"}))
+    assert judge(odd, profile, day, require=()).status == "incomplete"

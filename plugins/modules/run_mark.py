@@ -35,7 +35,7 @@ options:
   outcome:
     description: The state in which the run left the host, with C(ended).
     type: str
-    choices: [failed, pending_reboot]
+    choices: [failed, pending_reboot, tuned, incomplete, qualified, reverted]
     default: failed
   sysroot:
     description: The tree that stands for the host, instead of the running one. For tests and images.
@@ -70,7 +70,7 @@ from dataclasses import replace
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.numatune.latency.plugins.module_utils import run_mark
 from ansible_collections.numatune.latency.plugins.module_utils.core.errors import NumatuneError
-from ansible_collections.numatune.latency.plugins.module_utils.core.run_mark import begin
+from ansible_collections.numatune.latency.plugins.module_utils.core.run_mark import OUTCOMES, begin
 from ansible_collections.numatune.latency.plugins.module_utils.reading import shown
 from ansible_collections.numatune.latency.plugins.module_utils.store import Store, now
 from ansible_collections.numatune.latency.plugins.module_utils.tree import Tree, TreeError, reason
@@ -103,7 +103,7 @@ def main():
             "state": {"type": "str", "choices": ["begun", "ended", "over"], "required": True},
             "playbook": {"type": "str", "choices": ["tune", "qualify"], "default": "tune"},
             "drains": {"type": "bool", "default": False},
-            "outcome": {"type": "str", "choices": ["failed", "pending_reboot"], "default": "failed"},
+            "outcome": {"type": "str", "choices": list(OUTCOMES), "default": "failed"},
             "sysroot": {"type": "path"},
         },
         supports_check_mode=True,

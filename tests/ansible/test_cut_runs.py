@@ -161,7 +161,7 @@ def test_ctrl_c_between_two_roles_is_named_and_finished(far: Cuts) -> None:
     states = table(said)
     assert states.pop("canary").startswith("incomplete irqbalance unknown")
     assert states == {
-        "middle": "interrupted run tune.yml again, which finishes it, or revert.yml, which undoes it",
+        "middle": "interrupted run tune.yml again, which finishes it, or revert.yml, which undoes all that numatune changed",
         "later": "not reached",
     }
     assert far.marked() == ["drain canary", "undrain canary", "drain middle"]
@@ -275,7 +275,7 @@ def test_what_qualify_took_out_tune_does_not_put_back(cuts: Cuts) -> None:
     code, said = cuts.cut("qualify", "measured", "numatune.latency.benchmark : ", signal.SIGINT)
     assert code == 99
     assert table(said) == {
-        "measured": "interrupted run qualify.yml again, which finishes it, or revert.yml, which undoes it"
+        "measured": "interrupted run qualify.yml again, which finishes it, or revert.yml, which undoes all that numatune changed"
     }
     assert cuts.marked() == ["drain measured"]
     assert "a run of qualify.yml was interrupted" in named(root)

@@ -39,8 +39,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     parser.description = (
         "Decides from runs of bench or probe whether a change of the host removed the spikes; or, from what `watch` "
-        "recorded with --latency-log before and after, whether it did for your own service. Of watches, a verdict that "
-        "a moved load (requests a second) could have made alone is inconclusive."
+        "recorded with --latency-log before and after, whether it did for your own service. Watches give no verdict "
+        "(inconclusive) where the requests a second differ by more than 1.25 times between watches or between the "
+        "fifths of one, or where a watch ended early."
     )
     parser.add_argument("--before", nargs="+", required=True, metavar="FILE", help="runs before the change, or watches")
     parser.add_argument("--after", nargs="+", required=True, metavar="FILE", help="runs after it")
@@ -113,6 +114,8 @@ def _compare_watches(args: argparse.Namespace, decoded: Sequence[Sequence[Any]])
 
     if args.criteria is not None:
         raise CliError("--criteria judges runs of bench: a watch has no model whose median could be held against it")
+    if args.audit is not None:
+        raise CliError("--audit goes with --criteria, and that judges runs of bench: compare watches without it")
     limit = DEFAULT_LIMIT if args.max_spikes_per_1000 is None else args.max_spikes_per_1000
     before, after = (
         [parse_watch(one, path) for one, path in zip(side, paths, strict=True)]

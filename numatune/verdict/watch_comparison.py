@@ -1,15 +1,15 @@
 """Watches before a change against watches after it: the statistics of runs, on the requests that the service logged.
 
 A service is not a benchmark: what its clients ask of it is not in the file, only how many requests ended in a second.
-A verdict that a moved load could have made alone is withheld. Requests that end close together are slow together, so a
-block holds a second's requests at least, and a watch that differs from part to part weakens the tests.
+Where the load moved, or a watch ended early, no verdict is given. Requests that end close together are slow together,
+so a block holds a second's requests at least, and a watch that differs from part to part weakens the tests.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from . import DEFAULT_LIMIT, compatibility, decision
 from .blocks import SHORTEST_BLOCK
@@ -18,6 +18,7 @@ from .errors import VerdictError
 from .order import order_of
 from .run import Run
 from .watch_file import Watched
+from .watch_load import Load, load_of
 from .watched import of_requests
 
 BLOCK_SECONDS = 1.0
@@ -31,39 +32,9 @@ with five like them were wrong 47 times with ten stretches, and 27 times with fi
 minutes, 22 and 20 times.
 """
 
-SAME_LOAD = 1.25
-"""Requests per second that moved by more than this factor are another load."""
-
 _MUST_AGREE = {"machine": "machine", "CPU model": "cpu_model", "architecture": "arch"}
 
-
-@dataclass(frozen=True)
-class Load:
-    """Requests that ended per second, on either side."""
-
-    before: float
-    after: float
-
-    @property
-    def ratio(self) -> float:
-        return self.after / self.before
-
-    @property
-    def sentence(self) -> str:
-        return f"{self.before:,.3g} requests a second before, {self.after:,.3g} after ({self.ratio:.2f} ×)"
-
-    def could_make(self, verdict: str) -> bool:
-        """Whether another load may be all that is behind `verdict`.
-
-        Fewer requests have fewer spikes without any change, more of them more; a change that helps while the load
-        rises, or harms while it falls, was not made by it.
-        """
-        fell, rose = self.ratio < 1.0 / SAME_LOAD, self.ratio > SAME_LOAD
-        if verdict in (decision.ELIMINATED, decision.REDUCED, decision.CLEAN):
-            return fell
-        if verdict == decision.WORSE:
-            return rose
-        return verdict == decision.UNCHANGED and (fell or rose)
+_LOG_MUST_AGREE = (("latency log", "path", "--latency-log"), ("unit of latency", "unit", "--latency-unit"))
 
 
 def compare_watches(before: Sequence[Watched], after: Sequence[Watched], limit: float = DEFAULT_LIMIT) -> Comparison:
@@ -71,15 +42,27 @@ def compare_watches(before: Sequence[Watched], after: Sequence[Watched], limit: 
     refuse_other_services([*before, *after])
     first, second = ([_requests(one) for one in side] for side in (before, after))
     compatibility.refuse_repeats(first, second)
-    load = Load(_per_second(before), _per_second(after))
+    load = load_of(before, after, PARTS)
     densest = max(one.latency.size / one.seconds for one in (*before, *after))
     block = max(SHORTEST_BLOCK, math.ceil(densest * BLOCK_SECONDS))
     subject = Subject("watches", "request", "watch", "watch again when that is over", block, PARTS)
     found = judge(first, second, limit, subject, _remarks(before, after, first, second, load))
-    if not load.could_make(found.verdict):
+    doubt = "; ".join(_doubts([*before, *after], load, found.verdict))
+    if not doubt or found.verdict == decision.INVALID:
         return found
-    doubt = f"the load differed, which alone can make this {found.verdict}: {load.sentence}; watch again under one load"
     return replace(found, verdict=decision.INCONCLUSIVE, reason=doubt, doubt=doubt, would_decide=None)
+
+
+def _doubts(watches: Sequence[Watched], load: Load, verdict: str) -> list[str]:
+    """Why nothing is shown, whatever the figures say."""
+    said = []
+    early = [f"{one.path} ({one.data.get('ended')})" for one in watches if one.data.get("partial")]
+    if early:
+        said.append(f"ended early: {', '.join(early)}; watch again until --duration is over")
+    if load.moved:
+        makes = "" if verdict == decision.INCONCLUSIVE else f", which alone can make this {verdict}"
+        said.append(f"the load moved{makes}: {'; '.join(load.moved)}; watch again under one load")
+    return said
 
 
 def refuse_other_services(watches: Sequence[Watched]) -> None:
@@ -88,6 +71,7 @@ def refuse_other_services(watches: Sequence[Watched]) -> None:
     for one in watches:
         if one.latency.size == 0:
             raise VerdictError(f"{one.path} holds no request, so nothing to compare: watch with --latency-log")
+        _refuse_dropped(one)
         if _service(one) != _service(first):
             raise VerdictError(
                 f"{first.path} watched {_service(first)} and {one.path} {_service(one)}: such watches are not compared"
@@ -98,6 +82,26 @@ def refuse_other_services(watches: Sequence[Watched]) -> None:
                 raise VerdictError(
                     f"{first.path} and {one.path} differ in {name} ({here} and {there}): such watches are not compared"
                 )
+        for name, key, option in _LOG_MUST_AGREE:
+            here, there = ((each.log or {}).get(key) for each in (first, one))
+            if here != there:
+                raise VerdictError(
+                    f"{first.path} and {one.path} differ in {name} ({here} and {there}): watch both with one {option}"
+                )
+
+
+def _refuse_dropped(watched: Watched) -> None:
+    """Of requests that came after those that a file holds, the latencies are not known."""
+    dropped = (watched.log or {}).get("not_kept", 0)
+    if type(dropped) is not int or dropped < 0:
+        raise VerdictError(f"{watched.path} is damaged: latency_log.not_kept must be a number of requests")
+    if dropped:
+        kept = watched.latency.size
+        fits = max(1, math.floor(0.9 * watched.seconds * kept / (kept + dropped)))
+        raise VerdictError(
+            f"{watched.path} lacks the last {dropped:,} requests, since a file keeps no more than its first {kept:,}: "
+            f"watch again for less time, such as --duration {fits}"
+        )
 
 
 def _service(watched: Watched) -> str:
@@ -109,10 +113,6 @@ def _requests(watched: Watched) -> Run:
     found = of_requests(watched)
     assert found is not None  # refused before
     return found
-
-
-def _per_second(watches: Sequence[Watched]) -> float:
-    return sum(one.latency.size for one in watches) / sum(one.seconds for one in watches)
 
 
 def _remarks(

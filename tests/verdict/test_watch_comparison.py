@@ -1,4 +1,4 @@
-"""`numatune compare` on watches: the same statistics on a service's requests, and what a moved load takes from them."""
+"""`numatune compare` on watches: the same statistics on a service's requests, and when there is no verdict."""
 
 from __future__ import annotations
 
@@ -46,6 +46,7 @@ def watch(
             "counters": {},
         },
         "requests": [[round(end * 1e9), round(value)] for end, value in zip(ends, latency, strict=True)],
+        "latency_log": {"path": "/var/log/a.log", "unit": "ms", "not_kept": 0},
         "invalidating_events": [],
     }
     for key, value in changes.items():
@@ -64,15 +65,12 @@ def judged(capsys: pytest.CaptureFixture[str], before: list[str], after: list[st
 @pytest.mark.parametrize(
     ("before", "after", "verdict", "code"),
     [
-        ({}, {"bursts": 0.0, "rate": 40.0}, "eliminated", 0),
+        ({"rate": 60.0}, {"bursts": 0.0, "rate": 60.0}, "eliminated", 0),
         ({}, {"bursts": 0.05}, "reduced", 1),
         ({"bursts": 0.05}, {"bursts": 0.3}, "worse", 1),
         ({"bursts": 0.0}, {"bursts": 0.0}, "clean", 0),
         # Fewer spikes, and a service that is slower as a whole: that did not help.
-        ({}, {"bursts": 0.0, "rate": 40.0, "median": 12e6}, "eliminated", 1),
-        # The same, where clients asked for less: the file cannot tell the change from the load.
-        ({"rate": 40.0}, {"bursts": 0.0, "rate": 20.0}, "inconclusive", 3),
-        ({"bursts": 0.05, "rate": 20.0}, {"bursts": 0.3, "rate": 40.0}, "inconclusive", 3),
+        ({"rate": 60.0}, {"bursts": 0.0, "rate": 60.0, "median": 12e6}, "eliminated", 1),
         ({}, {"invalidating_events": [{"event": "steal", "detail": "the hypervisor took 9%"}]}, "invalid", 3),
     ],
 )
@@ -88,6 +86,98 @@ def test_verdicts_on_a_service(
     found_code, found = judged(capsys, [first], [second])
     assert (found["verdict"], found_code) == (verdict, code), found["reason"]
     assert found["of"] == "watches"
+
+
+LOADS = {
+    "eliminated": ({}, {"bursts": 0.0}),
+    "reduced": ({}, {"bursts": 0.05}),
+    "worse": ({"bursts": 0.05}, {"bursts": 0.3}),
+    "clean": ({"bursts": 0.0}, {"bursts": 0.0}),
+    "unchanged": ({"bursts": 0.05, "seed": 3}, {"bursts": 0.05, "seed": 4}),
+}
+
+
+@pytest.mark.parametrize(("before_rate", "after_rate"), [(40.0, 20.0), (20.0, 40.0)])
+@pytest.mark.parametrize("verdict", LOADS)
+def test_another_load_shows_nothing_whichever_way_it_moved(
+    verdict: str, before_rate: float, after_rate: float, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before, after = LOADS[verdict]
+    first = watch(tmp_path, "a.json", **{"seed": 1, **before, "rate": before_rate})
+    second = watch(tmp_path, "b.json", **{"seed": 2, **after, "rate": after_rate})
+    code, found = judged(capsys, [first], [second])
+    assert (found["verdict"], code) == ("inconclusive", 3)
+    ratio = after_rate / before_rate
+    assert f"{before_rate:.3g} requests a second before, {after_rate:.3g} after ({ratio:.2f} ×)" in found["reason"]
+    assert "watch again under one load" in found["reason"]
+    assert found["iterations_that_would_decide"] is None
+
+
+def requests(folder: Path, name: str, parts: list[tuple[float, float, float, float]], seed: int) -> str:
+    """A watch whose requests are `parts`: from and to (s), requests a second, and latency (ms, ± 3 %)."""
+    generator, made = np.random.default_rng(seed), []
+    for start, end, rate, median in parts:
+        ends = generator.uniform(start, end, int(rate * (end - start)))
+        made += list(zip(ends, median * 1e6 * np.exp(generator.normal(0, 0.03, ends.size)), strict=True))
+    return watch(folder, name, seed=seed, requests=[[round(end * 1e9), round(value)] for end, value in sorted(made)])
+
+
+def test_more_quick_requests_do_not_thin_out_the_slow_ones(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As many slow requests as before, among twenty times as many quick ones: nothing of the host changed."""
+    first = requests(tmp_path, "a.json", [(0, 300, 20, 8), (0, 300, 0.4, 60)], 1)
+    second = requests(tmp_path, "b.json", [(0, 300, 400, 8), (0, 300, 0.4, 60)], 2)
+    code, found = judged(capsys, [first], [second])
+    assert (found["verdict"], code) == ("inconclusive", 3)
+    assert "which alone can make this eliminated" in found["reason"]
+
+
+def test_a_median_that_queueing_lifts_hides_no_spikes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """At twice the load the median comes close to the same slow requests."""
+    first = requests(tmp_path, "a.json", [(0, 300, 50, 8), (0, 300, 1.5, 10.2)], 1)
+    second = requests(tmp_path, "b.json", [(0, 300, 100, 9.6), (0, 300, 3, 10.2)], 2)
+    code, found = judged(capsys, [first], [second])
+    assert (found["verdict"], code) == ("inconclusive", 3)
+    assert "51.5 requests a second before, 103 after" in found["reason"]
+
+
+def test_a_load_that_moves_within_a_watch_is_not_averaged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Half idle and half overloaded, then steady: the mean is the same, the load is not."""
+    first = requests(tmp_path, "a.json", [(0, 150, 5, 8), (150, 300, 95, 8), (150, 300, 4, 40)], 1)
+    second = requests(tmp_path, "b.json", [(0, 300, 52, 8)], 2)
+    for before, after in ((first, second), (second, first)):
+        code, found = judged(capsys, [before], [after])
+        assert (found["verdict"], code) == ("inconclusive", 3)
+        assert f"4.75 to 99.2 requests a second in the 5 parts of {first}" in found["reason"]
+
+
+def test_watches_of_one_side_are_held_against_each_other(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first = [watch(tmp_path, f"a{at}.json", seed=at, rate=rate) for at, rate in enumerate((10.0, 30.0))]
+    second = watch(tmp_path, "b.json", seed=2, bursts=0.0)
+    code, found = judged(capsys, first, [second])
+    assert (found["verdict"], code) == ("inconclusive", 3)
+    assert f"10 requests a second in {first[0]}, 30 in {first[1]}" in found["reason"]
+
+
+def test_few_requests_are_no_load_that_moves(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """By chance, a fifth of 300 requests differs from another by more than 1.25 times."""
+    sides = [[watch(tmp_path, f"{at}.json", seed=at, rate=1.0, bursts=0.0) for at in ats] for ats in (range(5), (5, 6))]
+    _code, found = judged(capsys, *sides)
+    assert "the load moved" not in found["reason"]
+
+
+@pytest.mark.parametrize("ended", ["process-ended", "interrupted", "full"])
+@pytest.mark.parametrize("early", ["before", "after"])
+@pytest.mark.parametrize("bursts", [0.0, 0.3])
+def test_a_watch_that_ended_early_never_exits_0(
+    bursts: float, early: str, ended: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cut: dict[str, dict[str, Any]] = {"before": {}, "after": {}, early: {"partial": True, "ended": ended}}
+    first = watch(tmp_path, "a.json", seed=1, bursts=bursts, **cut["before"])
+    second = watch(tmp_path, "b.json", seed=2, bursts=0.0, **cut["after"])
+    code, found = judged(capsys, [first], [second])
+    assert (found["verdict"], code) == ("inconclusive", 3)
+    path = first if early == "before" else second
+    assert found["reason"] == f"ended early: {path} ({ended}); watch again until --duration is over"
 
 
 def test_alike_services_are_seldom_told_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -127,6 +217,20 @@ def test_what_is_not_known_is_said(tmp_path: Path, capsys: pytest.CaptureFixture
         ({"environment__machine": "b"}, "differ in machine (a and b)"),
         ({"requests": []}, "holds no request, so nothing to compare: watch with --latency-log"),
         ({"seed": 1}, "are the same launch"),
+        (
+            {"latency_log": {"path": "/srv/other.log", "unit": "ms"}},
+            "differ in latency log (/var/log/a.log and /srv/other.log): watch both with one --latency-log",
+        ),
+        (
+            {"latency_log": {"path": "/var/log/a.log", "unit": "us"}},
+            "differ in unit of latency (ms and us): watch both with one --latency-unit",
+        ),
+        (
+            {"latency_log": {"path": "/var/log/a.log", "unit": "ms", "not_kept": 6000}},
+            "lacks the last 6,000 requests, since a file keeps no more than its first 6,000: watch again for less time",
+        ),
+        ({"latency_log": {"path": "/var/log/a.log", "unit": "ms", "not_kept": 6000}}, "such as --duration 135"),
+        ({"latency_log": {"path": "/var/log/a.log", "unit": "ms", "not_kept": "many"}}, "latency_log.not_kept must be"),
     ],
 )
 def test_what_cannot_be_compared_is_one_line(
@@ -147,3 +251,5 @@ def test_watches_and_runs_are_not_mixed(tmp_path: Path, capsys: pytest.CaptureFi
     (tmp_path / "c.yml").write_text("{}\n")
     assert main(["compare", "--before", first, "--after", first, "--criteria", str(tmp_path / "c.yml")]) == 2
     assert "--criteria judges runs of bench" in capsys.readouterr().err
+    assert main(["compare", "--before", first, "--after", first, "--audit", str(tmp_path / "none.json")]) == 2
+    assert "--audit goes with --criteria" in capsys.readouterr().err

@@ -20,6 +20,7 @@ HEAD = r"""# numatune's collector: it reads what a host's latency settings are, 
 #   @states             what there is: "f FILE", "d FOLDER", "n FOLDER" that may not be looked into, "e FOLDER" that
 #                       holds a name with odd characters; "w NAMES", then "t FOLDER" that may hold files of these names
 #   @texts              "FILE:LINE" for each line of the files
+#   @ended STATUS       behind an empty line: how grep or sed ended, where it may not have read all of these files
 #   @errors             "| " and what grep could not read
 #   @links              "LINK TARGET"
 #   @extract FILE       "| " and each line of a file that is not read whole; "@failed FILE" where it could not be read
@@ -227,6 +228,11 @@ not_too_many() {
   [ ${#files} -lt 60000 ] || read_files
 }
 
+# ended STATUS: say so where what reads files may not have read them all; a line that was cut ends there.
+ended() {
+  [ "$1" = 1 ] || printf '\n@ended %s\n' "$1"
+}
+
 # read_files: print the noted files, with one grep: it puts the path before each line, and goes on after a file that
 # cannot be read. What it complains of is printed too.
 read_files() {
@@ -238,10 +244,6 @@ read_files() {
   {reading}
   files=
   complain
-}
-
-failed() {
-  for path do say "@failed $path"; done
 }
 
 complain() {
@@ -268,7 +270,7 @@ read_picked() {
   [ -n "$long_files" ] || return 0
   flush
   echo @texts
-  { complaints=$(grep -aHE -e "${expressions#?}" /dev/null $long_files 2>&1 >&4); } 4>&1
+  { complaints=$({ grep -aHE -e "${expressions#?}" /dev/null $long_files || ended $?; } 2>&1 >&4); } 4>&1
   complain
 }
 
@@ -347,9 +349,9 @@ leave_secrets_out() {
 """
 # What stands for {reading} in READ: with secrets left out, or without. A sed that cannot do that prints nothing.
 LEFT_OUT = r"""{
-    complaints=$({ grep -aH '' /dev/null $files | leave_secrets_out >&4; } 2>&1) || failed $files
+    complaints=$({ { grep -aH '' /dev/null $files || ended $?; } | leave_secrets_out >&4; } 2>&1) || ended sed
   } 4>&1"""
-WHOLE = r"""{ complaints=$(grep -aH '' /dev/null $files 2>&1 >&4); } 4>&1"""
+WHOLE = r"""{ complaints=$({ grep -aH '' /dev/null $files || ended $?; } 2>&1 >&4); } 4>&1"""
 
 QUESTIONS = r"""
 # --- Questions that no single file answers ---

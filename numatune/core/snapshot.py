@@ -9,12 +9,18 @@ from .errors import SnapshotError
 from .model import Reading, Snapshot, State
 
 MAGIC = "numatune-snapshot 1"
-_FRAMES = ("@states", "@texts", "@errors", "@links", "@extract", "@failed", "@denied", "@command", "@missing", "@end")
+_READING = ("@texts", "@ended", "@errors")
+"""What tells of one batch of files: grep reads those that were listed since the last batch."""
+_FRAMES = (*_READING, "@states", "@links", "@extract", "@failed", "@denied", "@command", "@missing", "@end")
 # Far more than any host has: a stream cannot make its reader list what it does not hold.
 _MAX_LISTED = 250_000
 _MAX_PATHS = 16 << 20
 _MAX_NAMES = 4096
 _GREP_ERROR = re.compile(r"\| grep: (/[^:]+): (.*)")
+# What programs also say, and yet read all.
+_HARMLESS = re.compile(r"\| (grep: warning: |ERROR: ld\.so: )")
+_SOME_FAILED = "2"
+"""Grep's status where it could not read a file, which it names; it has read the others."""
 
 
 def parse_stream(text: str, secrets: bool = False) -> Snapshot:
@@ -46,6 +52,9 @@ def parse_stream(text: str, secrets: bool = False) -> Snapshot:
             try:
                 readable[path].append(content)
             except KeyError:
+                # Whatever was printing may have died within a line.
+                if lines[number].startswith("@ended "):
+                    continue
                 raise SnapshotError(f"line {number} of the snapshot names no listed file") from None
         else:
             reader.line(line, number)
@@ -63,13 +72,35 @@ class _Reader:
         self.sink: list[str] = []
         self.names: list[str] = []
         self.listed = 0
+        self.batch: list[str] = []
+        self._begin_batch()
+
+    def _begin_batch(self) -> None:
+        self.batch.clear()
+        self.ended = ""
+        self.named = False
+        self.died = False
+
+    def _end_batch(self) -> None:
+        """Take for failed what may not have been read: the files without a line, and the last one that has any."""
+        if self.died or (self.ended and (self.ended != _SOME_FAILED or not self.named)):
+            last = [path for path in self.batch if self.readable.get(path)][-1:]
+            failed = [path for path in self.batch if self.readable.get(path) == []]
+            for path in failed + last:
+                found = Reading(path, State.ERROR, detail="grep ended before it had read all files")
+                self.problems.setdefault(path, found)
+        self._begin_batch()
 
     def frame(self, line: str, number: int) -> None:
         word, _, rest = line.partition(" ")
         if word not in _FRAMES or word == "@end":
             raise SnapshotError(f"line {number} of the snapshot is no frame: {line[:60]!r}")
+        if self.mode in _READING and word not in _READING:
+            self._end_batch()
         self.mode = word
-        if word == "@extract":
+        if word == "@ended":
+            self.ended = rest
+        elif word == "@extract":
             self.sink = self.readable[rest] = []
         elif word == "@failed":
             self.problems[rest] = Reading(rest, State.ERROR)
@@ -95,12 +126,15 @@ class _Reader:
             self.links[path] = target
         elif mode == "@errors" and line.startswith("| "):
             match = _GREP_ERROR.match(line)
+            self.named = self.named or match is not None
             if match and match[2] == "No such file or directory":
                 self.readable.pop(match[1], None)
             elif match:
                 denied = match[2] in ("Permission denied", "Operation not permitted")
                 state = State.DENIED if denied else State.ERROR
                 self.problems[match[1]] = Reading(match[1], state, detail=match[2])
+            elif not _HARMLESS.match(line):
+                self.died = True
         else:
             raise SnapshotError(f"line {number} of the snapshot belongs to no frame: {line[:60]!r}")
 
@@ -110,12 +144,15 @@ class _Reader:
         if self.listed > _MAX_PATHS or len(self.readable) > _MAX_LISTED:
             raise SnapshotError(f"line {number} of the snapshot lists more files than any host has")
         for name in self.names:
-            self.readable[f"{folder}/{name}"] = []
+            path = f"{folder}/{name}"
+            self.readable[path] = []
+            self.batch.append(path)
 
     def _state(self, line: str, number: int) -> None:
         kind, path = line[:1], line[2:]
         if kind == "f":
             self.readable[path] = []
+            self.batch.append(path)
         elif kind == "t":
             self._listed(path, number)
         elif kind == "d":
@@ -126,6 +163,7 @@ class _Reader:
             self.problems[path] = Reading(path, State.ERROR, detail="it holds a file name that cannot be carried")
 
     def snapshot(self, secrets: bool) -> Snapshot:
+        self._end_batch()
         files = {
             path: "\n".join(lines) + "\n" if lines else ""
             for path, lines in self.readable.items()

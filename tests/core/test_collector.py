@@ -64,7 +64,7 @@ def test_it_is_commented_and_has_no_code_that_is_not_shown() -> None:
         if re.fullmatch(r"[a-z_]+\(\) \{", line) and not lines[at - 1].startswith(("#", "links=", "long_files="))
     ]
     assert {name.partition("(")[0] for _, name in bare} <= {
-        *("say", "flush", "failed", "not_too_many", "complain", "exists", "read_picked"),
+        *("say", "flush", "not_too_many", "complain", "exists", "read_picked"),
         *("missing", "note", "pick", "look_for"),
     }
     # The expressions for secrets are what they are.
@@ -221,6 +221,39 @@ def test_whole_files_are_read_and_the_others_told_apart(tmp_path: Path, shell: l
     }
     state = State.ABSENT if shell[0] == "busybox" else State.ERROR
     assert snapshot.read(f"{tmp_path}/cpu2/online").state is state
+
+
+DYING = {
+    "killed": ("kill -9 $$", "a"),
+    "killed within a line": ("printf %s {0}; kill -9 $$", "a"),
+    "killed within a text": ("printf %s {0}/b:4; kill -9 $$", "b"),
+    "memory exhausted": ("echo grep: memory exhausted >&2; exit 2", "a"),
+    "without a word": ("exit 2", "a"),
+    "out of memory in busybox": ("echo grep: out of memory >&2; exit 1", "a"),
+}
+
+
+@pytest.mark.parametrize(("death", "last"), DYING.values(), ids=DYING)
+@pytest.mark.parametrize("shell", SHELLS, ids=" ".join)
+def test_what_a_dying_grep_did_not_read_counts_as_failed(
+    tmp_path: Path, shell: list[str], death: str, last: str
+) -> None:
+    """An empty text would say that no file keeps the value. The last text may be cut."""
+    for name in ("first", "a", "b", "c"):
+        (tmp_path / name).write_text("42\n")
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    text = f"#!/bin/sh\necho {tmp_path}/first:42\necho {tmp_path}/a:42\n{death.format(tmp_path)}\n"
+    (tools / "grep").write_text(text)
+    (tools / "grep").chmod(0o755)
+    scanned = " ".join(f"{tmp_path}/{name}" for name in ("first", "a", "b", "c"))
+    for call in (f"scan plain {scanned}\nread_files", f"pick 42 {scanned}\nread_picked"):
+        shown = helper(f"say @states\n{call}\nscan plain {tmp_path}/tools/grep", tmp_path, shell, tools)
+        snapshot = parse_stream(f"{MAGIC}\n{shown}@end\n")
+        failed = {path for path in ("a", "b", "c") if snapshot.read(f"{tmp_path}/{path}").state is State.ERROR}
+        assert failed == {last, "b", "c"}
+        assert snapshot.read(f"{tmp_path}/first").text == "42\n"
+        assert snapshot.read(f"{tmp_path}/tools/grep").present
 
 
 @pytest.mark.parametrize("shell", SHELLS, ids=" ".join)

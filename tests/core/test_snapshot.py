@@ -30,13 +30,16 @@ e /etc/odd
 /etc/blank:
 /sys/cpu0/online:1
 /sys/cpu1/topology/core_id:7
+
+@ended 2
 @errors
 | grep: /sys/cpu0/gone: No such file or directory
 | grep: /sys/cpu1/gone: No such file or directory
 | grep: /sys/cpu1/online: Permission denied
 | grep: /etc/lost: Input/output error
 | grep: /etc/closed: Permission denied
-| xargs: something else
+| grep: warning: something else
+| ERROR: ld.so: an object cannot be preloaded: ignored.
 @links
 /etc/sysctl.d/a.conf /dev/null
 @extract /proc/cpuinfo

@@ -53,7 +53,10 @@ _WANTS = f"{_ETC}/*.wants"
 _LISTED = "/sos_commands/systemd/systemctl_list-unit-files"
 
 SLICES = ("system.slice", "user.slice", "machine.slice", "init.scope")
-_PROCESSES = ("irqbalance", "tuned", "tuned-ppd", "power-profiles-", "tlp", "auto-cpufreq", "thermald", "numad")
+_PROCESSES = (
+    *("irqbalance", "tuned", "tuned-ppd", "power-profiles-", "tlp", "auto-cpufreq", "ksmtuned"),
+    *("thermald", "numad"),
+)
 _PROPERTIES = (
     "-p Id -p LoadState -p ActiveState -p UnitFileState -p ConditionResult -p WantedBy -p MainPID -p AllowedCPUs"
 )
@@ -136,7 +139,8 @@ def unit(snapshot: Snapshot, name: str) -> Unit:
 
 def _running(snapshot: Snapshot, program: str) -> Optional[bool]:
     listed = snapshot.command("daemons")
-    if not listed.present:
+    # What is not looked for is not known; a unit that starts a program and ends has no process.
+    if not listed.present or program[:15] not in _PROCESSES:
         return None
     return any(line.rpartition(":")[2] == program[:15] for line in lines(listed.text))
 

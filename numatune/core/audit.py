@@ -16,6 +16,7 @@ from .profile import Profile
 
 _WORSE = ("ok", "findings", "incomplete")
 
+
 def judge(
     snapshot: Snapshot,
     profile: Profile,
@@ -27,10 +28,10 @@ def judge(
     """Judge one host: a finding for every setting of the profile.
 
     The host is "incomplete" when a required setting is unknown (`require`, else the critical ones), "findings" when
-    a bad one is at `fail_on` or worse, a run of tune or a revert was interrupted or one left the host out of service,
-    else "ok"; a mark of a run that is odd or cannot be read for an error makes it "incomplete". `today` decides whether a waiver still holds. With
-    `under_way` it is a run of tune that asks, and its own mark does not count. Raises InputError when the profile's
-    CPU roles do not fit the host.
+    a bad one is at `fail_on` or worse, a run of tune or a revert was interrupted or one left the host out of
+    service, else "ok"; a mark of a run that is odd or cannot be read for an error makes it "incomplete". `today`
+    decides whether a waiver still holds. With `under_way` it is a run of tune that asks, and its own mark does not
+    count. Raises InputError when the profile's CPU roles do not fit the host.
     """
     return judge_host(Host(snapshot, profile), today, fail_on, require, under_way)
 

@@ -340,9 +340,10 @@ pair_links() {
 
 # {edits} is filled in.
 SECRETS = r"""
-# Every line of every file passes here on its way out: where one is of a file that may hold secrets, "[left-out]" takes
-# the place of GRUB's passwords and their hashes; of the value of an argument whose name says that it is a password,
-# token, credential, secret or key (in capitals or not, in quotes or not); and of a user and password in an address.
+# Every line of a file that is printed whole passes here: of one that may hold secrets (the boot loader's, the kernel
+# arguments', TuneD's and numatune's own), "[left-out]" takes the place of GRUB's passwords and their hashes; of the
+# value of an argument whose name says that it is a password, token, credential, secret, or an API, auth or private key
+# (in capitals or not, in quotes or not); and of a user and password in an address.
 leave_secrets_out() {
   sed -E{edits}
 }

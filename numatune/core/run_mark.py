@@ -8,8 +8,9 @@ between two roles or after the drain hook. This file on the host does, one JSON 
 
 It is written before the drain hook is called, so that no cut can fall between the two, and removed once the undrain
 hook was called. `drained` is when the hook was first called since the host last served; null where no hook was given.
-A run that ends and leaves the host out of service, as it waits for a reboot, or as the run looked at some settings alone
-or had no undrain hook, keeps the mark and says in which state it `ended`. So a mark without `ended` is that of a run that was cut, or is under way.
+A run that ends and leaves the host out of service, as it waits for a reboot, or as the run looked at some settings
+alone or had no undrain hook, keeps the mark and says in which state it `ended`. So a mark without `ended` is that of
+a run that was cut, or is under way.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ OUTCOMES = ("failed", "pending_reboot", "tuned", "incomplete", "qualified", "rev
 LIMIT = 4096
 """Characters; a mark with every setting has some 300."""
 UNDOES = "undoes all that numatune changed on this host"
-"""What revert.yml does by itself, in the words of every place that advises it: it goes back to before the first change."""
+"""What revert.yml does by itself, in the words of every place that advises it: back to before the first change."""
 _TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z")
 _WORD = re.compile(r"[a-z_]{1,40}")
 

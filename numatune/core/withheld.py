@@ -17,7 +17,7 @@ from typing import Any
 MARK = "[left-out]"
 """What stands in the place of a secret; no blank, for it is part of one argument. It is never written to a host."""
 
-_FOLDERS = ("/boot/", "/efi/", "/etc/default/grub", "/etc/grub.d/", "/etc/kernel/", "/etc/tuned/")
+_FOLDERS = ("/boot/", "/efi/", "/etc/default/grub", "/etc/grub.d/", "/etc/kernel/", "/etc/numatune/", "/etc/tuned/")
 _FILES = ("/proc/cmdline", "/proc/mounts")
 _STREAMED = re.compile(rf"^((?:{'|'.join(_FOLDERS)})[^:\n]*:|(?:{'|'.join(_FILES)}):)(.+)$", re.M)
 
@@ -37,7 +37,10 @@ _NAMED = rf"(({_WORDS})[A-Za-z0-9_.-]{{0,64}}|{_any_case('secret')}([A-LN-Za-ln-
 _SHORT = rf"((^|[^A-Za-z])({_any_case('pass|pwd|psk')})=)"
 EXPRESSIONS = (
     # GRUB's: password NAME PLAIN, password_pbkdf2 NAME HASH; what is a variable of GRUB's holds none.
-    (r"""((^|[;{])[ 	]*password(_pbkdf2)?[ 	]+[^ 	]+[ 	]+)["']?[^$"' 	].*""", r"\1" + MARK),
+    (
+        r"""((^|[;{]|(then|else|do)[ 	])[ 	]*password(_pbkdf2)?[ 	]+[^ 	]+[ 	]+)("?[^$"' 	]|'[^']).*""",
+        r"\1" + MARK,
+    ),
     (r"""grub[.]pbkdf2[.][^ 	"';}]*""", MARK),
     (rf"({_NAMED}){_VALUE}", r"\1" + MARK),
     (rf"{_SHORT}{_VALUE}", r"\1" + MARK),

@@ -161,7 +161,8 @@ def test_ctrl_c_between_two_roles_is_named_and_finished(far: Cuts) -> None:
     states = table(said)
     assert states.pop("canary").startswith("incomplete irqbalance unknown")
     assert states == {
-        "middle": "interrupted run tune.yml again, which finishes it, or revert.yml, which undoes all that numatune changed",
+        "middle": "interrupted run tune.yml again, which finishes it, or revert.yml, which undoes all that numatune "
+        "changed",
         "later": "not reached",
     }
     assert far.marked() == ["drain canary", "undrain canary", "drain middle"]
@@ -269,13 +270,41 @@ def test_a_host_that_waits_is_named_and_a_mark_that_is_odd_is_refused(cuts: Cuts
     assert root.read(MARK) == "half of"
 
 
+def test_only_a_run_of_all_settings_and_with_a_hook_returns_a_host(cuts: Cuts) -> None:
+    root = cuts.controller.root("held", core_isolation_mode="partition", core_isolation_unit="serve.service")
+    before = root.state()
+    assert cuts.play("tune", "held").code == 0
+    assert cuts.marked() == ["drain held"]
+    mark = root.read(MARK)
+    part = cuts.play("tune", "held", "--tags", "numa_balancing")
+    assert part.code == 0, part.out
+    assert re.search(r"held tuned .*out of service since 2.*: run tune.yml without --tags and --skip-tags", rows(part))
+    assert cuts.marked() == []
+    assert root.read(MARK) == mark
+
+    bare = ("--limit", "held", "-e", "numatune_become=false")
+    drain = f"numatune_drain_tasks={cuts.hooks['numatune_drain_tasks']}"
+    refused = cuts.controller.play("playbooks/tune.yml", *bare, "-e", drain)
+    assert "numatune_drain_tasks is given without numatune_undrain_tasks" in refused.failure("held")
+    kept = cuts.controller.play("playbooks/revert.yml", *bare)
+    assert "-e numatune_undrain_tasks=FILE, or remove /var/lib/numatune/run.json" in " ".join(kept.out.split())
+    assert "put the host back into service" not in kept.out
+    assert root.state() == before
+    assert "out of service since 2" in named(root)
+    assert cuts.play("revert", "held").code == 0
+    assert cuts.marked() == ["undrain held"]
+    assert not root.has(MARK)
+    assert root.state() == before
+
+
 def test_what_qualify_took_out_tune_does_not_put_back(cuts: Cuts) -> None:
     root = cuts.controller.root("measured")
     before = root.state()
     code, said = cuts.cut("qualify", "measured", "numatune.latency.benchmark : ", signal.SIGINT)
     assert code == 99
     assert table(said) == {
-        "measured": "interrupted run qualify.yml again, which finishes it, or revert.yml, which undoes all that numatune changed"
+        "measured": "interrupted run qualify.yml again, which finishes it, or revert.yml, which undoes all that "
+        "numatune changed"
     }
     assert cuts.marked() == ["drain measured"]
     assert "a run of qualify.yml was interrupted" in named(root)

@@ -47,7 +47,10 @@ def test_a_run_that_was_cut_is_named_with_what_it_did_and_what_is_out_of_service
     (note,) = runs.notes(marked(dump(CUT)))
     assert f"a run of tune.yml was interrupted, unless it is still under way: it began at {BEGAN}" in note
     assert "changed numa_balancing, cpu_governor; the host is out of service since" in note
-    assert "run playbooks/tune.yml, which finishes it, or playbooks/revert.yml, which undoes all that numatune changed on this host" in note
+    assert (
+        "run playbooks/tune.yml, which finishes it, or playbooks/revert.yml, which undoes all that numatune changed on "
+        "this host" in note
+    )
     (note,) = runs.notes(marked(dump(MARKS["cut, without a hook"])))
     assert "changed nothing yet; run playbooks/tune.yml" in note
     assert "service" not in note

@@ -31,10 +31,10 @@ def plan_host(host: Host, findings: Iterable[Finding], only: Optional[Collection
     left: list[Left] = []
     for finding in findings:
         item = setting(finding.setting)
-        if not finding.bad or (item.name not in only if only is not None else not item.by_default):
+        if not finding.bad or (only is not None and item.name not in only):
             continue
-        # What a container shows is its host's to change.
-        plan = None if host.container else item.changes
+        # What a container shows is its host's to change; what is tuned where it is named is left where nobody names it.
+        plan = None if host.container or (only is None and not item.by_default) else item.changes
         made, refused = plan(host, finding) if plan else ((), ())
         wanted.extend(() if refused else made)
         conflicts.extend(refused)

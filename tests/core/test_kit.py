@@ -521,7 +521,7 @@ def test_what_is_tuned_where_it_is_named_is_not_planned_by_default() -> None:
         one = of(item, Case("", running="{wrong}"))
         plan = plan_host(one, [item.judge(one)])
         assert bool(plan.changes) == item.by_default
-        assert not plan.left
+        assert bool(plan.left) is not item.by_default
 
 
 # Their own.

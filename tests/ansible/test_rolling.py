@@ -196,7 +196,9 @@ def test_a_hook_that_cannot_reach_its_balancer_stops_the_run(controller: Control
     hook = controller.folder / "unreachable.yml"
     hook.write_text("- name: Ask\n  ansible.builtin.ping:\n  delegate_to: balancer\n")
     before = root.state()
-    run = controller.play("playbooks/tune.yml", "--limit", "behind,later", "-e", f"numatune_drain_tasks={hook}")
+    hooks = {"numatune_drain_tasks": str(hook), "numatune_undrain_tasks": str(hook)}
+    run = controller.play("playbooks/tune.yml", "--limit", "behind,later", "-e", json.dumps(hooks))
     assert run.code != 0
+    assert "Connection refused" in run.out + run.err
     assert root.state() == before
     assert "later" not in re.findall(r"^changed: \[(\w+)\]", run.out, flags=re.M)

@@ -275,7 +275,10 @@ def test_second_tries_end_with_the_time_that_they_have_together() -> None:
 
 @contextmanager
 def asleep(proxy: Proxy, hosts: int, seconds: float) -> Iterator[Callable[[], None]]:
-    """Stop every worker, with what it has started, once all hosts are connected; wake them when their time is over."""
+    """Stop every worker, with what it has started, once all hosts are connected; wake them when their time is over.
+
+    The proxy opens at the first second try.
+    """
 
     def sleep() -> None:
         proxy.wait_for(hosts)
@@ -283,9 +286,11 @@ def asleep(proxy: Proxy, hosts: int, seconds: float) -> Iterator[Callable[[], No
         for pid in pids:
             os.killpg(pid, signal.SIGSTOP)
         time.sleep(seconds)
-        proxy.open()
         for pid in pids:
             os.killpg(pid, signal.SIGCONT)
+        # Not before: a worker that wakes late may find the answer and need no second try.
+        proxy.wait_for(hosts + 1)
+        proxy.open()
 
     thread = threading.Thread(target=sleep)
     thread.start()

@@ -7,7 +7,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export ANSIBLE_HOME := $(CURDIR)/.ansible
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint type unit benchmark wheel wheel-check collection python39 debian13 molecule trees lab lab-scenario lab-image lab-shell lab-fleet lab-counts lab-qualify lab-powercuts lab-windows lock-wheels pages docs clean setup-run setup-dev setup-docs
+.PHONY: help run test lint type unit exhaustive benchmark wheel wheel-check collection python39 debian13 molecule trees lab lab-scenario lab-image lab-shell lab-fleet lab-counts lab-qualify lab-powercuts lab-windows lock-wheels pages docs clean setup-run setup-dev setup-docs
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -31,6 +31,17 @@ type: setup-dev ## mypy, strict; the core once more as the oldest Python that my
 
 unit: setup-dev ## the tests, on all cores (ARGS="-k name" picks some; ARGS="-n 0 --pdb" one after another)
 	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadgroup $(ARGS)
+
+# What each variable says stands at the head of its tests.
+exhaustive: export NUMATUNE_INSTANTS := all
+exhaustive: export NUMATUNE_MUTATIONS := full
+exhaustive: export NUMATUNE_WALKS := 200
+exhaustive: export NUMATUNE_KILLED_ENGINES := 200
+exhaustive: export NUMATUNE_KILLED_RUNS := 4
+exhaustive: setup-dev ## what `make unit` samples, in full: every instant of a power cut, more kills, walks and mutated inputs
+	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadgroup -m slow $(ARGS)
+	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadgroup $(ARGS) tests/transaction/test_crash_arguments.py \
+		tests/transaction/test_undo_walks.py tests/core/test_mutations.py tests/ansible/test_kills.py
 
 benchmark: setup-dev ## numatune's own speed beside what it is held against; asserts nothing
 	@$(BIN)/python benchmarks/run.py

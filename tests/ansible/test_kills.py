@@ -1,6 +1,6 @@
 """Whole runs of tune.yml and revert.yml ended by SIGKILL, module and all, at seeded instants: what follows is exact.
 
-NUMATUNE_KILLED_RUNS=60 runs as many seeds; by default a few. Ansible's workers and modules are in sessions of their
+NUMATUNE_KILLED_RUNS=60 runs as many seeds; by default one. Ansible's workers and modules are in sessions of their
 own, so the processes of a run are found by a variable of their environment, which no other process has.
 """
 
@@ -23,7 +23,7 @@ import pytest
 if TYPE_CHECKING:
     from conftest import Controller, FakeRoot
 
-SEEDS = range(int(os.environ.get("NUMATUNE_KILLED_RUNS", "3")))
+SEEDS = range(int(os.environ.get("NUMATUNE_KILLED_RUNS", "1")))
 _MARK = "NUMATUNE_KILLED_RUN"
 _LONGEST = 240.0
 """Seconds that a run may take."""

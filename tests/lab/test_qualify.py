@@ -22,7 +22,6 @@ LIMIT = 100
 LAUNCHES, ITERATIONS = 3, 60
 
 
-@pytest.mark.slow
 def test_a_guest_qualifies_once_its_faults_are_gone(start: Start, controller: Controller, tmp_path: Path) -> None:
     guest = start("qualify", machine=Machine(memory=2048, parallel=True))
     guest.ssh("systemctl is-system-running --wait", check=False)

@@ -20,6 +20,7 @@ from ..transport.limits import Limits
 
 if TYPE_CHECKING:
     from ..transport.known_hosts import KnownHosts
+    from ..transport.room import Place
 
 
 _NOTE = 300
@@ -28,8 +29,11 @@ _NOTE = 300
 class Transport(Protocol):
     """What a worker needs of a way to a host; `collect` is called from many threads at once."""
 
-    def collect(self, target: Target, script: str, limits: Limits) -> str:
-        """Run the script on one host within `limits` and return its stream; raises Failure."""
+    def collect(self, target: Target, script: str, limits: Limits, place: Place | None = None) -> str:
+        """Run the script on one host within `limits` and return its stream; raises Failure.
+
+        `place` counts what the host sends, among all hosts of the process; None where nobody counts.
+        """
 
     def close(self) -> None:
         """Let go of what is shared between hosts."""
@@ -142,11 +146,11 @@ class _Paramiko:
         self._collect = ssh.collect
         self._gateways = ssh.Gateways()
 
-    def collect(self, target: Target, script: str, limits: Limits) -> str:
+    def collect(self, target: Target, script: str, limits: Limits, place: Place | None = None) -> str:
         """Run the script over a connection of its own."""
         if target.endpoint.connection == "local":
             return _local(target)
-        return self._collect(target, script, limits, self._known.__getitem__, self._gateways)
+        return self._collect(target, script, limits, self._known.__getitem__, self._gateways, place)
 
     def close(self) -> None:
         """Close the gateways."""
@@ -191,11 +195,11 @@ class _OpenSsh:
 
         self._collect = openssh.collect
 
-    def collect(self, target: Target, script: str, limits: Limits) -> str:
+    def collect(self, target: Target, script: str, limits: Limits, place: Place | None = None) -> str:
         """Run the script by `ssh`."""
         if target.endpoint.connection == "local":
             return _local(target)
-        return self._collect(target, script, limits)
+        return self._collect(target, script, limits, place)
 
     def close(self) -> None:
         """Nothing is shared."""
@@ -234,7 +238,7 @@ class _Replayed:
         self._source = source
         self._folder = source.is_dir()
 
-    def collect(self, target: Target, script: str, limits: Limits) -> str:
+    def collect(self, target: Target, script: str, limits: Limits, place: Place | None = None) -> str:
         """Read the stream of one host, no more than the limit on output."""
         import gzip
 

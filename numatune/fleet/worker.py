@@ -20,7 +20,7 @@ from ..transport.delay import starved
 from ..transport.endpoint import Target
 from ..transport.failure import Failure
 from ..transport.limits import Deadline, Limits
-from ..transport.room import Room
+from ..transport.room import Place, Room
 from .channel import LostError, WorkerEnd
 from .events import UNREACHABLE
 from .lateness import BEAT_S, Lateness, Mark
@@ -76,7 +76,7 @@ class _Broken:
     def __init__(self, failure: Failure) -> None:
         self._failure = failure
 
-    def collect(self, target: Target, script: str, limits: Limits) -> str:
+    def collect(self, target: Target, script: str, limits: Limits, place: Place | None = None) -> str:
         raise self._failure
 
     def close(self) -> None:
@@ -203,7 +203,7 @@ class _Worker:
         if host.target.refused is not None:
             raise Failure("resolve", host.target.refused)
         with self._room.place() as place:
-            stream = self._transport.collect(host.target, self._job.script, replace(limits, place=place))
+            stream = self._transport.collect(host.target, self._job.script, limits, place)
             place.settle(weight(stream), host.deadline)
             stream = host.target.secrets.hide_in_data(stream)
             return self._job.work.make(host.target.endpoint.alias, stream)

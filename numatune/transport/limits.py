@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from .room import Place
+from dataclasses import dataclass
 
 MIB = 1 << 20
 
@@ -15,8 +11,6 @@ MIB = 1 << 20
 @dataclass(frozen=True)
 class Limits:
     """Seconds for each phase of one host, for the host as a whole (retries included), and bytes of output.
-
-    `place` is the host's share of what its process may keep (see `room`); None where nobody counts.
 
     A phase's limit is for the phase, not for one read: a host that drips a byte a second does not outlast it.
     """
@@ -29,7 +23,6 @@ class Limits:
     channel_s: float = 10.0
     total_s: float = 60.0
     output_bytes: int = 8 * MIB
-    place: Place | None = field(default=None, repr=False, compare=False)
 
     def start(self, at: float | None = None) -> Deadline:
         """Return the host's total deadline, counted from `at` (time.monotonic) or from now."""

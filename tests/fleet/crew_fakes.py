@@ -16,6 +16,7 @@ from numatune.core.snapshot import MAGIC
 from numatune.transport.endpoint import Endpoint, Secrets, Target
 from numatune.transport.failure import Failure
 from numatune.transport.limits import Limits
+from numatune.transport.room import Place
 
 STREAM = f"{MAGIC}\n@end\n"
 PASSWORD = "swordfish-71"
@@ -56,7 +57,7 @@ class Fake:
     def __init__(self) -> None:
         self.tries: dict[str, int] = {}
 
-    def collect(self, target: Target, script: str, limits: Limits) -> str:
+    def collect(self, target: Target, script: str, limits: Limits, place: Place | None = None) -> str:
         """Answer, fail, hang or worse."""
         assert script.startswith("#")
         assert limits.total_s > 0
@@ -142,7 +143,7 @@ class Counting:
     def __call__(self) -> Counting:
         return self
 
-    def collect(self, target: Target, script: str, limits: Limits) -> str:
+    def collect(self, target: Target, script: str, limits: Limits, place: Place | None = None) -> str:
         """Take a moment, counted."""
         with self.started.get_lock():
             self.started.value += 1

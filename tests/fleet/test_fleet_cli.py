@@ -31,6 +31,7 @@ from numatune.fleet.events import Progress
 from numatune.transport.endpoint import Become, Target
 from numatune.transport.failure import Failure
 from numatune.transport.limits import Limits
+from numatune.transport.room import Place
 
 RIGHT = fakes.stream(host(4, 1, 1))
 WRONG = fakes.stream(host(4, 1, 1, numa_balancing="1", sysctl={}))
@@ -45,7 +46,7 @@ class Hosts:
     def __init__(self) -> None:
         self.asked: set[str] = set()
 
-    def collect(self, target: Target, script: str, limits: Limits) -> str:
+    def collect(self, target: Target, script: str, limits: Limits, place: Place | None = None) -> str:
         """Answer or fail."""
         alias, where = target.endpoint.alias, f"{target.endpoint.hostname}:22"
         if alias.startswith("denied"):
@@ -258,10 +259,10 @@ def test_a_retry_asks_the_failed_alone_and_its_report_is_whole(
     asked = tmp_path / "asked"
 
     class Mended(Hosts):
-        def collect(self, target: Target, script: str, limits: Limits) -> str:
+        def collect(self, target: Target, script: str, limits: Limits, place: Place | None = None) -> str:
             with asked.open("a") as log:
                 log.write(target.endpoint.alias + "\n")
-            return RIGHT if target.endpoint.alias == "denied1" else super().collect(target, script, limits)
+            return RIGHT if target.endpoint.alias == "denied1" else super().collect(target, script, limits, place)
 
     monkeypatch.setattr(transports, "find", lambda *_: Mended)
     retry = ("--retry-failed", tmp_path / "r.json" if source == "json" else store)

@@ -9,6 +9,7 @@ from ..capture import Capture
 from ..endpoint import Target
 from ..failure import Failure, hidden, hiding
 from ..limits import Limits
+from ..room import Place
 from . import arguments, askpass, config, messages
 from .decided import decided
 from .process import Ssh
@@ -16,19 +17,20 @@ from .process import Ssh
 _FAILED = 255
 
 
-def collect(target: Target, script: str, limits: Limits) -> str:
+def collect(target: Target, script: str, limits: Limits, place: Place | None = None) -> str:
     """Run `script` by `sh -s` on the target and return what it printed, from the stream's first line on.
 
     One ssh process, which is gone with its children when this returns or raises, whatever raises. Raises Failure, and
     takes no longer than `limits.total_s`. Where ssh_config asks what only ssh can tell, it is asked first (`decided`).
+    `place` counts what this host sends among all hosts of the process.
 
     Host keys: "strict" or "accept-new", for the jump hosts too (see `config`). A ProxyCommand does what it does.
     """
     with hiding(target.secrets.hide):
-        return _collected(target, script, limits)
+        return _collected(target, script, limits, place)
 
 
-def _collected(target: Target, script: str, limits: Limits) -> str:
+def _collected(target: Target, script: str, limits: Limits, place: Place | None) -> str:
     endpoint = target.endpoint
     total = limits.start()
     if not endpoint.sure:
@@ -40,7 +42,7 @@ def _collected(target: Target, script: str, limits: Limits) -> str:
         line = sudo.command
     with config.opened(endpoint) as file, askpass.opened(endpoint, target.secrets) as asked:
         words = arguments.words(endpoint, limits, asked is not None, line, file)
-        output = Capture(limits.output_bytes, total, limits.place)
+        output = Capture(limits.output_bytes, total, place)
         output.starter, output.hide = become.starter(endpoint.become, endpoint.user), target.secrets.hide
         environment = _environment() | (asked.environment if asked is not None else {})
         with Ssh(words, environment, limits, total, output, asked) as ssh:

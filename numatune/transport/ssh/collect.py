@@ -9,6 +9,7 @@ from ..capture import Capture
 from ..endpoint import Target
 from ..failure import Failure, clean, hidden, hiding
 from ..limits import Limits
+from ..room import Place
 from .channel import Command
 from .classify import failure_of
 from .connect import connect
@@ -25,17 +26,21 @@ def collect(
     limits: Limits,
     known: Known,
     gateways: Gateways | None = None,
+    place: Place | None = None,
 ) -> str:
     """Run `script` by `sh -s` on the target and return what it printed, from the stream's first line on.
 
     `known` gives the index of some known_hosts files; `gateways` are those of the process (made for this one host
-    when None). Raises Failure, and nothing else, whatever the host does; it takes no longer than `limits.total_s`.
+    when None); `place` counts what this host sends among all hosts of the process. Raises Failure, and nothing else,
+    whatever the host does; it takes no longer than `limits.total_s`.
     """
     with hiding(target.secrets.hide):
-        return _collected(target, script, limits, known, gateways)
+        return _collected(target, script, limits, known, gateways, place)
 
 
-def _collected(target: Target, script: str, limits: Limits, known: Known, gateways: Gateways | None) -> str:
+def _collected(
+    target: Target, script: str, limits: Limits, known: Known, gateways: Gateways | None, place: Place | None
+) -> str:
     total = limits.start()
     endpoint = target.endpoint
     if endpoint.unsupported:
@@ -54,7 +59,7 @@ def _collected(target: Target, script: str, limits: Limits, known: Known, gatewa
             sock = connect(endpoint, limits, total)
         link = Link(endpoint, target.secrets, limits, total, known)
         session = link.open(sock)
-        return _run(session, target, script, limits)
+        return _run(session, target, script, limits, place)
     except Exception as error:  # the target's bytes cause it, wherever it comes from: it is this host's failure
         raise failure_of(error, link.session if link else None, link.login if link else None) from None
     finally:
@@ -66,11 +71,11 @@ def _collected(target: Target, script: str, limits: Limits, known: Known, gatewa
             own.close()
 
 
-def _run(session: Session, target: Target, script: str, limits: Limits) -> str:
+def _run(session: Session, target: Target, script: str, limits: Limits, place: Place | None) -> str:
     endpoint = target.endpoint
     line = become.command(endpoint.become, endpoint.user)
     by_sudo = line != become.PLAIN
-    capture = Capture(limits.output_bytes, session.total, limits.place)
+    capture = Capture(limits.output_bytes, session.total, place)
     capture.starter, capture.hide = become.starter(endpoint.become, endpoint.user), target.secrets.hide
     session.begin("exec", limits.channel_s)
     command = Command(session, capture)

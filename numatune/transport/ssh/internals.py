@@ -12,10 +12,9 @@ import importlib
 import inspect
 import socket
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import paramiko
-from paramiko.message import Message
 
 # Methods of theirs that ours replace: who calls them passes these arguments, and no others.
 REPLACED: dict[str, dict[str, str]] = {
@@ -144,36 +143,3 @@ def _takes(found: inspect.Signature, wanted: str) -> bool:
     except TypeError:
         return False
     return True
-
-
-if TYPE_CHECKING:
-
-    class Transport(paramiko.Transport):
-        """paramiko's, with what its published types leave out."""
-
-        _channel_handler_table: dict[int, Callable[[paramiko.Channel, Message], None]]
-        _channels: Any
-        _cipher_info: dict[str, Any]
-        _expected_packet: tuple[int, ...]
-        _handler_table: dict[int, Callable[[Message], None]]
-        _kex_info: dict[str, Any]
-        _key_info: dict[str, Any]
-        _mac_info: dict[str, Any]
-        _preferred_kex: tuple[str, ...]
-        auth_handler: Any
-        host_key: Any
-        server_extensions: dict[str, bytes]
-        kex_engine: Any
-        in_kex: bool
-        initial_kex_done: bool
-
-        def _auth_trigger(self) -> None: ...
-        def _enforce_strict_kex(self, ptype: int) -> None: ...
-        def _expect_packet(self, *ptypes: int) -> None: ...
-        def _really_parse_kex_init(self, m: Message, ignore_first_byte: bool = False) -> dict[str, Any]: ...
-        def _send_kex_init(self) -> None: ...
-        def _send_message(self, data: Message) -> None: ...
-        def _verify_key(self, host_key: bytes, sig: bytes) -> None: ...
-
-else:
-    Transport = paramiko.Transport

@@ -18,8 +18,8 @@ from paramiko.ssh_exception import IncompatiblePeer
 
 from ..failure import clean
 from ..limits import Deadline, Limits
-from .internals import Transport
 from .packets import LateError, Packets
+from .paramiko_types import Transport
 
 Receiver = Callable[[Message], None]
 

@@ -1,11 +1,12 @@
-"""What one plane says of a setting, the noun that judges, keepers and starts hand each other; and what a keeper is."""
+"""What one plane says of a setting, which judges, keepers and starts hand each other; what keepers and builders are."""
 
 from __future__ import annotations
 
 from typing import Callable, NamedTuple, Optional, Protocol
 
+from ..agents import Agents
 from ..host import Host, Planned
-from ..model import Conflict, Line
+from ..model import Conflict, Finding, Line, Severity
 from ..sources import Source
 from ..status import Plane, outcome
 
@@ -84,3 +85,45 @@ class Keeper(Protocol):
 
     def keep(self, host: Host, setting: str, value: str, why: str, right: Right) -> Planned:
         """Plan what keeps the value."""
+
+
+class Declared(Protocol):
+    """What a builder of the kit gives of a setting, whatever kind of value it judges; `Value` says what each is."""
+
+    @property
+    def setting(self) -> str:
+        """Return its name."""
+
+    @property
+    def wanted(self) -> str:
+        """Return the value that is wanted where a profile says nothing."""
+
+    @property
+    def severity(self) -> Severity:
+        """Return how much a wrong value matters."""
+
+    @property
+    def read(self) -> Callable[[str], Optional[str]]:
+        """Return what makes of a text the value."""
+
+    @property
+    def by_default(self) -> bool:
+        """Return whether it is tuned where nobody names it."""
+
+    @property
+    def agents(self) -> Agents:
+        """Return who else sets it."""
+
+    @property
+    def keeper(self) -> object:
+        """Return who keeps it through reboots, None for a value that is reported only."""
+
+    @property
+    def sources(self) -> tuple[Source, ...]:
+        """Return what all of it is read from."""
+
+    def judge(self, host: Host) -> Finding:
+        """Judge it in three planes."""
+
+    def changes(self, host: Host, finding: Finding) -> Planned:
+        """Plan what makes it right."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Callable, Optional, Union
+from typing import Callable, Optional, Union
 
 from .. import agents
 from ..agents import NONE, Agents
@@ -13,12 +13,9 @@ from ..model import Change, Conflict, Finding, Reading, Severity, State, Status
 from ..parsers import choices, sysctl
 from ..sources import File, Source
 from ..status import Plane, combine, outcome
-from .said import Keeper, Right, Said, doubted, undecided
+from .said import Declared, Keeper, Right, Said, doubted, undecided
 from .starts import Start
 from .words import NOT_NOW, evidence, sentence
-
-if TYPE_CHECKING:
-    from .per_cpu import PerCpu
 
 LISTING = "/sos_commands/kernel/sysctl_-a"
 Words = Union[str, Callable[[Host], str]]
@@ -237,7 +234,7 @@ class Value:
 
 
 def setting_of(
-    value: Union[Value, PerCpu],
+    value: Declared,
     *,
     title: str,
     why: str,

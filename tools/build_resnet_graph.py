@@ -30,7 +30,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 ROOT = Path(__file__).resolve().parent.parent
-GRAPHS = ROOT / "numatune" / "bench" / "graphs"
+GRAPHS = ROOT / "numatune/bench/graphs"
 sys.path.insert(0, str(ROOT))
 
 from numatune.bench import quantized, roof, weights  # noqa: E402  # after the path is set

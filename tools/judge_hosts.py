@@ -18,9 +18,9 @@ def main() -> int:
     root = Path(sys.argv[-1]).resolve()
     sys.path[:0] = [str(root), str(root / "tests")]
     if "--import-bench" in sys.argv:
-        for path in sorted((root / "numatune/bench").glob("*.py")):
-            if path.stem != "__main__":
-                importlib.import_module(f"numatune.bench.{path.stem}")
+        for path in sorted((root / "numatune/bench").rglob("*.py")):
+            if not path.stem.startswith("__"):
+                importlib.import_module(".".join(path.relative_to(root).with_suffix("").parts))
         return 0
 
     import synthetic

@@ -453,8 +453,8 @@ def test_it_works_from_a_zipped_recorder(tmp_path: Path) -> None:
     archive = tmp_path / "recorder.pyz"
     with zipfile.ZipFile(archive, "w") as bundle:
         bundle.write(ROOT / "numatune/__init__.py", "numatune/__init__.py")
-        for path in (ROOT / "numatune/bench").glob("*.py"):
-            bundle.write(path, f"numatune/bench/{path.name}")
+        for path in (ROOT / "numatune/bench").rglob("*.py"):
+            bundle.write(path, path.relative_to(ROOT))
     knob = tmp_path / "knob"
     knob.write_text("0\n")
     words = [str(archive), "numa-balancing", str(knob), "[0, 0]", str(CPU)]

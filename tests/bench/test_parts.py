@@ -17,7 +17,7 @@ from numatune.bench.pinning import ThreadPlace
 PACKAGE = Path(__file__).parents[2] / "numatune/bench"
 
 
-@pytest.mark.parametrize("path", sorted(PACKAGE.glob("*.py")), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: path.relative_to(PACKAGE).as_posix())
 def test_the_recorder_is_python_3_9(path: Path) -> None:
     ast.parse(path.read_text("utf-8"), feature_version=(3, 9))
 

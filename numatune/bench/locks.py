@@ -75,8 +75,3 @@ def lock_for(python: tuple[int, int]) -> dict[str, str]:
     """The versions for a Python such as (3, 12); empty for one older than any entry."""
     known = [version for version in LOCKS if version <= python]
     return dict(LOCKS[max(known)]) if known else {}
-
-
-def requirements(python: tuple[int, int]) -> tuple[str, ...]:
-    """The lock as pip requirements, such as ("numpy==2.4.6", "onnxruntime==1.32.0")."""
-    return tuple(f"{name}=={version}" for name, version in sorted(lock_for(python).items()))

@@ -88,12 +88,3 @@ def _audit(path: str) -> dict[str, Any]:
     if not isinstance(findings, list) or not all(isinstance(item, dict) for item in findings):
         raise CliError(f"{path} is not an audit: it has no findings; use `numatune audit --format json`")
     return dict(data)
-
-
-def _text(path: str) -> str:
-    try:
-        return Path(path).read_text("utf-8")
-    except OSError as error:
-        raise CliError(f"cannot read {path}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise CliError(f"cannot read {path}: it is not text") from error

@@ -109,4 +109,3 @@ def refusal(errors: str, status: int | None, by_sudo: bool) -> Failure | None:
 
 
 WRONG = "sudo refused: the password is wrong"
-EMPTY = "sudo asks for a password: give one with --ask-become-pass, or allow NOPASSWD"

@@ -72,7 +72,6 @@ class Endpoint:
     ciphers: tuple[str, ...] | None = None
     kex: tuple[str, ...] | None = None
     hostkeyalgorithms: tuple[str, ...] | None = None
-    compression: bool = False
     ssh_args: tuple[str, ...] = ()
     unsupported: tuple[str, ...] = ()
     become: Become | None = None

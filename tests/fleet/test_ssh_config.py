@@ -131,7 +131,6 @@ def of_ssh(said: dict[str, list[str]]) -> dict[str, object]:
         "connect_timeout_s": None if one["connecttimeout"] in ("none", "0") else float(one["connecttimeout"]),
         "alive_interval_s": int(one["serveraliveinterval"]),
         "alive_count": int(one["serveralivecountmax"]),
-        "compression": one["compression"] == "yes",
         "address_family": one["addressfamily"],
         "jumps": one.get("proxyjump", "none").lower(),
         **{key: one[key].split(",") for key in ALGORITHMS},

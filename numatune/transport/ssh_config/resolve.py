@@ -219,7 +219,6 @@ class _Maker:
             hostkeyalgorithms=self._words("hostkeyalgorithms"),
             macs=self._words("macs"),
             address_family=self._text("addressfamily") or "any",
-            compression=values.get("compression") == "yes",
             ssh_config=self.config,
             unsupported=tuple(dict.fromkeys([*self._unsupported(), *self.settings.unsure, *_of_jumps(jumps)])),
             notes=tuple(self.notes),

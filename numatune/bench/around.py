@@ -1,68 +1,69 @@
 """What happened on the host around a watched service: one reader for each kernel file, its growth from call to call.
 
-Watching goes on for as long as the user likes, so the text is parsed at once, unlike the benchmark's. Readers that
-count by CPU give the growth on the CPUs that they are asked about: a service that is not pinned wanders.
+Watching goes on for as long as the user likes, so the text is parsed at once, unlike the benchmark's; the parsers are
+the same. Readers that count by CPU give the growth on the CPUs that they are asked about: a service that is not pinned
+wanders.
 """
 
 from __future__ import annotations
 
-import glob
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from typing import Optional
 
+from . import counted
+from .cpufiles import cpu_files, not_counted, parse_cpu_file
+from .host import read_text
+from .parsers import (
+    TIMES,
+    cpu_stat_files,
+    cpu_ticks,
+    interrupt_columns,
+    parse_cpu_stat,
+    parse_interrupt_line,
+    parse_vmstat,
+)
 from .readers import OneFile, Reader, Totals, why_not
 from .target import Roots
-from .vmstat import COUNTERS as VMSTAT
+from .vmstat import not_counted as not_in_vmstat
 
-STOLEN = ("steal_ns", "irq_ns", "softirq_ns")
-_STOLEN_COLUMNS = (8, 6, 7)
-HOST_SWITCHES, INTERRUPTS = "host_switches", "interrupts"
-FREQUENCY, THROTTLE = "frequency_changes", "throttle_events"
-QUOTA = ("quota_throttled", "quota_throttled_ns")
+_COLUMNS = {name: TIMES.index(field) for name, field in counted.fields(counted.STAT).items() if field in TIMES}
+(HOST_SWITCHES,) = (name for name in counted.of(counted.STAT) if name not in _COLUMNS)
+(INTERRUPTS,) = counted.of(counted.INTERRUPTS)
+QUOTA = counted.of(counted.QUOTA)
 
 
 class Vmstat(OneFile):
     """NUMA balancing and the like, for the whole host."""
 
-    names = VMSTAT
+    names = counted.of(counted.VMSTAT)
 
     def __init__(self, roots: Roots) -> None:
         super().__init__(f"{roots.proc}/vmstat")
 
     def totals(self) -> Totals:
-        text = b"\n" + self.text()
-        found: Totals = {}
-        for name in self.names:
-            place = text.find(b"\n" + name.encode() + b" ")
-            if place >= 0:
-                end = text.find(b"\n", place + 1)
-                found[name] = {-1: int(text[place + len(name) + 2 : end])}
-            elif name not in self.unavailable:
-                self.unavailable[name] = f"{self._path}: this kernel does not count it"
-        return found
+        found = parse_vmstat(self.text())
+        self.unavailable = {**not_in_vmstat(self._path, found), **self.unavailable}
+        return {name: {-1: value} for name, value in found.items()}
 
 
 class Stat(OneFile):
     """Time that the hypervisor and interrupts took, by CPU, and switches on the whole host."""
 
-    names = (*STOLEN, HOST_SWITCHES)
+    names = counted.of(counted.STAT)
 
     def __init__(self, roots: Roots) -> None:
         super().__init__(f"{roots.proc}/stat")
         self._tick_ns = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
 
     def totals(self) -> Totals:
-        stolen: Totals = {name: {} for name in STOLEN}
-        found: Totals = {}
-        for line in self.text().split(b"\n"):
-            if line.startswith(b"cpu") and line[3:4].isdigit():
-                fields = line.split()
-                for name, column in zip(STOLEN, _STOLEN_COLUMNS):
-                    stolen[name][int(fields[0][3:])] = int(fields[column]) * self._tick_ns
-            elif line.startswith(b"ctxt "):
-                found[HOST_SWITCHES] = {-1: int(line[5:])}
-        return {**stolen, **found} if found else {}
+        text = self.text().decode("ascii", "replace")
+        found: Totals = {name: {} for name in _COLUMNS}
+        for cpu, columns in cpu_ticks(text):
+            for name, place in _COLUMNS.items():
+                found[name][cpu] = int(columns[place]) * self._tick_ns
+        switches = text.rpartition("\nctxt ")[2].split(None, 1)[:1]
+        return {**found, HOST_SWITCHES: {-1: int(switches[0])}} if "\nctxt " in text else {}
 
 
 class Interrupts(OneFile):
@@ -72,44 +73,57 @@ class Interrupts(OneFile):
 
     def __init__(self, roots: Roots) -> None:
         super().__init__(f"{roots.proc}/interrupts")
+        self._columns: list[int] = []
+        self._lines: dict[bytes, bytes] = {}
 
-    def totals(self) -> Totals:
-        lines = self.text().split(b"\n")
-        cpus = [int(name[3:]) for name in lines[0].split() if name[3:].isdigit()]
-        sums = [0] * len(cpus)
-        for line in lines[1:]:
-            fields = line.split(None, len(cpus) + 1)[1 : len(cpus) + 1]
-            # ERR and MIS have one number for the whole host.
-            if len(fields) == len(cpus) and fields[-1].isdigit():
-                sums = list(map(int.__add__, sums, map(int, fields)))
-        return {INTERRUPTS: dict(zip(cpus, sums))} if cpus else {}
+    def growth(self, cpus: Collection[int]) -> dict[str, int]:
+        """Line by line: one that came up meanwhile would show as a jump, and one that went hides what the others did.
+
+        Most lines are as they were, and are not parsed: the file of a large host is some megabytes.
+        """
+        head, *lines = self.text().split(b"\n")
+        before, columns_before = self._lines, self._columns
+        self._lines = {label: rest for label, _colon, rest in (line.partition(b":") for line in lines)}
+        self._columns = interrupt_columns(head.decode("ascii", "replace"))
+        if not columns_before or not self._columns:
+            return {}
+        grown = 0
+        for label, rest in self._lines.items():
+            earlier = before.get(label)
+            if earlier is not None and earlier != rest:
+                then, now = _counts(label, earlier, columns_before), _counts(label, rest, self._columns)
+                if then is not None and now is not None and then[0] == now[0]:
+                    grown += sum(max(0, now[1][cpu] - then[1][cpu]) for cpu in now[1] if cpu in cpus and cpu in then[1])
+        return {INTERRUPTS: grown}
+
+
+def _counts(label: bytes, rest: bytes, columns: list[int]) -> Optional[tuple[str, dict[int, int]]]:
+    """Return (name, CPU -> count) of a line; None where it has no column for each CPU."""
+    parsed = parse_interrupt_line((label + b":" + rest).decode("utf-8", "replace"), len(columns))
+    return None if parsed is None else (parsed[0], dict(zip(columns, parsed[1])))
 
 
 class PerCpuFiles(Reader):
-    """Counters that are a file for each CPU, such as those of cpuidle, cpufreq and the thermal throttle."""
+    """Counters that are a file for each CPU: those of one of `counted`'s IDLE, FREQUENCY and THROTTLE."""
 
-    def __init__(self, patterns: dict[str, str], cpus: Collection[int], roots: Roots) -> None:
-        """`patterns`: counter -> path below the CPU's folder; a name that ends in "_ns" is a file of microseconds."""
+    def __init__(self, file: str, cpus: Collection[int], roots: Roots) -> None:
         super().__init__()
-        self.names = tuple(patterns)
+        self.names = counted.of(file)
         self._handles: dict[str, list[tuple[int, int]]] = {}
         self._counts_for: dict[int, int] = {}
         owners: dict[str, int] = {}
         base = f"{roots.sys}/devices/system/cpu"
-        for name, pattern in patterns.items():
-            where = f"{base}/cpu*/{pattern}"
+        for name in self.names:
             self._handles[name] = []
             for cpu in sorted(cpus):
-                for path in sorted(glob.glob(f"{base}/cpu{cpu}/{pattern}")):
-                    if _polls(path):
-                        continue
+                for path in cpu_files(name, cpu, base):
                     # CPUs of one cpufreq policy share its file, which counts once.
-                    owner = owners.setdefault(os.path.realpath(path), cpu)
+                    owner = owners.setdefault(path, cpu)
                     self._counts_for[cpu] = owner
                     if owner == cpu:
-                        self._open(name, cpu, path, where)
+                        self._open(name, cpu, path)
             if not self._handles[name]:
-                self.unavailable.setdefault(name, f"{where}: this host does not have it")
+                self.unavailable.setdefault(name, not_counted(name, base))
 
     def growth(self, cpus: Collection[int]) -> dict[str, int]:
         return super().growth({self._counts_for.get(cpu, cpu) for cpu in cpus})
@@ -118,10 +132,9 @@ class PerCpuFiles(Reader):
         found: Totals = {}
         for name, handles in self._handles.items():
             sums: dict[int, int] = {}
-            factor = 1000 if name.endswith("_ns") else 1
             for cpu, handle in handles:
                 try:
-                    sums[cpu] = sums.get(cpu, 0) + factor * int(os.pread(handle, 64, 0))
+                    sums[cpu] = sums.get(cpu, 0) + parse_cpu_file(name, os.pread(handle, 64, 0))
                 except (OSError, ValueError):  # a CPU that went offline takes its files along
                     continue
             if handles:
@@ -134,11 +147,11 @@ class PerCpuFiles(Reader):
                 os.close(handle)
             handles.clear()
 
-    def _open(self, name: str, cpu: int, path: str, where: str) -> None:
+    def _open(self, name: str, cpu: int, path: str) -> None:
         try:
             self._handles[name].append((cpu, os.open(path, os.O_RDONLY | os.O_CLOEXEC)))
         except OSError as error:
-            self.unavailable.setdefault(name, why_not(error, where))
+            self.unavailable.setdefault(name, why_not(error, path))
 
 
 class Quota(Reader):
@@ -149,29 +162,31 @@ class Quota(Reader):
     def __init__(self, pid: int, roots: Roots) -> None:
         super().__init__()
         self._handles: list[int] = []
-        why = "no control group of the target has a CPU quota"
-        for folder in _cpu_groups(pid, roots):
+        why = "cpu.stat: no control group of the target can have a CPU quota"
+        # Where this process sees the groups mounted; what the target sees may be another namespace's.
+        mounts = read_text(f"{roots.proc}/self/mountinfo") or ""
+        for path in cpu_stat_files(read_text(f"{roots.proc}/{pid}/cgroup") or "", mounts):
+            place = roots.sys + path[len("/sys") :] if path.startswith("/sys/") else path
             try:
-                self._handles.append(os.open(f"{folder}/cpu.stat", os.O_RDONLY | os.O_CLOEXEC))
+                self._handles.append(os.open(place, os.O_RDONLY | os.O_CLOEXEC))
+            except FileNotFoundError:
+                continue  # the root of the hierarchy has none
             except OSError as error:
-                why = why_not(error, f"{folder}/cpu.stat")
+                why = why_not(error, place)
         if not self.totals():
             self.lose(why)
 
     def totals(self) -> Totals:
-        periods = spent = 0
-        known = False
-        for handle in self._handles:
+        """Each group under a key of its own: one that goes away must not hide what the others count."""
+        found: Totals = {}
+        for number, handle in enumerate(self._handles):
             try:
-                fields = os.pread(handle, 4096, 0).split()
+                counts = parse_cpu_stat(os.pread(handle, 4096, 0))
             except OSError:  # the group went away
                 continue
-            values = dict(zip(fields[::2], fields[1::2]))
-            known = known or b"nr_throttled" in values
-            periods += int(values.get(b"nr_throttled", 0))
-            # Version 2 counts microseconds, version 1 nanoseconds.
-            spent += int(values.get(b"throttled_usec", 0)) * 1000 + int(values.get(b"throttled_time", 0))
-        return {QUOTA[0]: {-1: periods}, QUOTA[1]: {-1: spent}} if known else {}
+            for name, value in counts.items():
+                found.setdefault(name, {})[-1 - number] = value
+        return found
 
     def close(self) -> None:
         for handle in self._handles:
@@ -181,45 +196,10 @@ class Quota(Reader):
 
 def open_readers(pid: int, cpus: Collection[int], roots: Roots) -> list[Reader]:
     """All of them, for a target that `pid` belongs to and that may run on `cpus`."""
-    idle = {"idle_exits": "cpuidle/state*/usage", "idle_ns": "cpuidle/state*/time"}
     return [
         Vmstat(roots),
         Stat(roots),
         Interrupts(roots),
-        PerCpuFiles(idle, cpus, roots),
-        PerCpuFiles({FREQUENCY: "cpufreq/stats/total_trans"}, cpus, roots),
-        PerCpuFiles({THROTTLE: "thermal_throttle/*_throttle_count"}, cpus, roots),
+        *(PerCpuFiles(file, cpus, roots) for file in (counted.IDLE, counted.FREQUENCY, counted.THROTTLE)),
         Quota(pid, roots),
     ]
-
-
-def _polls(path: str) -> bool:
-    """Whether it is a file of the idle state that spins: leaving it costs nothing."""
-    name = os.path.join(os.path.dirname(path), "name")
-    if "/cpuidle/" not in path or not os.path.exists(name):
-        return False
-    with open(name) as file:
-        return file.read().strip() == "POLL"
-
-
-def _cpu_groups(pid: int, roots: Roots) -> Sequence[str]:
-    """The folders of the process's control groups that may have a quota, from its own up to the root."""
-    found: list[str] = []
-    try:
-        with open(f"{roots.proc}/{pid}/cgroup", errors="surrogateescape") as file:
-            lines = file.read().splitlines()
-    except OSError:
-        return found
-    for line in lines:
-        _number, controllers, path = line.split(":", 2)
-        bases: tuple[str, ...] = ()
-        if not controllers:
-            bases = ("", "/unified")
-        elif "cpu" in controllers.split(","):
-            bases = ("/cpu", "/cpu,cpuacct")
-        folder: Optional[str] = path.rstrip("/")
-        while folder is not None:
-            paths = (f"{roots.sys}/fs/cgroup{base}{folder}/cpu.stat" for base in bases)
-            found.extend([os.path.dirname(path) for path in paths if os.path.exists(path)][:1])
-            folder = folder.rpartition("/")[0] if folder else None
-    return found

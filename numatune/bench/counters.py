@@ -16,6 +16,7 @@ import time
 from array import array
 from collections.abc import Callable, Sequence
 
+from . import counted
 from .cpufiles import Frequency, Idle, Quota, Throttling
 from .perf import Migrations
 from .procstat import Interrupts, ProcStat
@@ -25,12 +26,8 @@ from .vmstat import VmstatReadings
 TIERS = ("B", "C", "D")
 """What a run may take."""
 
-USAGE = {
-    "minor_faults": "ru_minflt",
-    "major_faults": "ru_majflt",
-    "voluntary_switches": "ru_nvcsw",
-    "involuntary_switches": "ru_nivcsw",
-}
+USAGE = {**counted.fields(counted.FAULTS), **counted.fields(counted.SWITCHES)}
+"""Counter -> the field of the process's usage."""
 SCHEDSTAT = Schedstat.COUNTERS
 
 

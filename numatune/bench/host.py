@@ -10,10 +10,9 @@ from collections.abc import Sequence
 from typing import Any, Optional
 
 from .cpus import format_cpu_list, node_of_cpus, parse_cpu_list
-from .procstat import parse_cpu_times
+from .parsers import parse_cpu_times
 
 _CPU = "/sys/devices/system/cpu"
-VMSTAT = ("numa_pte_updates", "numa_hint_faults", "numa_hint_faults_local", "numa_pages_migrated", "pgmigrate_success")
 
 
 def read_text(path: str) -> Optional[str]:

@@ -8,9 +8,10 @@ import os
 import platform
 import struct
 
+from . import counted
 from .sources import Read, Source
 
-MIGRATIONS = "cpu_migrations"
+(MIGRATIONS,) = counted.of(counted.MIGRATIONS)
 DEAR_NS, DEAR_STRIDE = 10_000, 16
 """Where reading the migrations takes longer than this, they are read every sixteenth iteration only.
 

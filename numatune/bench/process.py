@@ -14,19 +14,19 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import Optional
 
+from . import counted
 from .cpus import parse_cpu_list
 from .errors import BenchError, reason
+from .parsers import NO_ACCOUNTS, WITHOUT_ACCOUNTS, parse_schedstat, sched_number
 
-FAULTS = ("minor_faults", "major_faults")
-TIMES = ("cpu_time_ns", "run_delay_ns")
-SWITCHES = ("voluntary_switches", "involuntary_switches")
-MIGRATIONS = "cpu_migrations"
+FAULTS, SWITCHES = counted.of(counted.FAULTS), counted.of(counted.SWITCHES)
+TIMES = counted.of(counted.SCHEDSTAT)
+(MIGRATIONS,) = counted.of(counted.MIGRATIONS)
 NAMES = (*FAULTS, *SWITCHES, MIGRATIONS, *TIMES)
 
 NEEDS_ROOT = "needs root, or the user that it runs as"
-_STATUS = (b"\nvoluntary_ctxt_switches:", b"\nnonvoluntary_ctxt_switches:")
-_SCHED = (b"\nnr_voluntary_switches", b"\nnr_involuntary_switches", b"\nse.nr_migrations")
-_OFF = b"0 0 0\n"
+_STATUS = ("voluntary_ctxt_switches", "nonvoluntary_ctxt_switches")
+_SCHED = ("nr_voluntary_switches", "nr_involuntary_switches", counted.BY_NAME[MIGRATIONS].field)
 _BYTES = 8192
 _GONE = (errno.ENOENT, errno.ESRCH)
 
@@ -152,14 +152,13 @@ class Processes:
         if raw is None:
             return False
         fresh = not thread.last
-        if raw == thread.last and raw != _OFF:
+        if raw == thread.last and raw != WITHOUT_ACCOUNTS:
             return True
-        thread.last = raw or _OFF
+        thread.last = raw or WITHOUT_ACCOUNTS
         if fresh:
             self._note_allowed(thread)
         if raw:
-            on_cpu, delay, _slices = raw.split()
-            times = (int(on_cpu), int(delay))
+            times = parse_schedstat(raw)
             if not baseline:
                 self._add(TIMES, thread.times, times)
             thread.times = times
@@ -177,13 +176,15 @@ class Processes:
         """Voluntary and involuntary switches and migrations; 0 for what cannot be read."""
         if self._sched:
             text = self._text(thread, "sched", (MIGRATIONS,))
-            if text:
-                return [_number_after(text, key, b":") for key in _SCHED]
             if text is None:
                 return thread.detail
+            found = [sched_number(text, key) for key in _SCHED]
+            if text and None not in found:
+                return [number or 0 for number in found]
             self._sched = False  # a kernel has it for all threads or for none
+            self.unavailable.setdefault(MIGRATIONS, f"{self._proc}/PID/task/TID/sched: this kernel does not count them")
         text = self._text(thread, "status", SWITCHES)
-        return thread.detail if not text else [*(_number_after(text, key, b"") for key in _STATUS), 0]
+        return thread.detail if not text else [*(sched_number(text, key) or 0 for key in _STATUS), 0]
 
     def _text(self, thread: _Thread, name: str, counters: Sequence[str]) -> Optional[bytes]:
         """The raw content of a file of a thread; None if the thread is gone, empty if the file cannot be read."""
@@ -229,9 +230,9 @@ class Processes:
     def _find_accounting(self) -> None:
         """A kernel whose scheduler keeps no accounts shows zeros for every thread."""
         threads = [thread for process in self._processes.values() for thread in process.threads.values()]
-        if threads and all(thread.last == _OFF for thread in threads):
+        if threads and all(thread.last == WITHOUT_ACCOUNTS for thread in threads):
             for name in TIMES:
-                self.unavailable.setdefault(name, "schedstat: this kernel's scheduler keeps no accounts of it")
+                self.unavailable.setdefault(name, NO_ACCOUNTS)
 
     def _add(self, names: Sequence[str], before: Sequence[int], now: Sequence[int]) -> None:
         for name, earlier, later in zip(names, before, now):
@@ -257,16 +258,6 @@ def plain_name(raw: bytes) -> str:
 def _stat_fields(text: bytes) -> list[bytes]:
     """The fields of a stat file from the third (the state) on: the name before may hold spaces and parentheses."""
     return text[text.rindex(b")") + 2 :].split()
-
-
-def _number_after(text: bytes, key: bytes, colon: bytes) -> int:
-    place = text.find(key)
-    if place < 0:
-        return 0
-    rest = text[place + len(key) : text.find(b"\n", place + 1)]
-    if colon:
-        rest = rest.partition(colon)[2]
-    return int(rest.strip() or 0)
 
 
 def allow_many_files() -> None:

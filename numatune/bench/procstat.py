@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Sequence
 
-from .cpus import format_cpu_list
+from . import counted
+from .parsers import parse_cpu_times, parse_interrupts
 from .sources import Read, Source, why_not
 
-TIMES = ("user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal")
-PER_CPU = {"steal_ns": "steal", "irq_ns": "irq", "softirq_ns": "softirq"}
-SWITCHES = "host_switches"
+*_TIMES, SWITCHES = counted.of(counted.STAT)
+PER_CPU = {name: counted.BY_NAME[name].field for name in _TIMES}
+(INTERRUPTS,) = counted.of(counted.INTERRUPTS)
 LARGE_LIMIT_NS = 100_000
 """A large file that takes longer than this to read is read after every n-th iteration only: the kernel words each of
 its numbers again, and with 100 CPUs and 500 interrupt lines that is some milliseconds."""
@@ -19,54 +19,6 @@ its numbers again, and with 100 CPUs and 500 interrupt lines that is some millis
 _MOST_BYTES = 1 << 22
 _SLACK_BYTES = 24
 _CHUNK = 1 << 16
-
-
-def parse_cpu_times(text: str, cpus: Sequence[int]) -> dict[int, dict[str, int]]:
-    """CPU -> its ticks by kind, from /proc/stat or a part of it; a CPU without a line is left out."""
-    wanted = set(cpus)
-    times: dict[int, dict[str, int]] = {}
-    for line in text.splitlines():
-        fields = line.split()
-        if fields and fields[0].startswith("cpu") and fields[0][3:].isdecimal() and int(fields[0][3:]) in wanted:
-            times[int(fields[0][3:])] = dict(zip(TIMES, map(int, filter(str.isdecimal, fields[1:]))))
-    return times
-
-
-def parse_interrupts(text: str, cpus: Sequence[int]) -> dict[str, dict[int, int]]:
-    """Line of /proc/interrupts -> CPU -> count, for the CPUs in `cpus`; a line without a column for each is left out.
-
-    A line is called by its label and what the kernel says last about it, such as "36 virtio1-req.0" or "LOC Local
-    timer interrupts".
-    """
-    lines = text.splitlines()
-    if not lines:
-        return {}
-    shown = [int(name[3:]) for name in lines[0].split() if name[3:].isdecimal()]
-    wanted = set(cpus)
-    columns = [(place, cpu) for place, cpu in enumerate(shown) if cpu in wanted]
-    found: dict[str, dict[int, int]] = {}
-    for line in lines[1:]:
-        label, _colon, rest = line.partition(":")
-        fields = rest.split(None, len(shown))
-        if len(fields) < len(shown) or not all(map(str.isdecimal, fields[: len(shown)])):
-            continue  # ERR and MIS have one number for the whole host; the last line of a reading may be cut off
-        words = re.split(r"\s{2,}", fields[len(shown)].strip()) if len(fields) > len(shown) else [""]
-        found[f"{label.strip()} {words[-1]}".strip()] = {cpu: int(fields[place]) for place, cpu in columns}
-    return found
-
-
-def interrupts_between(before: dict[str, dict[int, int]], after: dict[str, dict[int, int]]) -> list[dict[str, object]]:
-    """The lines of /proc/interrupts that grew, most first: name, the CPUs on which they did, and by how much."""
-    grown = []
-    for name, counts in after.items():
-        earlier = before.get(name, {})
-        more = {cpu: count - earlier.get(cpu, 0) for cpu, count in counts.items() if count > earlier.get(cpu, 0)}
-        if more:
-            grown.append((sum(more.values()), name, format_cpu_list(more)))
-    return [
-        {"name": name, "cpus": cpus, "count": count}
-        for count, name, cpus in sorted(grown, key=lambda one: (-one[0], one[1]))
-    ]
 
 
 class ProcStat(Source):
@@ -155,7 +107,7 @@ class Interrupts(Source):
     """All interrupts that the serving CPUs took, from /proc/interrupts."""
 
     limit_ns = LARGE_LIMIT_NS
-    COUNTERS = ("interrupts",)
+    COUNTERS = (INTERRUPTS,)
 
     def __init__(self, cpus: Sequence[int], path: str = "/proc/interrupts") -> None:
         super().__init__()
@@ -168,11 +120,11 @@ class Interrupts(Source):
             text = _read_whole(self._file)
         except OSError as error:
             self.close()
-            self.unavailable = {"interrupts": why_not(path, error)}
+            self.unavailable = {INTERRUPTS: why_not(path, error)}
             return
         if not parse_interrupts(text.decode("utf-8", "replace"), self._cpus):
             self.close()
-            self.unavailable = {"interrupts": f"{path}: it has no lines of counts"}
+            self.unavailable = {INTERRUPTS: f"{path}: it has no lines of counts"}
             return
         self.names = self.COUNTERS
         self._width = len(text) + 512  # the columns are of one width; a device that comes up adds a line
@@ -205,7 +157,7 @@ class Interrupts(Source):
         ]
         whole = [set(sums) for sums in readings if sums]
         lasting = whole[0].intersection(*whole[1:]) if whole else set()
-        return [{"interrupts": sum(sums[name] for name in lasting)} if sums else {} for sums in readings]
+        return [{INTERRUPTS: sum(sums[name] for name in lasting)} if sums else {} for sums in readings]
 
     def close(self) -> None:
         if self._file >= 0:

@@ -8,11 +8,12 @@ its counters empty from there on; it does not end the run.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Sequence
 from typing import Any, Optional
 
+from . import counted
 from .errors import reason
+from .parsers import NO_ACCOUNTS, WITHOUT_ACCOUNTS, parse_schedstat, sched_number
 
 LONGEST_STRIDE = 64
 """No cost makes the readings rarer than this: with 1,000 iterations there are 15 left."""
@@ -190,18 +191,20 @@ class Schedstat(SmallFiles):
 
     slot = 64  # three decimal numbers of at most 20 digits, two spaces and a newline
     limit_ns = 50_000  # the whole of what tier B may cost at the median: one system call a thread, 52 in the story
-    COUNTERS = ("cpu_time_ns", "run_delay_ns")
+    COUNTERS = counted.of(counted.SCHEDSTAT)
 
-    def __init__(self, tids: Sequence[int]) -> None:
+    def __init__(self, tids: Sequence[int], proc: str = "/proc/self") -> None:
         super().__init__()
         self.names = self.COUNTERS
         path = ""
         try:
             for tid in tids:
-                path = f"/proc/self/task/{tid}/schedstat"
+                path = f"{proc}/task/{tid}/schedstat"
                 self.open(path, _schedstat)
         except OSError as error:
             self.give_up(self.COUNTERS, why_not(path, error))
+        if self._files and all(self._text(descriptor) == WITHOUT_ACCOUNTS for descriptor in self._files):
+            self.give_up(self.COUNTERS, NO_ACCOUNTS)  # the main thread has run
         self.threads = len(self._files)
         self._texts: list[bytes] = []
 
@@ -252,7 +255,7 @@ class SchedMigrations(SmallFiles):
     def __init__(self, tids: Sequence[int], without: str) -> None:
         """`without` is why perf is not used, which is the reason given where this does not work either."""
         super().__init__()
-        self.names = ("cpu_migrations",)
+        self.names = counted.of(counted.MIGRATIONS)
         try:
             for tid in tids:
                 self.open(f"/proc/self/task/{tid}/sched", _sched)
@@ -264,13 +267,9 @@ class SchedMigrations(SmallFiles):
 
 
 def _schedstat(text: bytes) -> Totals:
-    fields = text.split()
-    return {"cpu_time_ns": int(fields[0]), "run_delay_ns": int(fields[1])}
-
-
-_MOVES = re.compile(rb"^se\.nr_migrations\s*:\s*(\d+)$", re.MULTILINE)
+    return dict(zip(Schedstat.COUNTERS, parse_schedstat(text)))
 
 
 def _sched(text: bytes) -> Totals:
-    found = _MOVES.search(text)
-    return {"cpu_migrations": int(found.group(1))} if found else {}
+    numbers = {name: sched_number(text, key) for name, key in counted.fields(counted.MIGRATIONS).items()}
+    return {name: number for name, number in numbers.items() if number is not None}

@@ -7,13 +7,12 @@ import time
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Optional
 
-from . import tasks
+from . import counted, tasks
 from .cpufiles import CPU_FOLDER, Frequency, Idle, Quota, Throttling
 from .host import read_text
 from .kmsg import KernelLog
-from .procstat import TIMES, interrupts_between, parse_cpu_times, parse_interrupts
+from .parsers import TIMES, interrupts_between, parse_cpu_times, parse_interrupts, parse_vmstat
 from .sources import SmallFiles
-from .vmstat import COUNTERS
 
 MOST_INTERRUPTS = 20
 
@@ -26,6 +25,11 @@ SLOW_READING_NS = 1_000_000
 measure one that was not asked about for a second, and the workload would be cold after it."""
 
 _SECTOR_BYTES = 512  # the unit of /proc/diskstats, whatever the disk's own sector is
+
+
+_SMALL_FILES = (counted.THROTTLE, counted.QUOTA, counted.IDLE, counted.FREQUENCY)
+SMALL = {one.name: one.total[0] for file in _SMALL_FILES for one in counted.ALL if one.file == file}
+"""Counter of the small files -> where its growth stands in the result."""
 
 
 class Surroundings:
@@ -111,7 +115,7 @@ class Frequencies:
 
 def totals(cpus: Sequence[int], base: str = CPU_FOLDER) -> dict[str, Any]:
     """Counts since boot whose growth over the run is recorded; None where a source does not exist."""
-    vmstat = parse_vmstat(read_text("/proc/vmstat") or "")
+    vmstat = parse_vmstat(f"{read_text('/proc/vmstat')}\n".encode())
     small: dict[str, int] = {}
     sources: list[SmallFiles] = [Idle(cpus, base), Frequency(cpus, base), Throttling(cpus, base), Quota()]
     for source in sources:
@@ -151,25 +155,10 @@ def growth(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any
         "cpu_jiffies": spent,
         "interrupts": None if lines is None else sum(line["count"] for line in lines),
         "interrupts_by_name": (lines or [])[:MOST_INTERRUPTS],
-        "thermal_throttles": grew("throttle_events"),
-        "cgroup_throttled": grew("quota_throttled"),
-        "cgroup_throttled_ns": grew("quota_throttled_ns"),
-        "idle_exits": grew("idle_exits"),
-        "idle_ns": grew("idle_ns"),
-        "frequency_changes": grew("frequency_changes"),
+        **{place: grew(name) for name, place in SMALL.items()},
         "disk_io": disks,
         "vmstat": {name: max(0, value - before["vmstat"].get(name, value)) for name, value in after["vmstat"].items()},
     }
-
-
-def parse_vmstat(text: str) -> dict[str, int]:
-    """The counters of /proc/vmstat that matter here; what the kernel does not count is left out."""
-    found: dict[str, int] = {}
-    for line in text.splitlines():
-        name, _space, value = line.partition(" ")
-        if name in COUNTERS:
-            found[name] = int(value)
-    return found
 
 
 def whole_disks(folder: str = "/sys/block") -> set[str]:

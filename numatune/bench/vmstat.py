@@ -6,13 +6,14 @@ The file counts all processes: it corroborates a process's own page faults, and 
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 
-from .host import VMSTAT
+from . import counted
+from .parsers import parse_vmstat
 from .sources import Read, Source, why_not
 
 _PATH = "/proc/vmstat"
-COUNTERS = (*VMSTAT, "compact_stall", "thp_fault_alloc")
-"""NUMA balancing first, then compaction and huge pages: the kernel's order."""
+COUNTERS = counted.of(counted.VMSTAT)
 
 _FIRST = COUNTERS[0].encode() + b" "
 _LAST = COUNTERS[-1].encode() + b" "
@@ -37,7 +38,7 @@ class VmstatReadings(Source):
         self._kept = bytearray()
         why = self._open()
         if why:
-            self.unavailable = dict.fromkeys(VMSTAT, why)
+            self.unavailable = dict.fromkeys(filter(missed, COUNTERS), why)
         self.room(readings)
 
     def bytes_each(self) -> int:
@@ -67,7 +68,7 @@ class VmstatReadings(Source):
 
     def totals(self, count: int) -> list[dict[str, int]]:
         window = self._window
-        return [parse_window(bytes(self._kept[place : place + window])) for place in range(0, count * window, window)]
+        return [parse_vmstat(bytes(self._kept[place : place + window])) for place in range(0, count * window, window)]
 
     def close(self) -> None:
         if self._file >= 0:
@@ -97,19 +98,17 @@ class VmstatReadings(Source):
         wanted = last - begin + len(_LAST) + _GROWTH_BYTES
         self._window = wanted if LEAST_WINDOW < wanted <= MOST_WINDOW else LEAST_WINDOW
         self._reads = sum(end < begin + self._window for end in ends[:-1]) + 1
-        found = parse_window(bytes(self._scratch[begin : min(begin + self._window, filled)]))
+        found = parse_vmstat(bytes(self._scratch[begin : min(begin + self._window, filled)]))
         self.names = tuple(name for name in COUNTERS if name in found)
-        for name in VMSTAT:  # the others are extras, which a kernel without compaction or huge pages lacks
-            if name not in found:
-                self.unavailable[name] = f"{_PATH}: this kernel does not count it"
+        self.unavailable = not_counted(_PATH, found)
         return ""
 
 
-def parse_window(window: bytes) -> dict[str, int]:
-    """The counters in one raw reading: lines of a name and a number, the last of which may be cut off."""
-    found: dict[str, int] = {}
-    for line in window.rstrip(b"\0").split(b"\n")[:-1]:
-        name, _space, value = line.partition(b" ")
-        if name.decode("ascii", "replace") in COUNTERS and value.isdigit():
-            found[name.decode("ascii")] = int(value)
-    return found
+def missed(name: str) -> bool:
+    """Return whether its absence is worth a word: a kernel may be built without compaction or huge pages."""
+    return not counted.BY_NAME[name].optional
+
+
+def not_counted(path: str, found: Collection[str]) -> dict[str, str]:
+    """Return counter -> why, for those that a kernel does not count in its /proc/vmstat."""
+    return {name: f"{path}: this kernel does not count it" for name in COUNTERS if name not in found and missed(name)}

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from numatune.bench import costs, counters, cpufiles, perf, sources
+from numatune.bench import costs, counters, perf, sources
 from numatune.bench.counters import Counters
 from numatune.bench.cpufiles import Frequency, Idle, Quota, Throttling
-from numatune.bench.procstat import Interrupts, ProcStat, parse_interrupts
+from numatune.bench.parsers import cpu_stat_files, parse_cpu_stat, parse_interrupts, parse_vmstat
+from numatune.bench.procstat import Interrupts, ProcStat
 from numatune.bench.sources import SchedMigrations, Schedstat, SmallFiles, middle, spread
 from numatune.bench.vmstat import COUNTERS as VMSTAT
-from numatune.bench.vmstat import parse_window
 
 TIER_B = {*counters.USAGE, "cpu_migrations", *counters.SCHEDSTAT}
 TIER_D = {
@@ -337,7 +337,7 @@ CONTAINER = "700 650 0:29 /docker/abc /sys/fs/cgroup/cpu ro - cgroup cgroup rw,c
     ],
 )  # fmt: skip
 def test_the_quota_of_a_cgroup_and_of_those_above(cgroup: str, mounts: str, files: list[str]) -> None:
-    assert cpufiles.cpu_stat_files(cgroup, mounts) == [f"/sys/fs/cgroup/{name}" for name in files]
+    assert cpu_stat_files(cgroup, mounts) == [f"/sys/fs/cgroup/{name}" for name in files]
 
 
 @pytest.mark.parametrize(
@@ -348,7 +348,7 @@ def test_the_quota_of_a_cgroup_and_of_those_above(cgroup: str, mounts: str, file
     ],
 )
 def test_both_versions_of_cpu_stat(text: bytes, counts: tuple[int, int]) -> None:
-    assert tuple(cpufiles.parse_cpu_stat(text).values()) == counts
+    assert tuple(parse_cpu_stat(text).values()) == counts
 
 
 def test_a_quota_above_counts_as_well(tmp_path: Path) -> None:
@@ -476,7 +476,7 @@ def test_interrupt_lines_that_come_and_go_make_no_jump(tmp_path: Path) -> None:
 
 def test_a_window_of_vmstat_that_is_cut_off_keeps_the_whole_lines() -> None:
     window = b"numa_pte_updates 5\nnuma_huge_pte_updates 9\nnuma_hint_faults 7\npgmigrate_succ"
-    assert parse_window(window + b"\0\0") == {"numa_pte_updates": 5, "numa_hint_faults": 7}
+    assert parse_vmstat(window + b"\0\0") == {"numa_pte_updates": 5, "numa_hint_faults": 7}
 
 
 def test_each_tier_costs_what_those_before_it_cost_and_more() -> None:

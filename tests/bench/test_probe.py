@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from bench.conftest import ROOT, Start
 
-from numatune.bench import cpus, memory, policy, vmstat, walk
+from numatune.bench import cpus, memory, parsers, policy, vmstat, walk
 from numatune.bench.errors import BenchError
 from numatune.bench.policy import Policy
 from numatune.cli.probe import conclude
@@ -50,15 +50,15 @@ VMSTAT_6_1 = (
 
 
 def test_vmstat_is_parsed_and_a_cut_line_is_left_out() -> None:
-    assert vmstat.parse_window(VMSTAT_6_1) == {
+    assert parsers.parse_vmstat(VMSTAT_6_1) == {
         "numa_pte_updates": 712,
         "numa_hint_faults": 431,
         "numa_hint_faults_local": 107,
         "numa_pages_migrated": 324,
         "pgmigrate_success": 324,
     }
-    assert vmstat.parse_window(b"numa_pte_updates 7\nnuma_hint_faults 43") == {"numa_pte_updates": 7}
-    assert vmstat.parse_window(b"\0" * 512) == {}
+    assert parsers.parse_vmstat(b"numa_pte_updates 7\nnuma_hint_faults 43") == {"numa_pte_updates": 7}
+    assert parsers.parse_vmstat(b"\0" * 512) == {}
 
 
 def readings_of(text: list[str], path: Path, monkeypatch: pytest.MonkeyPatch) -> vmstat.VmstatReadings:

@@ -51,6 +51,11 @@ class Tree:
         self.proc, self.sys, self.sched = folder / "proc", folder / "sys", sched
         self.proc.mkdir()
         self.sys.mkdir()
+        self.mount("25 30 0:22 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n")
+
+    def mount(self, mountinfo: str) -> None:
+        """Write what the watcher sees mounted."""
+        self.put("proc/self/mountinfo", mountinfo)
 
     @property
     def roots(self) -> Roots:

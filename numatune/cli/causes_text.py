@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from .counter_words import WORDS, name_of
+from .counter_words import LISTED, name_of
 
 if TYPE_CHECKING:
     from ..verdict.attribution import Attribution, NotRead, Period, RuledOut, Share
@@ -65,7 +65,7 @@ def _not_read(causes: Sequence[NotRead]) -> list[str]:
     for one in causes:
         counter, _colon, why = one.why.partition(": ")
         # The counter is named where it is not the cause's own name.
-        grouped.setdefault(why if counter in WORDS and why else one.why, []).append(one.words)
+        grouped.setdefault(why if counter in LISTED and why else one.why, []).append(one.words)
     return [
         f"  {', '.join(words if len(alike) == 1 else _short(words) for words in alike)}: {why}"
         for why, alike in grouped.items()

@@ -10,6 +10,7 @@ from .. import __version__
 from ..bench import policy
 from ..bench.options import add_anyway, thread_count
 from ..bench.probe import DEFAULT_MIB, DEFAULT_SECONDS
+from .counter_words import name_of
 from .errors import INCOMPLETE, OK
 from .run_report import Progress, Wording, count, make_report, print_report, record_to
 
@@ -105,12 +106,8 @@ def _totals(result: Mapping[str, Any]) -> list[str]:
     environment = result["environment"]
     memory, walks = environment["memory"], result["iterations"]
     parts = [
-        f"{words} {total / walks:,.1f} a walk ({total:,} in all)"
-        for name, words in (
-            ("minor_faults", "minor faults"),
-            ("numa_hint_faults", "hinting faults on the host"),
-            ("numa_pages_migrated", "pages migrated on the host"),
-        )
+        f"{name_of(name)} {total / walks:,.1f} a walk ({total:,} in all)"
+        for name in ("minor_faults", "numa_hint_faults", "numa_pages_migrated")
         for total in [_total(result, name)]
         if total is not None
     ]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import output
 from .causes_text import attribution_lines, headline, uncounted
-from .counter_words import WORDS, amount_of, name_of
+from .counter_words import LISTED, amount_of, name_of
 from .run_report import RISES, SHOWN, count, why_not_judged
 
 if TYPE_CHECKING:
@@ -206,7 +206,7 @@ def _coarse(report: Report) -> list[str]:
 
 def _totals(watched: Watched) -> list[str]:
     parts = []
-    for name in WORDS:
+    for name in LISTED:
         values = watched.counters.get(name)
         if values is not None:
             total = sum(value for value in values.tolist() if not math.isnan(value))

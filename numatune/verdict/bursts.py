@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..bench.counted import BY_NAME as COUNTERS
 from .causes import CAUSES
 from .dose import standing_out
 from .period import spike_period
@@ -20,7 +21,9 @@ REGULAR = 0.01
 """A period is named where the chance to see one as strong without any is below this."""
 
 _LEAST = {cause.counters[0]: cause.least for cause in CAUSES}
-_LEAST |= {"voluntary_switches": 10.0, "involuntary_switches": 5.0, "numa_hint_faults": 50.0}
+_BESIDE = ("voluntary_switches", "involuntary_switches", "numa_hint_faults")
+_LEAST |= {name: COUNTERS[name].least or 0.0 for name in _BESIDE}
+"""What no cause has as its first counter, and a burst of it says something all the same."""
 
 
 @dataclass(frozen=True)

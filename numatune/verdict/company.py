@@ -11,30 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..bench.counted import BY_NAME as COUNTERS
 from .dose import Marks
 from .dose import standing_out as _standing_out
 from .run import Run, Samples
-
-# A rise below these is too small to cost what a spike costs (a minor fault takes 0.2 to 20 us, a switch a few).
-# On-CPU time is left out: the engine's workers spin, so it follows the latency whatever the cause.
-SMALLEST_RISE = {
-    "minor_faults": 50.0,
-    "major_faults": 1.0,
-    "voluntary_switches": 10.0,
-    "involuntary_switches": 5.0,
-    "cpu_migrations": 1.0,
-    "run_delay_ns": 1e6,
-    "numa_hint_faults": 50.0,
-    "numa_pages_migrated": 50.0,
-    "interrupts": 50.0,
-    "steal_ns": 1e6,
-    "irq_ns": 1e6,
-    "softirq_ns": 1e6,
-    "idle_exits": 20.0,
-    "frequency_changes": 1.0,
-    "throttle_events": 1.0,
-    "quota_throttled": 1.0,
-}
 
 
 @dataclass(frozen=True)
@@ -58,9 +38,10 @@ class Spike:
 
 def standing_out(name: str, values: Samples) -> Marks:
     """Which iterations hold an unusual value of counter `name`: shape (iterations,); one not read is not unusual."""
-    if name not in SMALLEST_RISE:
+    counter = COUNTERS.get(name)
+    if counter is None or counter.least is None:
         return np.zeros(values.shape, dtype=np.bool_)
-    return _standing_out(values, SMALLEST_RISE[name])
+    return _standing_out(values, counter.least)
 
 
 def list_spikes(run: Run, indices: Sequence[int]) -> list[Spike]:

@@ -11,6 +11,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
+from ..bench.counted import ALL as COUNTERS
 from .attribution import Common
 from .run import Run, Samples
 from .statistics import Summary, summarise, threshold_of
@@ -28,7 +29,7 @@ __all__ = [
     "spikes_are_common",
 ]
 
-AT_PACE = ("interrupts", "idle_exits")
+AT_PACE = tuple(counter.name for counter in COUNTERS if counter.over_pace is not None)
 """Counters that grow with time alone: of a window that is left out, their usual growth is kept in the next row."""
 
 COMMON_NOTE = (
@@ -40,7 +41,7 @@ COMMON_NOTE = (
 _FEWEST_WINDOWS = 24
 """Below these, Fisher's exact test says more than ranks."""
 
-NOT_JOINED = ("cpu_time_ns", "idle_ns")
+NOT_JOINED = tuple(counter.name for counter in COUNTERS if not counter.joined)
 _WAITS = "the threads of a service also sleep until a request comes, and that is not told apart from waits within one"
 
 Places = npt.NDArray[np.intp]

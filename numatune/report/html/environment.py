@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
+from ...bench import counted
 from .plain import count, inside, items, number, percent, plain
 from .source import Source
 from .words import cost_of_reading, kind_of, tasks
@@ -20,10 +21,12 @@ _WORDED = frozenset(
     " clock_source load_average command model batch precision memory_policy memory engine numpy python threads pinning"
     " scope instances counter_tier cpu_flags injection".split()
 )
+# Place in the result's "run" -> the words of the counter whose growth stands there; a time has words of its own.
+_FILES = (counted.INTERRUPTS, counted.THROTTLE, counted.QUOTA, counted.IDLE, counted.FREQUENCY)
+_COUNTED = {one.total[0]: one.words for file in _FILES for one in counted.ALL if one.file == file and not one.is_time}
 _HOST_WORDED = frozenset(
-    "counters steal_share cpu_jiffies interrupts thermal_throttles cgroup_throttled vmstat interrupts_by_name"
-    " frequency_khz disk_io dmesg foreign_load idle_exits frequency_changes".split()
-)
+    "counters steal_share cpu_jiffies vmstat interrupts_by_name frequency_khz disk_io dmesg foreign_load".split()
+).union(_COUNTED)
 
 
 def environment(source: Source) -> Rows:
@@ -73,11 +76,7 @@ def host(source: Source) -> Rows:
     rows: Rows = [
         ("steal", plain(None) if steal is None else percent(steal) + " of the serving CPUs' time"),
         ("time of the serving CPUs, ticks", _pairs(run.get("cpu_jiffies"))),
-        ("interrupts on the serving CPUs", _count(run.get("interrupts"))),
-        ("thermal throttle events", _count(run.get("thermal_throttles"))),
-        ("periods throttled by a quota", _count(run.get("cgroup_throttled"))),
-        ("exits from idle states", _count(run.get("idle_exits"))),
-        ("frequency changes", _count(run.get("frequency_changes"))),
+        *((words, _count(run.get(place))) for place, words in _COUNTED.items()),
         ("frequency, lowest to highest seen", _frequency(frequency)),
         ("disk", plain(None) if read is None or written is None else moved),
         ("counted by the kernel, whole host", _pairs(run.get("vmstat"))),

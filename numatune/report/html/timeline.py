@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ...bench.counted import ALL as COUNTERS
 from .figures import LEGEND, LINE, MUTED, Figure, heading_at, layout_of, rounded
 from .palette import counter_words, look
 from .plain import label
@@ -19,7 +20,7 @@ COUNTER_ROWS = 10
 BINS = 500
 MANY_SPIKES = 200
 # Time on a CPU follows the latency whatever the cause, since the engine's workers spin; the others say least.
-_LAST = ("cpu_time_ns", "idle_ns", "host_switches")
+_LAST = frozenset(counter.name for counter in COUNTERS if counter.last)
 _TOP, _BOTTOM, _LATENCY, _ROW, _GAP = 4, 44, 260, 56, 26
 
 

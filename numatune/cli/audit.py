@@ -15,8 +15,12 @@ from ..core.catalogue import setting
 from ..core.facts import read_by_root
 from ..core.model import Severity, Snapshot
 from ..core.wording import report_spelled
-from ..report import fleet, json_format, reading, text
-from ..report.hosts import Judged, Run, of_hosts
+from ..report.audits import reading
+from ..report.audits.fleet import Overview
+from ..report.audits.hosts import Judged, Run, of_hosts
+from ..report.audits.view import View
+from ..report.formats import FORMATS
+from ..report.layout import Style
 from ..store.audits import Store
 from ..store.rows import Row, RunFacts
 from . import fleet_options, output, playbooks, targets
@@ -24,9 +28,7 @@ from .errors import FINDINGS, INCOMPLETE, OK, CliError
 from .fleet_run import Outcome
 from .fleet_run import run as ask
 
-_FORMATS = ("text", "json")
 _FEW = 10
-_MORE = "(--details shows every host; --report FMT=PATH writes them to a file)"
 _BAD = ("wrong", "masked", "lost_at_reboot", "pending_reboot", "unknown")
 
 
@@ -48,13 +50,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="exit with 3 when this setting is unknown (repeatable, or with commas; default: the critical ones)",
     )
     reports = parser.add_argument_group("reports")
-    reports.add_argument("--format", choices=_FORMATS, default="text", help="of what goes to stdout (default: text)")
+    reports.add_argument("--format", choices=FORMATS, default="text", help="of what goes to stdout (default: text)")
     reports.add_argument(
         "--report",
         action="append",
         default=[],
         metavar="FMT=PATH",
-        help=f"also write a report to a file (repeatable); FMT is one of {', '.join(_FORMATS)}",
+        help=f"also write a report to a file (repeatable); FMT is one of {', '.join(FORMATS)}",
     )
     reports.add_argument(
         "--details",
@@ -89,24 +91,18 @@ def run(args: argparse.Namespace) -> int:
 
     judged = tuple(targets.judged(args, judged_one))
     done = of_hosts(__version__, profile.name, started, targets.now(), judged, plan=False)
-
-    def pieces(kind: str, style: text.Style, few: bool = True) -> Iterator[str]:
-        if kind == "json":
-            return json_format.pieces(done, "audit")
-        if not few:
-            return iter([_grouped(done, style.width)])
-        sure = sum(1 for host in judged if host.report and text.unsure(host.report))
-        return text.audit(judged, style, text.totals(done.summary, sure) + "\n" if len(judged) > 1 else "")
-
+    view = View(done, lambda: _grouped(done))
     for kind, path in reports:
-        output.write_whole(path, _encoded(pieces(kind, text.Style())), private)
-    sys.stdout.writelines(pieces(args.format, output.style(), args.details or len(judged) <= _FEW))
+        output.write_whole(path, _encoded(FORMATS[kind].audit(view, Style())), private)
+    few = args.details or len(judged) <= _FEW
+    shown = view if few else replace(view, summed=True, details=False)
+    sys.stdout.writelines(FORMATS[args.format].audit(shown, output.style()))
     statuses = {host.status for host in judged}
     return INCOMPLETE if statuses & {"incomplete", "unreachable"} else FINDINGS if "findings" in statuses else OK
 
 
-def _grouped(done: Run, width: int) -> str:
-    """Return the totals and what was found of many hosts that were judged here, as of a fleet."""
+def _grouped(done: Run) -> Overview:
+    """Return the totals and what was found of hosts that were judged here, as of a fleet."""
     store = Store(None)
     run = store.begin(RunFacts("audit", done.version, done.profile, "", (), done.started, done.summary["hosts"]))
     for place, document in enumerate(done.texts()):
@@ -119,8 +115,7 @@ def _grouped(done: Run, width: int) -> str:
             store.add(run, replace(row, phase=host.error["phase"], message=message, kind=message))
     store.flush(run)
     failures, found = store.failures(run), store.findings(run, _BAD)
-    view = fleet.Overview(done.summary, done.summary["hosts"], failures, found, unsure=store.unsure(run))
-    return fleet.overview(view, _MORE, width)
+    return Overview(done.summary, done.summary["hosts"], failures, found, unsure=store.unsure(run))
 
 
 def _fleet(args: argparse.Namespace, reports: list[tuple[str, Path]]) -> int:
@@ -138,35 +133,27 @@ def _fleet(args: argparse.Namespace, reports: list[tuple[str, Path]]) -> int:
         playbook=playbooks.command(args),
     )
     with ask(args, "audit", work) as outcome:
+        many = outcome.facts.hosts > 1 or outcome.partial
+        view = View(outcome.report(), lambda: _overview(outcome), summed=many)
         failed: CliError | None = None
         for kind, path in reports:
             try:
-                pieces = _encoded(_pieces(outcome, kind, text.Style(), details=True))
+                pieces = _encoded(FORMATS[kind].audit(view, Style()))
                 output.write_whole(path, pieces, outcome.private)
             except CliError as error:
                 # What took minutes is still shown, and written where it can be.
                 failed = failed or error
         details = args.details or outcome.facts.hosts <= _FEW
-        sys.stdout.writelines(_pieces(outcome, args.format, output.style(), details))
+        sys.stdout.writelines(FORMATS[args.format].audit(replace(view, details=details), output.style()))
         if failed:
             raise failed
         return outcome.code
 
 
-def _pieces(outcome: Outcome, kind: str, style: text.Style, details: bool) -> Iterator[str]:
-    if kind == "json":
-        yield from json_format.pieces(outcome.report(), "audit")
-        return
-    hosts = (reading.host(document) for document in outcome.texts()) if details else iter(())
-    if outcome.facts.hosts > 1 or outcome.partial:
-        yield _overview(outcome, details, style.width) + ("\n" if details and outcome.summary["hosts"] else "")
-    yield from text.audit(hosts, style)
-
-
-def _overview(outcome: Outcome, details: bool, width: int) -> str:
+def _overview(outcome: Outcome) -> Overview:
     store, run = outcome.store, outcome.run
     earlier = outcome.earlier
-    view = fleet.Overview(
+    return Overview(
         outcome.summary,
         outcome.facts.hosts,
         store.failures(run),
@@ -175,7 +162,6 @@ def _overview(outcome: Outcome, details: bool, width: int) -> str:
         f"{earlier.source} ({earlier.started})" if earlier else "",
         store.unsure(run),
     )
-    return fleet.overview(view, "" if details else _MORE, width)
 
 
 def _encoded(pieces: Iterable[str]) -> Iterator[bytes]:
@@ -184,6 +170,6 @@ def _encoded(pieces: Iterable[str]) -> Iterator[bytes]:
 
 def _report(word: str) -> tuple[str, Path]:
     kind, sign, path = word.partition("=")
-    if kind not in _FORMATS or not sign or not path:
-        raise CliError(f"--report {word}: write it as FMT=PATH with FMT one of {', '.join(_FORMATS)}")
+    if kind not in FORMATS or not sign or not path:
+        raise CliError(f"--report {word}: write it as FMT=PATH with FMT one of {', '.join(FORMATS)}")
     return kind, Path(path)

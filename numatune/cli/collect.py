@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from ..core import withheld
 from ..core.collector import script
 from ..core.names import file_name
-from ..report import fleet
+from ..report.audits import fleet
 from ..store.rows import plain
 from . import fleet_options, output, targets
 from .errors import INCOMPLETE, OK, CliError

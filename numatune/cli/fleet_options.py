@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..report.text import clean
+from ..report.layout import clean
 from .errors import CliError
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import __version__
-from ..report.failures import kind
-from ..report.hosts import Judged, Run
+from ..report.audits.failures import kind
+from ..report.audits.hosts import Judged, Run
 from ..store import schema
 from ..store.audits import Store
 from ..store.earlier import Earlier, read

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ..bench import places
-from ..report.text import WIDTH, Style, clean, folded
+from ..report.layout import WIDTH, Style, clean, folded
 from .errors import CliError
 
 _NARROWEST = 40

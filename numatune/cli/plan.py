@@ -10,8 +10,10 @@ from .. import __version__
 from ..core.model import Snapshot
 from ..core.plan import make_plan
 from ..core.wording import plan_spelled
-from ..report import fleet, json_format, reading, text
-from ..report.hosts import Judged, of_hosts
+from ..report.audits.fleet import Overview
+from ..report.audits.hosts import Judged, of_hosts
+from ..report.audits.view import View
+from ..report.formats import PLANS
 from . import fleet_options, output, playbooks, targets
 from .errors import FINDINGS, INCOMPLETE, OK
 from .fleet_run import run as ask
@@ -21,7 +23,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     targets.add_arguments(parser)
     targets.add_profile(parser)
-    parser.add_argument("--format", choices=("text", "json"), default="text", help="(default: text)")
+    parser.add_argument("--format", choices=PLANS, default="text", help="(default: text)")
     parser.add_argument("--detailed-exitcode", action="store_true", help="exit with 1 when there are changes")
     fleet_options.add_connection(parser)
 
@@ -39,9 +41,8 @@ def run(args: argparse.Namespace) -> int:
 
     planned = tuple(targets.judged(args, planned_one))
     done = of_hosts(__version__, profile.name, started, targets.now(), planned, plan=True)
-    sys.stdout.writelines(
-        json_format.pieces(done, "plan") if args.format == "json" else text.plan(planned, output.style())
-    )
+    view = View(done, lambda: Overview(done.summary, done.summary["hosts"]))
+    sys.stdout.writelines(PLANS[args.format](view, output.style()))
     if done.summary["unreachable"]:
         return INCOMPLETE
     return FINDINGS if args.detailed_exitcode and done.summary["findings"] else OK
@@ -53,15 +54,10 @@ def _fleet(args: argparse.Namespace) -> int:
     work = Work("plan", targets.profile(args.profile), datetime.now(UTC).date(), playbook=playbooks.command(args))
     with ask(args, "plan", work) as outcome:
         summary = outcome.summary
-        if args.format == "json":
-            sys.stdout.writelines(json_format.pieces(outcome.report(), "plan"))
-        else:
-            sys.stdout.writelines(text.plan((reading.host(document) for document in outcome.texts()), output.style()))
-            if outcome.facts.hosts > 1:
-                sys.stdout.write(
-                    "\n"
-                    + fleet.planned(summary, outcome.facts.hosts, outcome.store.failures(outcome.run), output.width())
-                )
+        failures = outcome.store.failures(outcome.run)
+        asked = outcome.facts.hosts
+        view = View(outcome.report(), lambda: Overview(summary, asked, failures), summed=asked > 1)
+        sys.stdout.writelines(PLANS[args.format](view, output.style()))
         if outcome.partial or summary["unreachable"]:
             return INCOMPLETE
         return FINDINGS if args.detailed_exitcode and summary["findings"] else OK

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .. import __version__
-from ..report.text import clean
+from ..report.layout import clean
 from . import output
 from .counter_words import noun_of
 from .errors import BAD_INPUT, INCOMPLETE, OK, CliError

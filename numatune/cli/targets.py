@@ -14,7 +14,7 @@ from ..core.model import Snapshot
 from ..core.profile import Profile, builtin, from_mapping
 from ..core.snapshot import parse_stream
 from ..fleet.work import internal
-from ..report.hosts import Judged
+from ..report.audits.hosts import Judged
 from . import fleet_options, yaml_file
 from .errors import CliError
 

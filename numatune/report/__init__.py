@@ -1,1 +1,1 @@
-"""One file per format. A report gets judged hosts and returns text; it reads nothing and prints nothing."""
+"""All text: `formats` names what writes audits, plans and runs; nothing here reads a file or prints."""

@@ -91,7 +91,7 @@ stuck:
   type: list
   elements: str
 summary:
-  description: The report and the plan as lines for a person, what is wrong first.
+  description: The report and the plan as lines for a person, what is wrong first, in the words of C(numatune audit).
   returned: success
   type: list
   elements: str
@@ -106,9 +106,9 @@ from ansible_collections.numatune.latency.plugins.module_utils.core.errors impor
 from ansible_collections.numatune.latency.plugins.module_utils.core.host import Host
 from ansible_collections.numatune.latency.plugins.module_utils.core.plan import plan_host
 from ansible_collections.numatune.latency.plugins.module_utils.core.reboots import awaited
+from ansible_collections.numatune.latency.plugins.module_utils.core.report_lines import summary
 from ansible_collections.numatune.latency.plugins.module_utils.reading import OPTIONS, shown, snapshot_of, wanted
 from ansible_collections.numatune.latency.plugins.module_utils.store import Store
-from ansible_collections.numatune.latency.plugins.module_utils.summary import summarize
 from ansible_collections.numatune.latency.plugins.module_utils.tree import Tree, reason
 
 
@@ -179,7 +179,7 @@ def main():
         "run": marked(snapshot),
         "stuck": not_brought(tree, report, plan, module.params["tuned"], waits),
         "reboot": waits,
-        "summary": summarize(report, plan),
+        "summary": summary(judged, plan),
     }
     module.exit_json(**shown(result))
 

@@ -66,8 +66,8 @@ def test_audit_says_what_is_wrong(cycle: SimpleNamespace) -> None:
     run = cycle.runs["audit"]
     assert run.code == 0, run.out + run.err
     text = " ".join(run.out.split())
-    assert "CRITICAL: numa_balancing is wrong (is 1, wanted 0)" in text
-    assert "tune.yml would set /proc/sys/kernel/numa_balancing to 0 (now 1)" in text
+    assert "wrong: numa_balancing = 1, want 0 [critical]: " in text
+    assert "numa_balancing: set /proc/sys/kernel/numa_balancing to 0 (now 1)" in text
     report = json.loads((cycle.reports / "stock.json").read_text())
     assert report["name"] == "stock"
     assert {item["setting"]: item["status"] for item in report["findings"]}["numa_balancing"] == "wrong"

@@ -21,7 +21,7 @@ from numatune.core.snapshot import MAGIC
 from numatune.fleet import pool
 from numatune.fleet.events import Done
 from numatune.fleet.work import Work
-from numatune.report.failures import kind
+from numatune.report.audits.failures import kind
 from numatune.transport.become import Become, starter
 from numatune.transport.capture import Capture
 from numatune.transport.endpoint import Target

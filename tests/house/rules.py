@@ -14,7 +14,13 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "fleet": ("numatune.transport", "numatune.core"),
     "bench": (),
     "verdict": ("numatune.core", "numatune.bench"),
-    "report": ("numatune.core.model", "numatune.bench.counted", "numatune.bench.result", "numatune.verdict"),
+    "report": (
+        "numatune.core.model",
+        "numatune.core.report_lines",
+        "numatune.bench.counted",
+        "numatune.bench.result",
+        "numatune.verdict",
+    ),
     "store": ("numatune.transport", "numatune.core"),
 }
 

@@ -11,9 +11,9 @@ import pytest
 from numatune.core.audit import judge
 from numatune.core.plan import make_plan
 from numatune.core.profile import builtin
-from numatune.report import fleet, reading, text
-from numatune.report.failures import kind
-from numatune.report.hosts import Judged
+from numatune.report.audits import fleet, reading, text
+from numatune.report.audits.failures import kind
+from numatune.report.audits.hosts import Judged
 from numatune.transport.replay import from_file
 
 HOSTS = sorted((Path(__file__).parents[1] / "hosts").glob("hwloc-*.tar.gz"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import date
@@ -14,9 +15,11 @@ from numatune.core.model import Finding, HostReport, Left, Plan, Severity, Snaps
 from numatune.core.plan import make_plan
 from numatune.core.profile import builtin, from_mapping
 from numatune.core.replay import collect
+from numatune.core.report_lines import summary
 from numatune.core.wording import plan_spelled, report_spelled, spelled
-from numatune.report import fleet, text
-from numatune.report.hosts import Judged
+from numatune.report.audits import fleet, text
+from numatune.report.audits.hosts import Judged
+from numatune.report.layout import Style
 
 TODAY = date(2026, 1, 1)
 
@@ -38,7 +41,7 @@ def finding(status: Status, runtime: str | None = "0", expected: str = "0", **mo
 
 
 def shown(*findings: Finding, status: str = "ok", width: int = 100) -> str:
-    return "".join(text.audit([Judged("db1", HostReport(status, FACTS, findings, ()))], text.Style(False, width)))
+    return "".join(text.audit([Judged("db1", HostReport(status, FACTS, findings, ()))], Style(False, width)))
 
 
 def test_ok_is_never_said_alone_of_a_host_that_is_not_wholly_known() -> None:
@@ -81,9 +84,9 @@ def test_every_line_fits_into_the_width(width: int) -> None:
     profile = builtin("inference-latency")
     for made in (host(2, 1, 1), host(8, 2, 1, numa_balancing="1", sysctl={}, governor="schedutil", irqs=4)):
         found = snapshot(made)
-        lines = "".join(text.audit([Judged("db1", judge(found, profile, TODAY))], text.Style(False, width))).split("\n")
+        lines = "".join(text.audit([Judged("db1", judge(found, profile, TODAY))], Style(False, width))).split("\n")
         planned = Judged("db1", plan=make_plan(found, profile, TODAY))
-        lines += "".join(text.plan([planned], text.Style(False, width))).split("\n")
+        lines += "".join(text.plan([planned], Style(False, width))).split("\n")
         headings = [line for line in lines if line[:1] not in ("", " ")]
         # A path is never broken, so that it can be copied.
         long = [line for line in lines if len(line) > width and len(line.split()) > 3 and line not in headings]
@@ -93,12 +96,32 @@ def test_every_line_fits_into_the_width(width: int) -> None:
 def test_colour_changes_no_place_where_a_line_breaks() -> None:
     profile = builtin("inference-latency")
     judged = [Judged("db1", judge(snapshot(host(2, 1, 1, numa_balancing="1", sysctl={})), profile, TODAY))]
-    coloured = "".join(text.audit(judged, text.Style(True, 60)))
-    plain = "".join(text.audit(judged, text.Style(False, 60)))
+    coloured = "".join(text.audit(judged, Style(True, 60)))
+    plain = "".join(text.audit(judged, Style(False, 60)))
     assert "\x1b[" in coloured
     for code in ("31", "32", "33", "35", "36", "2", "0"):
         coloured = coloured.replace(f"\x1b[{code}m", "")
     assert coloured == plain
+
+
+@pytest.mark.parametrize(
+    "made", [host(2, 1, 1), host(8, 2, 1, numa_balancing="1", sysctl={}, governor="schedutil", irqs=4)]
+)
+def test_the_module_and_the_command_line_say_one_thing_in_the_same_words(made: Mapping[str, str]) -> None:
+    """Each line of the module's summary stands in the command line's report, but for what that lists one by one."""
+    profile, found = builtin("inference-latency"), snapshot(made)
+    report, plan = judge(found, profile, TODAY), make_plan(found, profile, TODAY)
+    told = "".join([*text.audit([Judged("db1", report)]), *text.plan([Judged("db1", plan=plan)])])
+    named = ("ok: ", "waived: ", "not applicable: ", "left to you ")
+    lines = [line for line in summary(report, plan) if not line.startswith(named)]
+    assert len(lines) > len([one for one in report.findings if one.bad])
+    assert [line for line in lines if _bare(line) not in _bare(told)] == []
+    listed = " ".join(line for line in summary(report, plan) if line.startswith(named[:3]))
+    assert all(one.setting in listed for one in report.findings if not one.bad)
+
+
+def _bare(line: str) -> str:
+    return re.sub(r"[\s:]", "", line)
 
 
 def test_what_tune_leaves_is_not_to_be_mended_by_tune() -> None:

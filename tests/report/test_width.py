@@ -10,7 +10,7 @@ from verdict.test_watch_comparison import watch
 
 from numatune.cli import main, output
 from numatune.cli.run_report import Wording, make_report, print_report
-from numatune.report.text import folded
+from numatune.report.layout import folded
 
 SPIKES = range(50, 1000, 50)
 FAULTS = {

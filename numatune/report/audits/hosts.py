@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..core.model import HostReport, Plan
+from ...core.model import HostReport, Plan
 
 
 @dataclass(frozen=True)

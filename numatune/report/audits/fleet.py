@@ -6,8 +6,8 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ..core.model import Severity
-from .text import WIDTH, clean, totals
+from ...core.model import Severity
+from ..layout import WIDTH, clean
 
 _LINES = 12
 _VALUES = 3
@@ -47,6 +47,17 @@ def overview(view: Overview, details: str = "", width: int = WIDTH) -> str:
     if details:
         lines.append(details)
     return "\n".join(lines) + "\n"
+
+
+def totals(counted: dict[str, int], unsure: int = 0) -> str:
+    """Return the hosts by status: "3 hosts: 1 ok, 1 findings, 0 incomplete, 1 unreachable".
+
+    `unsure` of those that are ok have settings that are not known, which no total leaves unsaid.
+    """
+    words = {name: name for name in counted if name != "hosts"}
+    if unsure:
+        words["ok"] = f"ok ({unsure:,} of them as far as known)"
+    return f"{counted['hosts']:,} hosts: " + ", ".join(f"{counted[name]:,} {word}" for name, word in words.items())
 
 
 def _section(title: str, lines: list[str]) -> list[str]:

@@ -8,7 +8,19 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
+from ..layout import Style
 from .hosts import Run
+from .view import View
+
+
+def write_audit(view: View, _style: Style) -> Iterator[str]:
+    """Yield the JSON of an audit."""
+    return pieces(view.run, "audit")
+
+
+def write_plan(view: View, _style: Style) -> Iterator[str]:
+    """Yield the JSON of a plan."""
+    return pieces(view.run, "plan")
 
 
 def pieces(run: Run, command: str) -> Iterator[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from ..core.model import (
+from ...core.model import (
     Change,
     Conflict,
     Evidence,

@@ -1,0 +1,153 @@
+"""An audit and a plan in words, what is wrong first, why, what to do: the same to every reader.
+
+The command line wraps and colours these texts; the Ansible module shows them as `summary` has them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from .model import Change, Conflict, Finding, HostReport, Left, Plan, Status, phrase
+
+ORDER = (
+    Status.WRONG,
+    Status.MASKED,
+    Status.LOST_AT_REBOOT,
+    Status.PENDING_REBOOT,
+    Status.UNKNOWN,
+    Status.WAIVED,
+    Status.OK,
+    Status.NOT_APPLICABLE,
+)
+"""The order in which findings are shown; those of one status by severity."""
+
+FINE = (Status.OK, Status.NOT_APPLICABLE)
+LEFT = "left to you (tune.yml does not change these):"
+
+
+def word(status: Status) -> str:
+    """Return a status as it is written: "lost at reboot"."""
+    return status.value.replace("_", " ")
+
+
+def ordered(findings: Iterable[Finding]) -> list[Finding]:
+    """Return the findings in the order in which they are shown."""
+    return sorted(findings, key=lambda item: (ORDER.index(item.status), item.severity.rank))
+
+
+def unsure(report: HostReport) -> int:
+    """Return how many settings of a host that is ok are not known."""
+    return sum(finding.status is Status.UNKNOWN for finding in report.findings) if report.status == "ok" else 0
+
+
+def headline(report: HostReport) -> str:
+    """Return what a host comes to, and what host it is: "findings — 6.1.0, CPUs 0-63, 4 nodes"."""
+    unknown = unsure(report)
+    # Nobody reads "ok" of a host of which something is not known.
+    known = f" as far as known ({unknown} of {len(report.findings)} not known)" if unknown else ""
+    return f"{report.status}{known} — {_shape(report)}"
+
+
+def _shape(report: HostReport) -> str:
+    shape = report.facts["topology"]
+    nodes = shape["nodes"]
+    parts = [
+        report.facts["kernel"] or "kernel not known",
+        f"CPUs {shape['online']}" if shape["online"] else "CPUs not known",
+        f"{len(nodes)} node{'s' if len(nodes) != 1 else ''}" if nodes is not None else "nodes not known",
+    ]
+    if report.facts["virtualization"] not in ("none", "unknown"):
+        parts.append(f"virtual ({report.facts['virtualization']})")
+    return ", ".join(parts)
+
+
+def about(finding: Finding) -> str:
+    """Return a setting, what runs and what is wanted: "cpu_governor = powersave, want performance  [critical]"."""
+    if finding.status in FINE:
+        return f"{finding.setting}: {finding.reason}" if finding.reason else finding.setting
+    if not (finding.bad or finding.waiver):
+        return finding.setting
+    mark = f"  [{finding.severity.value}]" if finding.severity.value != "warning" else ""
+    return f"{finding.setting}{_value(finding)}{mark}"
+
+
+def below(finding: Finding) -> list[str]:
+    """Return what is said under it: whose word waives it, why it is so, what to do."""
+    if finding.status in FINE:
+        return []
+    said = []
+    if finding.waiver:
+        waiver = finding.waiver
+        said.append(f"waived by {waiver.owner} until {waiver.expires}: {waiver.reason}")
+    said.append(finding.reason)
+    if finding.bad:
+        said.append(remedy(finding))
+    return [line for line in said if line.strip()]
+
+
+def remedy(finding: Finding) -> str:
+    """Return what to do about it, empty where nothing is known."""
+    return f"do: {finding.remedy}" if finding.remedy else ""
+
+
+def _value(finding: Finding) -> str:
+    """Say what runs and what is wanted; where what runs is right, that the next boot is what is left."""
+    runs = finding.runtime or "?"
+    if finding.status is Status.LOST_AT_REBOOT:
+        return f" = {runs} now, not after a reboot"
+    if finding.status is Status.UNKNOWN and finding.runtime and finding.runtime == finding.expected:
+        return f" = {runs} now, as wanted; not known after a reboot"
+    if finding.expected:
+        return f" = {runs}, want {finding.expected}"
+    return f" = {runs}" if finding.waiver else ""
+
+
+def plan_headline(plan: Plan) -> str:
+    """Return how many changes there are, and what needs a reboot."""
+    count = len(plan.changes)
+    if not count:
+        return "tune.yml would change nothing"
+    reboot = sum(change.needs_reboot for change in plan.changes)
+    needs = f"{reboot} of them take effect at a reboot" if reboot else "none needs a reboot"
+    return f"tune.yml would make {count} change{'s' if count != 1 else ''}; {needs}"
+
+
+def change(group: tuple[Change, ...]) -> str:
+    """Return what a group of a plan's changes does: "numa_balancing: set /proc/… to 0 (now 1)"."""
+    return f"{group[0].setting}: {phrase(group)}"
+
+
+def when(group: tuple[Change, ...]) -> str:
+    """Return when they take effect, where that is not at once."""
+    return "; takes effect at a reboot" if group[0].needs_reboot else ""
+
+
+def conflict(item: Conflict) -> str:
+    """Return what is refused, and why."""
+    return f"refused, {item.setting}: {item.message}"
+
+
+def left(item: Left) -> str:
+    """Return a finding that tune.yml leaves to a person, and what to do about it."""
+    said = item.remedy or item.reason
+    if item.status is Status.UNKNOWN and item.remedy:
+        said = f"{item.reason}; {item.remedy}"
+    return f"{item.setting} ({word(item.status)}): {said}"
+
+
+def summary(report: HostReport, plan: Plan) -> list[str]:
+    """Return a report and its plan as few lines, each whole: findings to act on one by one, the others by name."""
+    findings = ordered(report.findings)
+    lines = [headline(report), *report.notes]
+    for item in findings:
+        if item.bad:
+            lines.append(": ".join(filter(None, (word(item.status), about(item), item.reason))))
+            lines += [f"  {text}" for text in [remedy(item)] if text]
+    for status in (Status.WAIVED, *FINE):
+        names = [item.setting for item in findings if item.status is status]
+        lines += [f"{word(status)}: {', '.join(names)}"] if names else []
+    lines.append(plan_headline(plan))
+    lines += [f"  {change(group)}{when(group)}" for group in plan.groups()]
+    lines += [f"  {conflict(item)}" for item in plan.conflicts]
+    names = [f"{item.setting} ({word(item.status)})" for item in plan.left]
+    return [*lines, f"{LEFT} {', '.join(names)}"] if names else lines

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from typing import TYPE_CHECKING, Any
 
 from .. import __version__
 from ..bench import DEFAULT_ITERATIONS, options
+from ..report.formats import RUNS
+from ..report.runs import bench_report
+from ..report.runs.run_report import make_report, why_not_judged
+from ..report.runs.said import Said
+from . import output
 from .errors import INCOMPLETE, OK, CliError
-from .run_report import Progress, Report, Wording, as_object, make_report, print_report, why_not_judged
+from .recording import Progress
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from ..core.host import Host
 
@@ -30,7 +34,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     options.add_arguments(parser)
     out = parser.add_argument_group("what comes out")
-    out.add_argument("--format", choices=("text", "json"), default="text", help="(default: text)")
+    out.add_argument("--format", choices=RUNS, default="text", help="(default: text)")
     out.add_argument("-o", "--output", required=True, metavar="FILE", help="where the raw samples go")
     parser.epilog = "exit codes: 0 recorded; 2 bad usage or input; 3 the run counts for nothing, or was interrupted"
 
@@ -41,14 +45,10 @@ def run(args: argparse.Namespace) -> int:
     if why_not_judged():  # before minutes of measuring, not after
         bar.say(f"the report will not say which counters came with the spikes: that {why_not_judged()}")
     reports = [make_report(result, path) for path, result in _record(args, bar)]
-    if args.format == "json" and len(reports) > 1:
-        together = {"schema": "numatune/bench-summaries/1", "instances": [as_object(report) for report in reports]}
-        print(json.dumps(together, indent=1))
-    else:
-        for number, report in enumerate(reports):
-            if number:
-                print()
-            print_report(report, args.format, Wording(_what(report), "inference", heading=_heading(report)))
+    said = Said(
+        lambda style: bench_report.lines_of(reports, style, DEFAULT_ITERATIONS), lambda: bench_report.as_object(reports)
+    )
+    output.write(args.format, said)
     return INCOMPLETE if any(report.result["invalidating_events"] for report in reports) else OK
 
 
@@ -152,33 +152,3 @@ def _audit(host: Host) -> list[dict[str, str]]:
         }
         for finding in findings
     ]
-
-
-def _what(report: Report) -> str:
-    environment = report.result["environment"]
-    model, batch = environment["model"], environment["batch"]
-    images = f", {batch} images at a time" if batch > 1 else ""
-    of = environment["instances"]["of"]
-    where = f", node {environment['topology']['nodes'][0]}, one of {of} instances" if of > 1 else ""
-    return f"{model['name']} {model['size']}×{model['size']} {environment['precision']}{images}{where}"
-
-
-def _heading(report: Report) -> Sequence[str]:
-    environment, iterations = report.result["environment"], report.summary.iterations
-    lines = []
-    roof = report.result.get("roof") or {}
-    if roof.get("roof_share"):
-        words = (
-            f"{roof['gflops']:,.0f} GFLOP/s at the median, {roof['roof_share']:.0%} of what large convolutions reach "
-        )
-        lines.append(words + f"here ({roof['roof_gflops']:,.0f})")
-    elif roof.get("roof_unknown"):
-        lines.append(f"{roof['gflops']:,.0f} GFLOP/s at the median; what can be reached here: {roof['roof_unknown']}")
-    if environment["injection"]:
-        lines.append(f"Disturbed on purpose (--inject {environment['injection']['kind']}): no verdict rests on it.")
-    if environment["memory"]["hides"]:
-        lines.append(f"Memory policy {environment['memory_policy']}: what NUMA balancing does to memory is hidden.")
-    if report.result["provisional"] or iterations < DEFAULT_ITERATIONS:
-        few = f"Provisional: {iterations:,} inferences cannot show that spikes are rare; "
-        lines.append(few + f"take {DEFAULT_ITERATIONS:,} or more.")
-    return lines

@@ -11,7 +11,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ..bench import places
-from ..report.layout import WIDTH, Style, clean, folded
+from ..report.formats import RUNS
+from ..report.layout import WIDTH, Style
+from ..report.runs.said import Said
 from .errors import CliError
 
 _NARROWEST = 40
@@ -36,14 +38,12 @@ def width() -> int:
 
 def style() -> Style:
     """Return how text goes to stdout."""
-    return Style(colour(), width())
+    return Style(colour(), width(), "utf" not in (sys.stdout.encoding or "").lower())
 
 
-def show(lines: Iterable[str]) -> None:
-    """Print lines, what a host's files put into them made safe, as wide as the terminal."""
-    wide = width()
-    for line in lines:
-        print(folded(clean(line), wide))
+def write(form: str, said: Said) -> None:
+    """Print what was said of runs in one of `formats.RUNS`."""
+    sys.stdout.writelines(RUNS[form](said, style()))
 
 
 def check(path: Path, follow: bool = True) -> None:

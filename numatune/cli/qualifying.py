@@ -59,12 +59,6 @@ def judge(
     return qualify(criteria, comparison, before, after, audit)
 
 
-def lines(found: Qualification) -> list[str]:
-    """What a person reads below the verdict."""
-    head = "qualified: every criterion is met" if found.passed else "not qualified"
-    return ["", head, *(f"  {check.status:<8}{check.criterion}: {check.reason}" for check in found.checks)]
-
-
 def exit_code(found: Qualification) -> int:
     """0 qualified; 3 where something that was asked for could not be judged, else 1."""
     return OK if found.passed else INCOMPLETE if found.incomplete else FINDINGS

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from .. import __version__
 from ..report.layout import clean
 from . import output
-from .counter_words import noun_of
 from .errors import BAD_INPUT, INCOMPLETE, OK, CliError
 
 if TYPE_CHECKING:
@@ -82,7 +81,7 @@ def _sources(args: argparse.Namespace) -> tuple[list[Source], Comparison | None]
     """The runs in the order of the page, those of the comparison first."""
     from ..report.html.source import AFTER, BEFORE, of_run
     from ..verdict.comparison import compare
-    from ..verdict.run import parse_run, read_json
+    from ..verdict.run import noun_of, parse_run, read_json
 
     comparison, sources = None, []
     if args.before:
@@ -103,7 +102,7 @@ def _sources(args: argparse.Namespace) -> tuple[list[Source], Comparison | None]
 def _source(path: str) -> Source:
     """A run or a watch, whichever the file is."""
     from ..report.html.source import of_run, of_watch
-    from ..verdict.run import WATCH_SCHEMA, parse_run, read_json
+    from ..verdict.run import WATCH_SCHEMA, noun_of, parse_run, read_json
     from ..verdict.watch_file import parse_watch
 
     decoded = read_json(path, "result")

@@ -12,8 +12,12 @@ from typing import TYPE_CHECKING, Any
 from .. import __version__
 from ..bench.latency_line import UNITS
 from ..bench.watch import DEFAULT_INTERVAL, LONGEST, SHORTEST
+from ..report.formats import RUNS
+from ..report.runs.said import Said
+from ..report.runs.words import count
+from . import output
 from .errors import INCOMPLETE, OK
-from .run_report import Progress, count, record_to
+from .recording import Progress, record_to
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,7 +61,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="of a log whose lines are plain numbers; the key of a JSON object names its own (default: ms, which is "
         "said; numbers that look like another unit are refused)",
     )
-    parser.add_argument("--format", choices=("text", "json"), default="text", help="(default: text)")
+    parser.add_argument("--format", choices=RUNS, default="text", help="(default: text)")
     parser.add_argument("-o", "--output", required=True, metavar="FILE", help="where the samples go")
     parser.epilog = (
         "exit codes: 0 watched, until Ctrl-C or the process's end where no --duration is given; 2 bad usage or input; "
@@ -73,13 +77,10 @@ def run(args: argparse.Namespace) -> int:
     if importlib.util.find_spec("numpy") is None:
         bar.say(f"{args.output} is written; numpy is not installed, so what it says is not worked out here")
         return code
-    from .watch_report import as_object, make_report, print_lines, print_object
+    from ..report.runs.watch_report import as_object, lines_of, make_report
 
     report = make_report(result, args.output)
-    if args.format == "json":
-        print_object(as_object(report))
-    else:
-        print_lines(report)
+    output.write(args.format, Said(lambda _style: lines_of(report), lambda: as_object(report)))
     return code
 
 

@@ -1,6 +1,6 @@
 """The formats by name: what writes an audit, a plan, and what was said of recorded runs.
 
-A new format of audits is a file in `audits/` and a line here: the command line's choices and help follow from it.
+A new format is a file in `audits/` or `runs/` and a line here: the command line's choices and help follow from it.
 """
 
 from __future__ import annotations
@@ -11,6 +11,9 @@ from typing import NamedTuple
 from .audits import json_format, text
 from .audits.view import View
 from .layout import Style
+from .runs import json_format as runs_json
+from .runs import text as runs_text
+from .runs.said import Said
 
 Writer = Callable[[View, Style], Iterator[str]]
 """Gives the text in pieces, host by host."""
@@ -29,3 +32,8 @@ FORMATS = {
 }
 
 PLANS: dict[str, Writer] = {name: one.plan for name, one in FORMATS.items() if one.plan is not None}
+
+RUNS: dict[str, Callable[[Said, Style], Iterator[str]]] = {
+    "text": runs_text.write,
+    "json": runs_json.write,
+}

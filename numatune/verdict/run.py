@@ -200,3 +200,11 @@ def _numbers(values: Any, name: str, path: str) -> Samples:
     if not finite:
         raise VerdictError(f"{path} is damaged: {name} holds a number that is infinite, not a number or too large")
     return np.array([np.nan if value is None else float(value) for value in values], dtype=np.float64)
+
+
+def noun_of(environment: Mapping[str, Any]) -> str:
+    """What one iteration of a run is, by its environment."""
+    from ..bench.probe import NAME
+
+    model = environment.get("model")
+    return "walk" if isinstance(model, dict) and model.get("name") == NAME else "inference"

@@ -18,7 +18,7 @@ from bench.conftest import ROOT, Start
 from numatune.bench import cpus, memory, parsers, policy, vmstat, walk
 from numatune.bench.errors import BenchError
 from numatune.bench.policy import Policy
-from numatune.cli.probe import conclude
+from numatune.report.runs.probe_report import conclude
 
 SHORT = ("probe", "--seconds", "0.4", "--size", "8")
 ENDED = (0, 3)  # 3 where this machine was busy: the run is recorded and marked

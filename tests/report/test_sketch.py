@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from numatune.report.sketch import sketch
+from numatune.report.runs.sketch import sketch
 
 
 def steady(size: int) -> list[float]:

@@ -9,8 +9,9 @@ from verdict.made import result, save
 from verdict.test_watch_comparison import watch
 
 from numatune.cli import main, output
-from numatune.cli.run_report import Wording, make_report, print_report
+from numatune.cli.recording import print_report
 from numatune.report.layout import folded
+from numatune.report.runs.run_report import Wording, make_report
 
 SPIKES = range(50, 1000, 50)
 FAULTS = {

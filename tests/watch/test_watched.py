@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from numatune.cli.watch_report import as_object, lines_of, make_report
+from numatune.report.runs.watch_report import as_object, lines_of, make_report
 from numatune.verdict.attribution import attribute
 from numatune.verdict.bursts import find_bursts
 from numatune.verdict.errors import VerdictError

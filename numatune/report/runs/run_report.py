@@ -7,29 +7,25 @@ causes explain the spikes is a matter of statistics: where those cannot run, one
 from __future__ import annotations
 
 import importlib.util
-import json
-import os
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from . import output
+from ..layout import Style
 from .causes_text import attribution_lines, headline, uncounted
-from .counter_words import amount_of, name_of
-from .errors import CliError
+from .words import amount_of, count, name_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
-    from ..verdict.attribution import Attribution
-    from ..verdict.company import Spike
-    from ..verdict.run import Run
-    from ..verdict.statistics import Summary
+    from ...verdict.attribution import Attribution
+    from ...verdict.company import Spike
+    from ...verdict.run import Run
+    from ...verdict.statistics import Summary
 
 SHOWN, RISES = 5, 3
 """Spikes of a run that the text shows, the slowest, and counters of each, those that stood out most."""
 _HEIGHT = 6  # of the sketch, in signs
-_BAR = 30
 
 
 @dataclass(frozen=True)
@@ -56,33 +52,16 @@ class Wording:
     notes: Sequence[str] = ()
 
 
-def record_to(path: str, record: Callable[[], dict[str, Any]], bar: Progress) -> dict[str, Any]:
-    """Record and write the result to `path`, which is tried before minutes of measuring; CliError says what failed."""
-    from ..bench.errors import BenchError
-    from ..bench.files import check_writable
-    from ..bench.result import write_result
-
-    try:
-        check_writable(path)
-        result = record()
-        write_result(result, path)
-    except BenchError as error:
-        raise CliError(str(error), error.code) from error
-    finally:
-        bar.clear()
-    return result
-
-
 def make_report(result: dict[str, Any], path: str) -> Report:
     """The figures of a result that was just recorded and written to `path`."""
-    from ..verdict.company import list_spikes
-    from ..verdict.statistics import spike_indices, summarise
+    from ...verdict.company import list_spikes
+    from ...verdict.statistics import spike_indices, summarise
 
     run = _as_run(result, path)
     spikes, unjudged = list_spikes(run, spike_indices(run)), why_not_judged()
     if unjudged:
         return Report(result, path, run, summarise(run), spikes, None, unjudged)
-    from ..verdict.attribution import attribute
+    from ...verdict.attribution import attribute
 
     return Report(result, path, run, summarise(run), spikes, attribute(run), "")
 
@@ -104,23 +83,18 @@ def as_object(report: Report) -> dict[str, Any]:
     }
 
 
-def print_report(report: Report, form: str, wording: Wording) -> None:
-    """Print it as `form`, "text" or "json"."""
-    if form == "json":
-        print(json.dumps(as_object(report), indent=1))
-        return
-    output.show(
-        [
-            *verdict_lines(report, wording.first),
-            *_figures(report, wording),
-            *drawn(report, wording.noun),
-            *about_spikes(report, wording.noun),
-            *wording.notes,
-            *uncounted(report.result["counters_unavailable"], report.attribution),
-            "",
-            f"Raw samples: {report.path}",
-        ]
-    )
+def lines_of(report: Report, wording: Wording, style: Style) -> list[str]:
+    """The report as text."""
+    return [
+        *verdict_lines(report, wording.first),
+        *_figures(report, wording),
+        *drawn(report, wording.noun, style),
+        *about_spikes(report, wording.noun),
+        *wording.notes,
+        *uncounted(report.result["counters_unavailable"], report.attribution),
+        "",
+        f"Raw samples: {report.path}",
+    ]
 
 
 def verdict_lines(report: Report, first: Sequence[str] = ()) -> list[str]:
@@ -146,11 +120,6 @@ def why_not_judged() -> str:
     return ""
 
 
-def count(number: int, noun: str) -> str:
-    """Such as "1 thread" or "2,000 threads"."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
-
-
 def _placed(environment: dict[str, Any]) -> str:
     """On which CPUs the threads were, and whether the kernel confirms it."""
     pinning = environment["pinning"]
@@ -158,40 +127,11 @@ def _placed(environment: dict[str, Any]) -> str:
     return f"{count(environment['threads'], 'thread')} on CPU {pinning['cpus']} ({held})"
 
 
-class Progress:
-    """Progress on stderr: a bar on a terminal, one line at the start elsewhere; `start` words it from a total."""
-
-    def __init__(self, start: Callable[[int], str], unit: str = "") -> None:
-        self._terminal = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
-        self._drawn = False
-        self._start, self._unit = start, unit
-
-    def say(self, line: str) -> None:
-        self.clear()
-        print(f"numatune: {line}", file=sys.stderr, flush=True)
-
-    def show(self, done: int, total: int) -> None:
-        if self._terminal:
-            filled = _BAR * done // total
-            bar = "#" * filled + "-" * (_BAR - filled)
-            sys.stderr.write(f"\r{bar} {done:,} of {total:,}{self._unit}")
-            sys.stderr.flush()
-            self._drawn = True
-        elif done == 0:
-            self.say(self._start(total))
-
-    def clear(self) -> None:
-        if self._drawn:
-            sys.stderr.write("\r\x1b[K")
-            sys.stderr.flush()
-            self._drawn = False
-
-
 def _as_run(result: dict[str, Any], path: str) -> Run:
     """The run as the verdict sees it, without the checks that a file from elsewhere needs."""
     import numpy as np
 
-    from ..verdict.run import Run
+    from ...verdict.run import Run
 
     columns = {
         name: np.array([np.nan if value is None else float(value) for value in values])
@@ -235,16 +175,15 @@ def about_spikes(report: Report, noun: str) -> list[str]:
     return [*lines, *attribution_lines(report.attribution, noun, report.result.get("audit", ()))]
 
 
-def drawn(report: Report, noun: str) -> list[str]:
+def drawn(report: Report, noun: str, style: Style) -> list[str]:
     """The latencies over the run as a sketch; the largest of each stretch, so that no spike is lost."""
-    from ..report.sketch import sketch
+    from .sketch import sketch
 
     run = report.run
     seconds = float(run.offsets[-1] + run.latency[-1]) / 1e9 if run.offsets.size else None
-    plain = "utf" not in (sys.stdout.encoding or "").lower()
     return [
         "",
-        *sketch((run.latency / 1e6).tolist(), output.width(), _HEIGHT, ascii=plain, seconds=seconds, noun=noun),
+        *sketch((run.latency / 1e6).tolist(), style.width, _HEIGHT, ascii=style.ascii, seconds=seconds, noun=noun),
     ]
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from .counter_words import LISTED, name_of
+from .words import LISTED, name_of
 
 if TYPE_CHECKING:
-    from ..verdict.attribution import Attribution, NotRead, Period, RuledOut, Share
+    from ...verdict.attribution import Attribution, NotRead, Period, RuledOut, Share
 
 Findings = Sequence[Mapping[str, object]]
 """This host's audit as the result has it: objects with a `setting` and a `status`."""

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
-from ..bench.counted import ALL, BY_NAME
+from ...bench.counted import ALL, BY_NAME
 
 LISTED = tuple(counter.name for counter in ALL if counter.short)
 """The counters that a sentence lists, in its order."""
@@ -23,9 +20,6 @@ def amount_of(counter: str, value: float) -> str:
     return f"{value / 1e6:,.1f} ms" if known and known.is_time else f"{value:,.0f}"
 
 
-def noun_of(environment: Mapping[str, Any]) -> str:
-    """What one iteration of a run is, by its environment."""
-    from ..bench.probe import NAME
-
-    model = environment.get("model")
-    return "walk" if isinstance(model, dict) and model.get("name") == NAME else "inference"
+def count(number: int, noun: str) -> str:
+    """Such as "1 thread" or "2,000 threads"."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

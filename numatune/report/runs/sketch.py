@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..verdict.statistics import threshold_of
+from ...verdict.statistics import threshold_of
 
 _EIGHTHS = " ▁▂▃▄▅▆▇█"
 _LEAST_WIDTH, _LEAST_HEIGHT = 32, 3

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from . import output
 from .causes_text import attribution_lines, headline, uncounted
-from .counter_words import LISTED, amount_of, name_of
-from .run_report import RISES, SHOWN, count, why_not_judged
+from .run_report import RISES, SHOWN, why_not_judged
+from .words import LISTED, amount_of, count, name_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ..verdict.attribution import Attribution
-    from ..verdict.bursts import Bursts
-    from ..verdict.company import Spike
-    from ..verdict.run import Run
-    from ..verdict.statistics import Summary
-    from ..verdict.watched import Watched
+    from ...verdict.attribution import Attribution
+    from ...verdict.bursts import Bursts
+    from ...verdict.company import Spike
+    from ...verdict.run import Run
+    from ...verdict.statistics import Summary
+    from ...verdict.watched import Watched
 
 _MANY_REQUESTS, _MUCH_WAITING = 50, 0.05
 
@@ -51,22 +49,22 @@ class Report:
 
 def make_report(result: dict[str, Any], path: str) -> Report:
     """The figures of a watch that was just written to `path`; VerdictError where it is none."""
-    from ..verdict.company import list_spikes
-    from ..verdict.watched import as_run, cost_run, parse_watch, spike_rows, summarise_requests
+    from ...verdict.company import list_spikes
+    from ...verdict.watched import as_run, cost_run, parse_watch, spike_rows, summarise_requests
 
     watched = parse_watch(result, path)
     run, summary, unjudged = as_run(watched), summarise_requests(watched), why_not_judged()
     if run is None or summary is None:
         bursts: Sequence[Bursts] = ()
         if not unjudged:
-            from ..verdict.bursts import find_bursts
+            from ...verdict.bursts import find_bursts
 
             bursts = find_bursts(watched)
         return Report(watched, None, summary, (), None, bursts, unjudged)
     rows = spike_rows(watched, run)
     spikes, attribution = list_spikes(run, rows), None
     if rows and not unjudged:
-        from ..verdict.attribution import attribute
+        from ...verdict.attribution import attribute
 
         made = cost_run(watched)
         attribution = None if made is None else attribute(*made)
@@ -92,14 +90,6 @@ def as_object(report: Report) -> dict[str, Any]:
         "counters_unavailable": data["counters_unavailable"],
         "invalidating_events": data["invalidating_events"],
     }
-
-
-def print_object(value: dict[str, Any]) -> None:
-    print(json.dumps(value, indent=1))
-
-
-def print_lines(report: Report) -> None:
-    output.show(lines_of(report))
 
 
 def lines_of(report: Report) -> list[str]:
@@ -188,7 +178,7 @@ def _spikes(report: Report) -> list[str]:
     lines.append("")
     if report.attribution is None:
         return [*lines, f"What caused them is not said here: that {report.unjudged}."]
-    from ..verdict.watched import COMMON_NOTE, spikes_are_common
+    from ...verdict.watched import COMMON_NOTE, spikes_are_common
 
     if spikes_are_common(len(report.spikes), report.run.latency.size):
         lines += COMMON_NOTE

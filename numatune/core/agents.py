@@ -9,7 +9,7 @@ from typing import NamedTuple, Optional
 
 from . import boot_service, tuned, units
 from .derived import once
-from .model import Conflict, Reading, Snapshot
+from .model import Conflict, Reading, Snapshot, State
 from .parsers.text import lines
 from .sources import Command, Directory, File, Source
 
@@ -161,7 +161,8 @@ def _enabled(snapshot: Snapshot, name: str) -> tuple[Optional[bool], str]:
             return words[1].startswith("enabled"), _LISTED
     if listed.present:
         return False, _LISTED
-    return (False if snapshot.complete else None), _ETC
+    # Where the links of this very unit were looked for, there is none.
+    return (False if snapshot.read(f"{_ETC}/multi-user.target.wants/{name}").state is State.ABSENT else None), _ETC
 
 
 def _script(snapshot: Snapshot, name: str) -> Optional[str]:

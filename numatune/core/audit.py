@@ -11,7 +11,7 @@ from . import runs
 from .catalogue import setting
 from .facts import facts
 from .host import Host
-from .model import Finding, HostReport, Severity, Snapshot, Status
+from .model import UNASKED, Finding, HostReport, Severity, Snapshot, Status
 from .profile import Profile
 
 _WORSE = ("ok", "findings", "incomplete")
@@ -85,8 +85,10 @@ def _how_to_know(reason: str) -> str:
     """Return what makes known what could not be read, by the reason why it could not."""
     if "needs root" in reason:
         return "run the audit as root (--become over SSH), which may read what is named here"
+    if UNASKED in reason:
+        return "collect this host again (`numatune collect -o DIR HOST`), then judge what that writes"
     if "not in the captured tree" in reason:
-        return "capture what is named here too (numatune collect does)"
+        return "capture what is named here too (`numatune collect -o DIR HOST` does)"
     return "look by hand: numatune could not read what is named here"
 
 

@@ -19,6 +19,7 @@ from itertools import takewhile
 
 from . import collector_shell as shell
 from . import withheld
+from .asked import checksums
 from .boot import SOURCES as BOOT
 from .catalogue import SETTINGS
 from .facts import SOURCES as FACTS
@@ -85,6 +86,7 @@ def make_script(asked: Iterable[Source], secrets: bool = False) -> str:
         *map(_function, commands),
         shell.PROGRAM_WORD if words else "",
         "\n# --- What is read ---\n",
+        _said(asked),
         "\n# Asked first, for other questions build on the answers.\n",
         *map(_ask, early),
         "\nsay @states\n",
@@ -145,6 +147,13 @@ def _programs(commands: Iterable[Command]) -> str:
     started = {name for command in commands for name in (command.needs, *command.starts) if name}
     *most, last = sorted(started | set(_OPTIONAL))
     return "\n# ".join(textwrap.wrap(f"{', '.join(most)} and {last}", 117))
+
+
+def _said(asked: Iterable[Source]) -> str:
+    """Return what says which files are looked for."""
+    listed = textwrap.wrap(" ".join(checksums(asked)), 116)
+    about = "\n# A checksum for each kind of file that is looked for here: another numatune may look for more.\n"
+    return f'{about}say "@asked {_GOES_ON.join(listed)}"\n' if listed else ""
 
 
 def _states(asked: Iterable[Source]) -> str:

@@ -17,6 +17,7 @@ HEAD = r"""# numatune's collector: it reads what a host's latency settings are, 
 # It runs as the user who logged in, or by sudo: `sh -s`, with this text, byte for byte, as its input.
 #
 # It prints, after the line "numatune-snapshot 1", sections that begin with "@":
+#   @asked CHECKSUM...  for each kind of file that this script looks for
 #   @states             what there is: "f FILE", "d FOLDER", "n FOLDER" that may not be looked into, "e FOLDER" that
 #                       holds a name with odd characters; "w NAMES", then "t FOLDER" that may hold files of these names
 #   @texts              "FILE:LINE" for each line of the files

@@ -26,6 +26,9 @@ class State(str, Enum):
     ERROR = "read error"
 
 
+UNASKED = "was not looked for when this snapshot was collected"
+
+
 class Reading(NamedTuple):
     """One file or command: its text when present, else why there is none."""
 
@@ -49,7 +52,7 @@ class Reading(NamedTuple):
         if self.state is State.DENIED:
             return f"needs root to read {self.path}"
         if self.state is State.NOT_CAPTURED:
-            return f"{self.path} is not in the captured tree"
+            return f"{self.path} {self.detail or 'is not in the captured tree'}"
         if self.state is State.ERROR:
             return f"reading {self.path} failed: {self.detail or 'read error'}"
         return f"{self.path} does not exist"
@@ -59,7 +62,9 @@ class Reading(NamedTuple):
 class Snapshot:
     """Everything that was read from one host, by absolute path.
 
-    `complete` says that what is not here is not on the host either; a captured tree is never complete.
+    `complete` says that what is not here is not on the host either; a captured tree is never complete. `unasked` is
+    an expression for the paths, and `unanswered` holds the commands, that the script of another numatune did not look
+    for (see `core.asked`).
     """
 
     files: Mapping[str, str]
@@ -68,6 +73,8 @@ class Snapshot:
     dirs: frozenset[str] = frozenset()
     commands: Mapping[str, Reading] = field(default_factory=dict)
     complete: bool = True
+    unasked: str = ""
+    unanswered: frozenset[str] = frozenset()
 
     def read(self, path: str) -> Reading:
         """Return the reading of one path, which the collector's list must cover."""
@@ -83,6 +90,8 @@ class Snapshot:
             if problem is not None:
                 return problem._replace(path=path)
             parent = parent.rpartition("/")[0]
+        if self.unasked and re.fullmatch(self.unasked, path):
+            return Reading(path, State.NOT_CAPTURED, detail=UNASKED)
         return Reading(path, self._missing(path))
 
     def _missing(self, path: str) -> State:
@@ -94,6 +103,8 @@ class Snapshot:
 
     def command(self, name: str) -> Reading:
         """Return the output of one of the collector's commands."""
+        if name in self.unanswered:
+            return Reading(name, State.NOT_CAPTURED, detail=UNASKED)
         return self.commands.get(name) or Reading(name, State.ABSENT if self.complete else State.NOT_CAPTURED)
 
     def directory(self, path: str) -> Reading:

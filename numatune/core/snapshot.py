@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from . import withheld
+from .asked import Gaps, gaps
+from .collector import sources
 from .errors import SnapshotError
-from .model import Reading, Snapshot, State
+from .model import UNASKED, Reading, Snapshot, State
 
 MAGIC = "numatune-snapshot 1"
 _READING = ("@texts", "@ended", "@errors")
 """What tells of one batch of files: grep reads those that were listed since the last batch."""
-_FRAMES = (*_READING, "@states", "@links", "@extract", "@failed", "@denied", "@command", "@missing", "@end")
+_FRAMES = (*_READING, "@asked", "@states", "@links", "@extract", "@failed", "@denied", "@command", "@missing", "@end")
 # Far more than any host has: a stream cannot make its reader list what it does not hold.
 _MAX_LISTED = 250_000
 _MAX_PATHS = 16 << 20
@@ -72,6 +75,7 @@ class _Reader:
         self.sink: list[str] = []
         self.names: list[str] = []
         self.listed = 0
+        self.asked: tuple[str, ...] = ()
         self.batch: list[str] = []
         self._begin_batch()
 
@@ -98,7 +102,9 @@ class _Reader:
         if self.mode in _READING and word not in _READING:
             self._end_batch()
         self.mode = word
-        if word == "@ended":
+        if word == "@asked":
+            self.asked = tuple(rest.split())
+        elif word == "@ended":
             self.ended = rest
         elif word == "@extract":
             self.sink = self.readable[rest] = []
@@ -164,10 +170,13 @@ class _Reader:
 
     def snapshot(self, secrets: bool) -> Snapshot:
         self._end_batch()
+        missing = _missing(self.asked, frozenset(self.commands))
+        for folder in missing.folders:
+            self.problems.setdefault(folder, Reading(folder, State.NOT_CAPTURED, detail=UNASKED))
         files = {
             path: "\n".join(lines) + "\n" if lines else ""
             for path, lines in self.readable.items()
-            if path not in self.problems
+            if path not in self.problems and not (missing.picked and re.fullmatch(missing.picked, path))
         }
         if not secrets:
             files.update({path: withheld.text(text) for path, text in files.items() if withheld.covers(path)})
@@ -182,4 +191,20 @@ class _Reader:
                 commands[name] = Reading(name, State.ABSENT)
             else:
                 commands[name] = Reading(name, State.ERROR, body, f"exit status {code}")
-        return Snapshot(files, self.problems, self.links, frozenset(self.dirs), commands, complete=True)
+        # A script that does not say what it looked for leaves open what else there is.
+        return Snapshot(
+            files,
+            self.problems,
+            self.links,
+            frozenset(self.dirs),
+            commands,
+            complete=bool(self.asked),
+            unasked=missing.paths,
+            unanswered=missing.commands,
+        )
+
+
+# A fleet's hosts say the same.
+@lru_cache(maxsize=8)
+def _missing(asked: tuple[str, ...], answered: frozenset[str]) -> Gaps:
+    return gaps(asked, answered, sources())

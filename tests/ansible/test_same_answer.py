@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 from fleet.sshd import Sshd
+from streams import COMMANDS, HEAD
 
 from numatune.core import inventory
 from numatune.core.model import Snapshot
 from numatune.core.report_lines import change, conflict, plan_headline
-from numatune.core.snapshot import MAGIC
 from numatune.report.audits.reading import host
 from numatune.transport import replay
 
@@ -59,7 +59,7 @@ def stream(found: Snapshot) -> str:
     states = [f"d {path}" for path in sorted(found.dirs)] + [f"f {path}" for path in found.files]
     texts = [f"{path}:{line}" for path, text in found.files.items() for line in text.splitlines()]
     links = [f"{path} {target}" for path, target in found.links.items()]
-    return "\n".join([MAGIC, "@states", *states, "@texts", *texts, "@links", *links, "@end", ""])
+    return HEAD + "\n".join(["@states", *states, "@texts", *texts, "@links", *links, f"{COMMANDS}@end", ""])
 
 
 @pytest.fixture(scope="module")

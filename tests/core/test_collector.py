@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from streams import HEAD
 
 from numatune.core.collector import make_script, script, sources
 from numatune.core.model import Snapshot, State
@@ -214,7 +215,7 @@ def test_whole_files_are_read_and_the_others_told_apart(tmp_path: Path, shell: l
     if shell[0] != "busybox":  # its grep says nothing of a folder
         (tmp_path / "cpu2" / "online").mkdir()
     call = f"say @states\nkernel_files 'online topology/id' {tmp_path}/cpu[0-9]*\nkernel_files x {tmp_path}/none*\n"
-    snapshot = parse_stream(f"{MAGIC}\n{helper(call + 'read_files', tmp_path, shell)}@end\n")
+    snapshot = parse_stream(f"{HEAD}{helper(call + 'read_files', tmp_path, shell)}@end\n")
     assert {path.removeprefix(f"{tmp_path}/"): text for path, text in snapshot.files.items()} == {
         "cpu0/online": "",
         **{f"cpu{number}/topology/id": f"{number}\n@end\n" for number in range(3)},
@@ -249,7 +250,7 @@ def test_what_a_dying_grep_did_not_read_counts_as_failed(
     scanned = " ".join(f"{tmp_path}/{name}" for name in ("first", "a", "b", "c"))
     for call in (f"scan plain {scanned}\nread_files", f"pick 42 {scanned}\nread_picked"):
         shown = helper(f"say @states\n{call}\nscan plain {tmp_path}/tools/grep", tmp_path, shell, tools)
-        snapshot = parse_stream(f"{MAGIC}\n{shown}@end\n")
+        snapshot = parse_stream(f"{HEAD}{shown}@end\n")
         failed = {path for path in ("a", "b", "c") if snapshot.read(f"{tmp_path}/{path}").state is State.ERROR}
         assert failed == {last, "b", "c"}
         assert snapshot.read(f"{tmp_path}/first").text == "42\n"
@@ -264,7 +265,7 @@ def test_every_file_of_a_large_host_is_read(tmp_path: Path, shell: list[str]) ->
         (tmp_path / f"cpu{number}" / "online").write_text(f"{number}\n")
     shown = helper(f"say @states\nkernel_files online {tmp_path}/cpu[0-9]*\nread_files", tmp_path, shell)
     assert shown.count("@texts\n") > 1
-    snapshot = parse_stream(f"{MAGIC}\n{shown}@end\n")
+    snapshot = parse_stream(f"{HEAD}{shown}@end\n")
     assert snapshot.files == {f"{tmp_path}/cpu{number}/online": f"{number}\n" for number in range(1500)}
 
 
@@ -366,7 +367,7 @@ def test_first_lines_end_where_no_more_is_needed(tmp_path: Path, shell: list[str
     (tmp_path / "info").write_text(INFO)
     for word, lines in (("", 3), ("model name", 2), ("other", 3)):
         shown = helper(f"first_lines '{word}' {tmp_path}/info", tmp_path, shell)
-        snapshot = parse_stream(f"{MAGIC}\n{shown}@end\n")
+        snapshot = parse_stream(f"{HEAD}{shown}@end\n")
         assert snapshot.files == {f"{tmp_path}/info": "".join(INFO.splitlines(True)[:lines])}
 
 
@@ -377,7 +378,7 @@ def test_of_many_files_the_first_lines_are_told_apart(tmp_path: Path, shell: lis
         (tmp_path / name).write_text(text)
     (tmp_path / "n3").mkdir()
     call = f"first_lines MemTotal {tmp_path}/n[0-9]* {tmp_path}/none\nread_picked"
-    snapshot = parse_stream(f"{MAGIC}\n{helper(call, tmp_path, shell)}@end\n")
+    snapshot = parse_stream(f"{HEAD}{helper(call, tmp_path, shell)}@end\n")
     assert snapshot.files == {f"{tmp_path}/n{n}": f"Node {n} MemTotal: {5 + 2 * n} kB\n" for n in (0, 1)}
     assert snapshot.read(f"{tmp_path}/n2").state is State.ERROR
 
@@ -388,7 +389,7 @@ def test_picked_lines_are_those_that_match(tmp_path: Path, shell: list[str]) -> 
     (tmp_path / "b").write_text("CONFIG_X=y\n# CONFIG_XY is not set\nCONFIG_XY=m\n")
     (tmp_path / "c").write_text("")
     call = f"say @states\npick '^ \"state\": ' {tmp_path}/a {tmp_path}/none\npick '^CONFIG_X=' {tmp_path}/[bc]\n"
-    snapshot = parse_stream(f"{MAGIC}\n{helper(call + 'read_picked', tmp_path, shell)}@end\n")
+    snapshot = parse_stream(f"{HEAD}{helper(call + 'read_picked', tmp_path, shell)}@end\n")
     texts = {"a": ' "state": "recorded",\n', "b": "CONFIG_X=y\n", "c": ""}
     assert snapshot.files == {f"{tmp_path}/{name}": text for name, text in texts.items()}
 
@@ -399,7 +400,7 @@ def test_a_table_is_cut_to_what_is_needed(tmp_path: Path, shell: list[str]) -> N
     (tmp_path / "proc/interrupts").write_text("      CPU0 CPU1\n  24:  1  2  PCI eth0\n NMI:  1  2  x\n")
     (call,) = (line for line in script().splitlines() if line.startswith("  edit /proc/interrupts "))
     shown = helper(call.replace("/proc/", f"{tmp_path}/proc/"), tmp_path, shell)
-    assert parse_stream(f"{MAGIC}\n{shown}@end\n").files == {f"{tmp_path}/proc/interrupts": "  24: PCI eth0\n"}
+    assert parse_stream(f"{HEAD}{shown}@end\n").files == {f"{tmp_path}/proc/interrupts": "  24: PCI eth0\n"}
 
 
 NAMES = {
@@ -422,14 +423,14 @@ def test_processes_are_found_by_their_whole_names(tmp_path: Path, shell: list[st
     (tmp_path / "proc" / "25" / "comm").symlink_to("gone")
     (tmp_path / "proc/20/environ").write_text("A=1\0IRQBALANCE_ARGS=-x y\0SECRET=geheim\0IRQBALANCE_ONESHOT=\0")
     shown = helper("ask daemons\nask irqbalance_environment", tmp_path, shell, root=tmp_path)
-    snapshot = parse_stream(f"{MAGIC}\n{shown}@end\n")
+    snapshot = parse_stream(f"{HEAD}{shown}@end\n")
     found = [line.removeprefix(f"{tmp_path}/proc/") for line in snapshot.command("daemons").text.splitlines()]
     assert found == ["20/comm:irqbalance", "21/comm:tuned"]
     assert snapshot.command("irqbalance_environment").text == "IRQBALANCE_ARGS=-x y\nIRQBALANCE_ONESHOT=\n"
     # Where systemd has answered, it said which process is irqbalance's.
     said = "Id=irqbalance.service\nMainPID=20\n\nId=tuned.service\nMainPID=21\n"
     shown = helper(f"units='{said}'\nask daemons\nask irqbalance_environment", tmp_path, shell, root=tmp_path)
-    snapshot = parse_stream(f"{MAGIC}\n{shown}@end\n")
+    snapshot = parse_stream(f"{HEAD}{shown}@end\n")
     assert snapshot.command("daemons").state is State.ABSENT
     assert snapshot.command("irqbalance_environment").text.startswith("IRQBALANCE_ARGS=-x y\n")
 
@@ -463,7 +464,7 @@ def test_what_a_program_knows_is_asked_of_the_program(
     call = "ask_word knows irqbalance IRQBALANCE_BANNED_CPULIST"
     if place == "usr/sbin" or text is not None:
         shown = helper(call, tmp_path, shell, tools=tmp_path / "tools", root=tmp_path)
-        assert parse_stream(f"{MAGIC}\n{shown}@end\n").command("knows").text.strip() == holds
+        assert parse_stream(f"{HEAD}{shown}@end\n").command("knows").text.strip() == holds
 
 
 @pytest.mark.parametrize("shell", SHELLS, ids=" ".join)
@@ -481,12 +482,12 @@ def test_the_running_kernels_options_are_asked_of_itself_where_boot_lacks_them(
         (tmp_path / "boot/config-6.1.0").write_text(config)
     for options, said in (("CONFIG_A", "CONFIG_A=y"), ("CONFIG_C", "")):
         shown = helper(f"look_for {options}\nask kernel_config gzip", tmp_path, shell, root=tmp_path)
-        reading = parse_stream(f"{MAGIC}\n{shown}@end\n").command(KERNEL_CONFIG)
+        reading = parse_stream(f"{HEAD}{shown}@end\n").command(KERNEL_CONFIG)
         assert reading.state is (State.ABSENT if in_boot else State.PRESENT)
         assert in_boot or [line for line in reading.text.splitlines() if line[0] != "#"] == said.split()
     (tmp_path / "proc/config.gz").write_text("no gzip")
     shown = helper("look_for CONFIG_A\nask kernel_config gzip", tmp_path, shell, root=tmp_path)
-    state = parse_stream(f"{MAGIC}\n{shown}@end\n").command(KERNEL_CONFIG).state
+    state = parse_stream(f"{HEAD}{shown}@end\n").command(KERNEL_CONFIG).state
     assert state is (State.ABSENT if in_boot else State.ERROR)
 
 
@@ -500,7 +501,7 @@ def test_a_container_is_told_by_one_variable_alone(tmp_path: Path, shell: list[s
     (tmp_path / "proc/1").mkdir(parents=True)
     (tmp_path / "proc/1/environ").write_text(text)
     shown = helper("ask container tr", tmp_path, shell, root=tmp_path)
-    assert parse_stream(f"{MAGIC}\n{shown}@end\n").command("container").text == said
+    assert parse_stream(f"{HEAD}{shown}@end\n").command("container").text == said
 
 
 @pytest.mark.parametrize(("maker", "clocks"), [("Dell Inc.", "tsc kvm-clock"), ("QEMU", "tsc hpet")])
@@ -518,7 +519,7 @@ def test_no_hypervisor_is_systemds_word_alone(tmp_path: Path, maker: str, clocks
     tool.write_text("#!/bin/sh\necho vm-other\n")
     tool.chmod(0o755)
     shown = helper("ask virt", tmp_path, tools=tmp_path, root=tmp_path)
-    assert parse_stream(f"{MAGIC}\n{shown}@end\n").command("virt").text == "vm-other\n"
+    assert parse_stream(f"{HEAD}{shown}@end\n").command("virt").text == "vm-other\n"
 
 
 def test_a_tool_that_hangs_is_given_up(tmp_path: Path) -> None:
@@ -529,7 +530,7 @@ def test_a_tool_that_hangs_is_given_up(tmp_path: Path) -> None:
     (tmp_path / "timeout").write_text('#!/bin/sh\nshift\nexec /usr/bin/env PATH=/usr/bin:/bin timeout 0.2 "$@"\n')
     (tmp_path / "timeout").chmod(0o755)
     shown = helper(f"ask_slow() {{ answer=$($limit {tool}); }}\nask slow", tmp_path, tools=tmp_path)
-    assert parse_stream(f"{MAGIC}\n{shown}@end\n").command("slow").detail == "exit status 124"
+    assert parse_stream(f"{HEAD}{shown}@end\n").command("slow").detail == "exit status 124"
 
 
 @pytest.mark.parametrize("shell", SHELLS, ids=" ".join)
@@ -542,7 +543,7 @@ def test_no_program_reads_the_script(tmp_path: Path, shell: list[str]) -> None:
 @pytest.mark.parametrize("shell", SHELLS, ids=" ".join)
 def test_blank_lines_of_a_command_are_kept(tmp_path: Path, shell: list[str]) -> None:
     shown = helper("ask_some() {\nanswer='Id=a\n\n@end\n| b'\n}\nask some", tmp_path, shell)
-    assert parse_stream(f"{MAGIC}\n{shown}@end\n").command("some").text == "Id=a\n\n@end\n| b\n"
+    assert parse_stream(f"{HEAD}{shown}@end\n").command("some").text == "Id=a\n\n@end\n| b\n"
 
 
 def test_source_paths_can_be_carried() -> None:

@@ -352,7 +352,7 @@ def test_what_is_unknown_says_how_to_know() -> None:
     assert {finding.status.value for finding in found.values()} >= {"unknown"}
     for finding in found.values():
         if finding.status.value == "unknown":
-            assert finding.remedy == "capture what is named here too (numatune collect does)", finding
+            assert finding.remedy == "capture what is named here too (`numatune collect -o DIR HOST` does)", finding
     closed = Case({"arguments": "intel_idle.max_cstate=1"}, commands={"cpu_dma_latency": None, "uid": "7\n"})
     (idle,) = [finding for finding in report(closed).findings if finding.setting == "cpu_idle"]
     assert "as root" in idle.remedy

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from streams import HEAD
 
 from numatune.core.errors import SnapshotError
 from numatune.core.model import Snapshot, State
 from numatune.core.snapshot import MAGIC, parse_stream
 
-STREAM = f"""{MAGIC}
-@states
+STREAM = f"""{HEAD}@states
 d /proc
 d /sys
 d /etc/sysctl.d

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 from numatune.core.snapshot import MAGIC
@@ -35,13 +35,6 @@ def target(alias: str, *jumps: str, hostname: str | None = None) -> Target:
 def targets(*behaviours: str) -> list[Target]:
     """Return one target for each behaviour, "0000-ok" and so on."""
     return [target(f"{number:04}-{behaviour}") for number, behaviour in enumerate(behaviours)]
-
-
-def stream(files: Mapping[str, str]) -> str:
-    """Return what the collector would print of a host that holds these files (paths without the leading slash)."""
-    states = "".join(f"f /{path}\n" for path in files)
-    texts = "".join(f"/{path}:{line}\n" for path, text in files.items() for line in text.splitlines())
-    return f"{MAGIC}\n@states\nd /proc\nd /sys\n{states}@texts\n{texts}@end\n"
 
 
 def sleep_through() -> None:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import streams
 from fleet import crew_fakes as fakes
 from fleet.sshd import Sshd, free_port
 from synthetic import host
@@ -33,8 +34,8 @@ from numatune.transport.failure import Failure
 from numatune.transport.limits import Limits
 from numatune.transport.room import Place
 
-RIGHT = fakes.stream(host(4, 1, 1))
-WRONG = fakes.stream(host(4, 1, 1, numa_balancing="1", sysctl={}))
+RIGHT = streams.stream(host(4, 1, 1))
+WRONG = streams.stream(host(4, 1, 1, numa_balancing="1", sysctl={}))
 
 
 class Hosts:

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from streams import HEAD
 from synthetic import host
 
 from numatune.core.audit import judge
@@ -415,7 +416,7 @@ def test_a_name_that_steers_a_terminal_is_not_printed(tmp_path: Path) -> None:
 
 def stream() -> str:
     files = host(8, irqs=4)
-    lines = [MAGIC, "@states", "d /proc", "d /sys", *(f"f /{path}" for path in files), "@texts"]
+    lines = [*HEAD.splitlines(), "@states", "d /proc", "d /sys", *(f"f /{path}" for path in files), "@texts"]
     lines += [f"/{path}:{line}" for path, text in files.items() for line in text.splitlines()]
     lines += ["@errors", "| grep: /etc/x: Permission denied", "@links", "/etc/a /b", "@command uname 0", "| x", "@end"]
     return "\n".join(lines) + "\n"

@@ -15,7 +15,7 @@ from typing import Any
 
 import paramiko
 import pytest
-from fleet import crew_fakes as fakes
+import streams
 from fleet.canned import Canned
 from paramiko.message import Message
 from synthetic import host
@@ -78,13 +78,13 @@ def many_errors(transport: paramiko.Transport, channel: paramiko.Channel) -> Non
 
 def stream(transport: paramiko.Transport, channel: paramiko.Channel) -> None:
     files = host(4, 1, 1, arguments=f"quiet word={SECRET} key={PASSPHRASE}")
-    channel.sendall(fakes.stream(files).encode())
+    channel.sendall(streams.stream(files).encode())
     channel.send_exit_status(0)
     channel.close()
 
 
 def cut(transport: paramiko.Transport, channel: paramiko.Channel) -> None:
-    channel.sendall(fakes.stream({f"proc/{SECRET}": f"{SECRET}"}).removesuffix("@end\n").encode())
+    channel.sendall(streams.stream({f"proc/{SECRET}": f"{SECRET}"}).removesuffix("@end\n").encode())
     channel.send_exit_status(0)
     channel.close()
 

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import streams
 from fleet import crew_fakes as fakes
 from synthetic import host
 
@@ -492,7 +493,7 @@ def test_no_attempt_is_begun_that_the_deadline_would_cut() -> None:
 # --- the work
 
 
-JITTERY = fakes.stream(host(cpus=8, governor="powersave"))
+JITTERY = streams.stream(host(cpus=8, governor="powersave"))
 PROFILE = builtin("inference-latency")
 
 

@@ -129,11 +129,11 @@ def dma_latency(snapshot: Snapshot) -> Held:
     if reading.present and value is not None:
         # 2,000 s is the kernel's "none".
         return Held(value if value < 1_000_000 else None)
-    if snapshot.complete and not snapshot.commands:
+    if reading.state is State.ABSENT and not snapshot.commands:
         # A folder that stands for a whole host: nothing runs there that could hold it.
         return Held()
     if reading.state is State.NOT_CAPTURED:
-        return Held(unread=f"{_DMA} is not in the captured tree")
+        return Held(unread=reading._replace(path=_DMA).why())
     root = snapshot.command("uid").text.strip() == "0"
     return Held(unread=f"{_DMA} could not be read" if root else f"needs root to read {_DMA}")
 

@@ -29,21 +29,30 @@ def _any_case(words: str) -> str:
     return re.sub("[a-z]", lambda found: f"[{found[0].upper()}{found[0]}]", words)
 
 
-# A word, then what is in quotes (to the line's end where they are never closed), escaped or plain.
-_VALUE = r"""(\\?"[^"]+$|\\?'[^']+$|([^ 	"'\\]+|\\"[^"]*"|\\.|"[^"]*"|'[^']*')+)"""
+# A word, then what is in quotes, escaped or plain. Where they are never closed it is all up to the line's end: that
+# quote stays, and so does the other one at the end, which may have been opened before; else the line could not be read
+# as the shell's any more.
+_VALUE = (
+    r"""((")[^"]*[^"' 	]('?)[ 	]*$|(')[^']*[^"' 	]("?)[ 	]*$|\\"[^"]+$|\\'[^']+$"""
+    r"""|([^ 	"'\\]+|\\"[^"]*"|\\.|"[^"]*"|'[^']*')+)"""
+)
 _WORDS = _any_case("passwd|password|passphrase|token|credential|api[_-]?key|auth[_-]?key|private[_-]?key")
 # secretmem.enable= is an argument of the kernel, and no secret.
 _NAMED = rf"(({_WORDS})[A-Za-z0-9_.-]{{0,64}}|{_any_case('secret')}([A-LN-Za-ln-z0-9_.-][A-Za-z0-9_.-]{{0,64}})?)="
 _SHORT = rf"((^|[^A-Za-z])({_any_case('pass|pwd|psk')})=)"
 EXPRESSIONS = (
-    # GRUB's: password NAME PLAIN, password_pbkdf2 NAME HASH; what is a variable of GRUB's holds none.
+    # GRUB's: password NAME PLAIN, password_pbkdf2 NAME HASH, up to the end of that command ("; fi" stays); what is a
+    # variable of GRUB's holds none.
     (
-        r"""((^|[;{]|(then|else|do)[ 	])[ 	]*password(_pbkdf2)?[ 	]+[^ 	]+[ 	]+)("?[^$"' 	]|'[^']).*""",
+        (
+            r"""((^|[;{]|(then|else|do)[ 	])[ 	]*password(_pbkdf2)?[ 	]+[^ 	]+[ 	]+)"""
+            r"""("[^$"][^"]*("|$)|'[^']+('|$)|\\.|[^$;"' 	\\])("[^"]*"|'[^']*'|\\.|[^;"'\\])*(("[^"]*|'[^']*|\\)$)?"""
+        ),
         r"\1" + MARK,
     ),
     (r"""grub[.]pbkdf2[.][^ 	"';}]*""", MARK),
-    (rf"({_NAMED}){_VALUE}", r"\1" + MARK),
-    (rf"{_SHORT}{_VALUE}", r"\1" + MARK),
+    (rf"({_NAMED}){_VALUE}", rf"\1{MARK}\6\7\8\9"),
+    (rf"{_SHORT}{_VALUE}", rf"\1{MARK}\5\6\7\8"),
     # user:password@host, of a URL and of dracut's netroot=iscsi:
     (r"""(://)[^ 	/@"']+@""", r"\1" + MARK + "@"),
     (r"""(=iscsi:)[^ 	/@"']{1,256}@""", r"\1" + MARK + "@"),
@@ -59,11 +68,13 @@ def sed_edits() -> tuple[str, ...]:
     They have no counts, which take sed a millisecond to understand: they leave out as much, or more.
     """
     paths = "|".join([*_FOLDERS, *(f"{path}:" for path in _FILES)]).replace(".", "[.]")
-    edits = [rf"\%^({paths})%!b"]
-    for found, instead in EXPRESSIONS:
-        found = _COUNT.sub(lambda count: "+" if count[1] == "1" else "*", found)
-        edits.append(f"s%{found.replace('(^|', '(^[^:]*:|')}%{instead}%g")
-    return tuple(edits)
+    edits = [f"s%{_COUNT.sub(_any, found)}%{instead}%g" for found, instead in EXPRESSIONS]
+    # The path is put aside: a file may be called password=x.
+    return (rf"\%^({paths})%!b", "h", "s%^[^:]*:%%", *edits, "x", "s%:.*%%", "G", r"s%\n%:%")
+
+
+def _any(count: re.Match[str]) -> str:
+    return "+" if count[1] == "1" else "*"
 
 
 _COMPILED = tuple((re.compile(found), instead) for found, instead in EXPRESSIONS)

@@ -34,14 +34,21 @@ LINES = [
     ("\tpassword bob geheim", f"\tpassword bob {OUT}"),
     ('set superusers="root"; password root geheim', f'set superusers="root"; password root {OUT}'),
     (f"GRUB2_PASSWORD={HASH}", f"GRUB2_PASSWORD={OUT}"),
-    ("if true; then password root geheim; fi", f"if true; then password root {OUT}"),
+    ("if true; then password root geheim; fi", f"if true; then password root {OUT}; fi"),
     ("else password root geheim", f"else password root {OUT}"),
     ("password root '$geheim'", f"password root {OUT}"),
+    ('if x; then password root "ge;heim" geheim\\; geheim; fi; }', f"if x; then password root {OUT}; fi; }}"),
+    ('password root "geheim; geheim', f"password root {OUT}"),
     ("linux /vmlinuz root=UUID=1 password=geheim quiet", f"linux /vmlinuz root=UUID=1 password={OUT} quiet"),
     ('GRUB_CMDLINE_LINUX="a rd.iscsi.password=geheim"', f'GRUB_CMDLINE_LINUX="a rd.iscsi.password={OUT}"'),
     ('GRUB_CMDLINE_LINUX="my.Token=\\"ge heim\\" quiet"', f'GRUB_CMDLINE_LINUX="my.Token={OUT} quiet"'),
     ('x PASS="ge heim" y', f"x PASS={OUT} y"),
-    ('x passwd="geheim und geheim', f"x passwd={OUT}"),
+    ('x passwd="geheim und geheim', f'x passwd={OUT}"'),
+    ('GRUB_PASSWORD="geheim"', f"GRUB_PASSWORD={OUT}"),
+    # What the shell reads as one string with an argument that is empty, or in quotes of the other kind.
+    ('GRUB_CMDLINE_LINUX="quiet token=" # geheim', f'GRUB_CMDLINE_LINUX="quiet token={OUT}"'),
+    ("GRUB_CMDLINE_LINUX='quiet token=\"geheim' ", f"GRUB_CMDLINE_LINUX='quiet token={OUT}\"'"),
+    ('GRUB_CMDLINE_LINUX="psk=\'geheim"', f'GRUB_CMDLINE_LINUX="psk={OUT}\'"'),
     ("options k3s.token=ge\\ heim ro", f"options k3s.token={OUT} ro"),
     ("x client_secret=geheim mysecret=geheim secret=geheim", f"x client_secret={OUT} mysecret={OUT} secret={OUT}"),
     ("systemd.set_credential=name:geheim ro", f"systemd.set_credential={OUT} ro"),
@@ -69,6 +76,22 @@ def test_a_secret_is_left_out(line: str, left: str) -> None:
 @pytest.mark.parametrize("line", PLAIN)
 def test_what_is_no_secret_stays(line: str) -> None:
     assert withheld.text(line) == line
+
+
+@pytest.mark.parametrize("line", [line for line, _ in LINES if line.startswith(("GRUB_CMDLINE", "GRUB_PASS"))])
+def test_what_is_left_is_still_read_as_the_shells(line: str) -> None:
+    done = subprocess.run(["sh", "-n"], input=withheld.text(line) + "\n", capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_file_whose_name_looks_like_a_secret_is_read(tmp_path: Path) -> None:
+    folder = boot(tmp_path)
+    (folder / "etc/default/grub.d").mkdir()
+    for name in ("password=x.cfg", "token=a@b.cfg", "pass=.cfg"):
+        (folder / "etc/default/grub.d" / name).write_text("GRUB_TIMEOUT=1\nx=y:password=geheim\n")
+    snapshot = parse_stream(run_script(folder, "sh"))
+    for name in ("password=x.cfg", "token=a@b.cfg", "pass=.cfg"):
+        assert snapshot.files[f"/etc/default/grub.d/{name}"] == f"GRUB_TIMEOUT=1\nx=y:password={OUT}\n"
 
 
 def boot(folder: Path) -> Path:
@@ -146,8 +169,7 @@ def test_sed_and_python_are_one_of_mind() -> None:
     parts += ["iscsi:", "geheim", "a", "/", ";", "grub.pbkdf2.", "password_pbkdf2 root ", "$", "-", "{", "&", "é"]
     lines = ["".join(seed.choices(parts, k=seed.randint(1, 14))) for _ in range(4000)]
     words = [word for edit in withheld.sed_edits() for word in ("-e", edit)]
-    # Where the line itself begins like an address, the colon before it makes sed take it for one.
-    lines = [f"/proc/cmdline:{line}" for line in lines if not line.startswith("//")]
+    lines = [f"/proc/cmdline:{line}" for line in lines]
     environment = {**os.environ, "LC_ALL": "C"}
     done = subprocess.run(
         ["sed", "-E", *words], input="\n".join(lines), capture_output=True, text=True, check=True, env=environment

@@ -19,7 +19,8 @@ HEAD = r"""# numatune's collector: it reads what a host's latency settings are, 
 # It prints, after the line "numatune-snapshot 1", sections that begin with "@":
 #   @asked CHECKSUM...  for each kind of file that this script looks for
 #   @states             what there is: "f FILE", "d FOLDER", "n FOLDER" that may not be looked into, "e FOLDER" that
-#                       holds a name with odd characters; "w NAMES", then "t FOLDER" that may hold files of these names
+#                       holds a name with odd characters, "o FILE" that is a device, socket or pipe; "w NAMES", then
+#                       "t FOLDER" that may hold files of these names
 #   @texts              "FILE:LINE" for each line of the files
 #   @ended STATUS       behind an empty line: how grep or sed ended, where it may not have read all of these files
 #   @errors             "| " and what grep could not read
@@ -133,6 +134,8 @@ scan() {
     elif [ ! -e "$path" ] && [ ! -L "$path" ]; then
       missing "$path"
       continue
+    elif [ ! -L "$path" ]; then
+      say "o $path"
     fi
     case $kind in
       links|masks) [ ! -L "$path" ] || links="$links $path";;

@@ -26,6 +26,9 @@ class State(str, Enum):
     ERROR = "read error"
 
 
+RUN_UNKNOWN = "whether a run of tune or a revert was interrupted is not known"
+"""How a host's note begins where nobody could look: such a host is ok as far as known, at best."""
+NO_FILE = "it is no plain file"
 UNASKED = "was not looked for when this snapshot was collected"
 
 

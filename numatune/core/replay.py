@@ -15,7 +15,7 @@ from typing import Optional, Protocol
 from . import withheld
 from .collector import build_options, sources
 from .errors import SnapshotError
-from .model import Reading, Snapshot, State
+from .model import NO_FILE, Reading, Snapshot, State
 from .parsers.text import lines
 from .sources import BuildOption, Command, Directory, Extract, File, ProgramWord
 
@@ -80,8 +80,11 @@ def collect(fs: Filesystem, complete: bool, secrets: bool = False) -> Snapshot:
                 links[name] = walk.target(path)
             if kind == "dir":
                 dirs.add(name)
-            elif kind == "denied":
-                problems[name] = Reading(name, State.DENIED)
+            elif kind == "denied" or (kind == "other" and not walk.is_link(path)):
+                denied = kind == "denied"
+                problems[name] = Reading(
+                    name, State.DENIED if denied else State.ERROR, detail="" if denied else NO_FILE
+                )
             elif kind == "file" and not isinstance(source, Directory):
                 reading = walk.text(path)
                 if not reading.present:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from .model import Change, Conflict, Finding, HostReport, Left, Plan, Status, phrase
+from .model import RUN_UNKNOWN, Change, Conflict, Finding, HostReport, Left, Plan, Status, phrase
 
 ORDER = (
     Status.WRONG,
@@ -36,15 +36,20 @@ def ordered(findings: Iterable[Finding]) -> list[Finding]:
 
 
 def unsure(report: HostReport) -> int:
-    """Return how many settings of a host that is ok are not known."""
-    return sum(finding.status is Status.UNKNOWN for finding in report.findings) if report.status == "ok" else 0
+    """Return how much of a host that is ok is not known: settings, and whether a run was cut there."""
+    return len(_not_known(report)) if report.status == "ok" else 0
+
+
+def _not_known(report: HostReport) -> list[str]:
+    settings = sum(finding.status is Status.UNKNOWN for finding in report.findings)
+    cut = any(note.startswith(RUN_UNKNOWN) for note in report.notes)
+    return [f"{settings} of {len(report.findings)}"] * (settings > 0) + ["whether a run was cut there"] * cut
 
 
 def headline(report: HostReport) -> str:
     """Return what a host comes to, and what host it is: "findings — 6.1.0, CPUs 0-63, 4 nodes"."""
-    unknown = unsure(report)
     # Nobody reads "ok" of a host of which something is not known.
-    known = f" as far as known ({unknown} of {len(report.findings)} not known)" if unknown else ""
+    known = f" as far as known ({', '.join(_not_known(report))} not known)" if unsure(report) else ""
     return f"{report.status}{known} — {_shape(report)}"
 
 

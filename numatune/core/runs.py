@@ -7,7 +7,7 @@ from typing import Optional
 
 from . import run_mark
 from .journal import UNFINISHED
-from .model import Snapshot, State
+from .model import NO_FILE, RUN_UNKNOWN, Reading, Snapshot, State
 from .parsers.numbers import natural
 from .run_mark import Mark, MarkError
 from .sources import Directory, Extract, File, Source
@@ -21,7 +21,7 @@ SOURCES: tuple[Source, ...] = (
     Directory(_ABOVE),
     Directory(FOLDER),
     Extract(f"{FOLDER}/[0-9]*.json", keep='^ "state": '),
-    File(run_mark.PATH),
+    File(run_mark.PATH, masks=True),
 )
 
 
@@ -38,6 +38,8 @@ def mark(snapshot: Snapshot) -> Optional[Mark]:
     reading = snapshot.read(run_mark.PATH)
     if run_mark.PATH in snapshot.dirs:
         raise run_mark.odd("it is a directory")
+    if run_mark.PATH in snapshot.links or reading.detail == NO_FILE:
+        raise run_mark.odd(NO_FILE)
     return run_mark.load(reading.text) if reading.present else None
 
 
@@ -50,10 +52,25 @@ def status(snapshot: Snapshot, under_way: bool = False) -> str:
         marked = not under_way and mark(snapshot) is not None
     except MarkError:
         return "incomplete"
-    if snapshot.read(run_mark.PATH).state is State.ERROR:
+    if any(item.state is State.ERROR for item in _unread(snapshot, under_way)):
         return "incomplete"
+    marked = marked or (_closed(snapshot) and not under_way)
     # What an interrupted run left may be right, but nobody has seen it whole.
     return "findings" if marked or _unfinished(snapshot) else "ok"
+
+
+def _closed(snapshot: Snapshot) -> bool:
+    """Return whether a mark is there that may not be read: its folder was looked into."""
+    problem = snapshot.problems.get(run_mark.PATH)
+    return problem is not None and problem.state is State.DENIED
+
+
+def _unread(snapshot: Snapshot, under_way: bool) -> list[Reading]:
+    """Return the readings that leave open whether a run was cut."""
+    generations = [path for path in snapshot.below(FOLDER) if path.endswith(".json")]
+    paths = [*generations] if under_way else [run_mark.PATH, *generations]
+    found = (snapshot.directory(FOLDER), *map(snapshot.read, paths))
+    return [item for item in found if item.unread]
 
 
 def _unfinished(snapshot: Snapshot) -> list[tuple[int, str]]:
@@ -85,7 +102,13 @@ def notes(snapshot: Snapshot, under_way: bool = False) -> tuple[str, ...]:
         lines += [run_mark.said(marked)] if marked else []
     except MarkError as error:
         lines.append(str(error))
-    unread = [item for item in (snapshot.directory(FOLDER), snapshot.read(run_mark.PATH)) if item.unread]
-    if not lines and unread and snapshot.complete and snapshot.directory(_ABOVE).state is not State.ABSENT:
-        lines.append(f"whether a run of tune or a revert was interrupted is not known: {unread[0].why()}")
+    unread = _unread(snapshot, under_way)
+    if _closed(snapshot) and not under_way:
+        lines.append(
+            "a run of a playbook was interrupted, is under way or left this host out of service: "
+            f"{snapshot.read(run_mark.PATH).why()}, which says what to do"
+        )
+    elif not lines and unread and snapshot.complete and snapshot.directory(_ABOVE).state is not State.ABSENT:
+        root = "; run the audit as root (--become over SSH)" if unread[0].state is State.DENIED else ""
+        lines.append(f"{RUN_UNKNOWN}: {unread[0].why()}{root}")
     return tuple(lines)

@@ -9,7 +9,7 @@ from . import withheld
 from .asked import Gaps, gaps
 from .collector import sources
 from .errors import SnapshotError
-from .model import UNASKED, Reading, Snapshot, State
+from .model import NO_FILE, UNASKED, Reading, Snapshot, State
 
 MAGIC = "numatune-snapshot 1"
 _READING = ("@texts", "@ended", "@errors")
@@ -165,6 +165,8 @@ class _Reader:
             self.dirs.add(path)
         elif kind == "n":
             self.problems[path] = Reading(path, State.DENIED)
+        elif kind == "o":
+            self.problems[path] = Reading(path, State.ERROR, detail=NO_FILE)
         elif kind == "e":
             self.problems[path] = Reading(path, State.ERROR, detail="it holds a file name that cannot be carried")
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
+from ..core.model import RUN_UNKNOWN
 from . import schema
 from .errors import StoreError
 from .rows import Group, Row, RunFacts, Verdict, plain, verdicts
@@ -134,12 +135,20 @@ class Store:
         return {"hosts": sum(counted.values()), **counted}
 
     def unsure(self, run: int) -> int:
-        """Count the hosts that are ok and have a setting that is not known."""
+        """Count the hosts that are ok and of which something is not known: a setting, or whether a run was cut."""
         sql = (
-            "SELECT count(DISTINCT h.place) FROM hosts h JOIN findings f ON f.run = h.run AND f.place = h.place"
+            "SELECT DISTINCT h.place FROM hosts h JOIN findings f ON f.run = h.run AND f.place = h.place"
             " JOIN verdicts v ON v.id = f.verdict WHERE h.run = ? AND h.status = 'ok' AND v.status = 'unknown'"
         )
-        return int(self._rows(sql, (run,))[0][0])
+        settings = {place for (place,) in self._rows(sql, (run,))}
+        sql = "SELECT place, document FROM hosts WHERE run = ? AND status = 'ok' AND document IS NOT NULL"
+        note = RUN_UNKNOWN.encode()
+        try:
+            # One at a time: together the documents of a fleet take much memory.
+            runs = {place for place, packed in self._db.execute(sql, (run,)) if note in zlib.decompress(packed)}
+        except sqlite3.Error as error:
+            raise self._unreadable(error) from None
+        return len(settings | runs)
 
     def hosts(self, run: int) -> Iterator[Row]:
         """Yield the hosts of a run in the order of the inventory; a page at a time, so that nobody waits for a lock."""

@@ -188,7 +188,12 @@ def test_script_tells_states_apart(tmp_path: Path, shell: list[str]) -> None:
     os.mkfifo(tmp_path / "pipe")
     names = ("file", "folder", "none", "dangling", "pipe", "odd/*")
     shown = helper("scan plain " + " ".join(f"{tmp_path}/{name}" for name in names), tmp_path, shell)
-    assert shown.splitlines() == [f"f {tmp_path}/file", f"d {tmp_path}/folder", f"e {tmp_path}/odd"]
+    assert shown.splitlines() == [
+        f"f {tmp_path}/file",
+        f"d {tmp_path}/folder",
+        f"o {tmp_path}/pipe",
+        f"e {tmp_path}/odd",
+    ]
 
 
 @pytest.mark.parametrize("shell", SHELLS, ids=" ".join)

@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 from dataclasses import replace
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from numatune.core import run_mark, runs
 from numatune.core.audit import judge
-from numatune.core.model import Reading, Snapshot, State
+from numatune.core.collector import script
+from numatune.core.model import RUN_UNKNOWN, Reading, Snapshot, State
 from numatune.core.profile import builtin
 from numatune.core.run_mark import Mark, MarkError, begin, dump, load
+from numatune.core.snapshot import parse_stream
+from numatune.transport.replay import from_root
+from plugins.module_utils.core.run_mark import MarkError as TargetsMarkError
+from plugins.module_utils.run_mark import read
+from plugins.module_utils.tree import Tree
 
 BEGAN, DRAINED, AT = "2026-11-24T10:00:00Z", "2026-11-24T09:00:00Z", "2026-11-24T10:20:00Z"
 CUT = Mark("tune", BEGAN, drained=BEGAN, done=("numa_balancing", "cpu_governor"))
@@ -126,6 +135,58 @@ def test_one_that_cannot_be_read_is_said() -> None:
         f"reading {run_mark.PATH} failed: Input/output error"
     )
     assert status(snapshot) == "incomplete"
+
+
+ROOT = "; run the audit as root (--become over SSH)"
+
+
+def test_of_a_folder_that_may_not_be_looked_into_nothing_is_known() -> None:
+    closed = {"/var/lib/numatune": Reading("/var/lib/numatune", State.DENIED)}
+    snapshot = Snapshot({}, closed, dirs=frozenset({"/proc", "/sys"}))
+    (note,) = runs.notes(snapshot)
+    assert note == f"{RUN_UNKNOWN}: needs root to read /var/lib/numatune/journal{ROOT}"
+    assert status(snapshot) == "ok"
+
+
+def test_a_mark_that_is_there_and_may_not_be_read_says_that_a_run_did_not_end() -> None:
+    closed = {run_mark.PATH: Reading(run_mark.PATH, State.DENIED)}
+    snapshot = Snapshot({}, closed, dirs=frozenset({"/var/lib/numatune", runs.FOLDER}))
+    (note,) = runs.notes(snapshot)
+    assert note == (
+        "a run of a playbook was interrupted, is under way or left this host out of service: "
+        f"needs root to read {run_mark.PATH}, which says what to do"
+    )
+    assert status(snapshot) == "findings"
+    assert (runs.notes(snapshot, under_way=True), status(snapshot, under_way=True)) == ((), "ok")
+
+
+@pytest.mark.parametrize(("state", "comes_to"), [(State.DENIED, "ok"), (State.ERROR, "incomplete")])
+def test_a_generation_that_cannot_be_read_is_not_one_that_ended(state: State, comes_to: str) -> None:
+    path = f"{runs.FOLDER}/0001.json"
+    snapshot = Snapshot({}, {path: Reading(path, state)}, dirs=frozenset({"/var/lib/numatune", runs.FOLDER}))
+    assert runs.notes(snapshot)[0].startswith(RUN_UNKNOWN)
+    assert status(snapshot) == comes_to
+
+
+@pytest.mark.parametrize("kind", ["pipe", "dangling"])
+def test_what_is_no_file_in_its_place_is_odd_for_the_audit_and_for_tune(tmp_path: Path, kind: str) -> None:
+    """By the script, from a tree and by the modules, none of which waits for a writer."""
+    folder = tmp_path / "var/lib/numatune"
+    (folder / "journal").mkdir(parents=True)
+    (tmp_path / "proc").mkdir()
+    if kind == "pipe":
+        os.mkfifo(folder / "run.json")
+    else:
+        (folder / "run.json").symlink_to("nowhere")
+    made = script().replace("/var/lib/numatune", str(folder))
+    done = subprocess.run(["sh", "-s"], input=made, capture_output=True, text=True, check=True)
+    live = parse_stream(done.stdout.replace(str(folder), "/var/lib/numatune"))
+    for snapshot in (live, from_root(tmp_path)):
+        (note,) = runs.notes(snapshot)
+        assert note.startswith(f"{run_mark.PATH} is not what numatune writes (it is no plain file)")
+        assert status(snapshot) == "incomplete"
+    with pytest.raises(TargetsMarkError, match="it is no plain file"):
+        read(Tree(str(tmp_path)))
 
 
 def test_a_run_that_begins_knows_since_when_the_host_is_out_of_service() -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from numatune.core.model import RUN_UNKNOWN
 from numatune.store import audits, schema
 from numatune.store.audits import Store
 from numatune.store.earlier import read
@@ -67,6 +68,17 @@ def test_equal_failures_and_findings_are_one_group(tmp_path: Path) -> None:
         (("numa_balancing", "wrong", "critical", "1", "0"), 2, ("e", "f")),
         (("numa_balancing", "wrong", "critical", "2", "0"), 1, ("g",)),
     ]
+
+
+def test_hosts_that_are_ok_as_far_as_known_are_counted_once() -> None:
+    def ok(place: int, status: str, *notes: str) -> Row:
+        return Row(place, f"h{place}", "ok", document=document("h", status=status, notes=notes))
+
+    cut = f"{RUN_UNKNOWN}: needs root"
+    rows = [ok(0, "ok"), ok(1, "unknown"), ok(2, "ok", cut), ok(3, "unknown", cut), ok(4, "ok", "another note")]
+    rows.append(judged(5, "findings", notes=[cut]))
+    store, run = filled(None, rows)
+    assert store.unsure(run) == 3
 
 
 def test_the_file_is_private(tmp_path: Path) -> None:

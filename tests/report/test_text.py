@@ -11,7 +11,7 @@ import pytest
 from synthetic import Tree, host
 
 from numatune.core.audit import judge
-from numatune.core.model import Finding, HostReport, Left, Plan, Severity, Snapshot, Status, Waiver
+from numatune.core.model import RUN_UNKNOWN, Finding, HostReport, Left, Plan, Severity, Snapshot, Status, Waiver
 from numatune.core.plan import make_plan
 from numatune.core.profile import builtin, from_mapping
 from numatune.core.replay import collect
@@ -49,6 +49,13 @@ def test_ok_is_never_said_alone_of_a_host_that_is_not_wholly_known() -> None:
     assert shown(unknown, finding(Status.OK)).startswith("db1: ok as far as known (1 of 2 not known) — ")
     assert shown(finding(Status.OK)).startswith("db1: ok — ")
     assert shown(unknown, status="incomplete").startswith("db1: incomplete — ")
+    notes = (f"{RUN_UNKNOWN}: needs root to read /var/lib/numatune/journal",)
+    cut = HostReport("ok", FACTS, (finding(Status.OK),), notes)
+    assert next(text.audit([Judged("db1", cut)])).startswith(
+        "db1: ok as far as known (whether a run was cut there not known) — "
+    )
+    both = replace(cut, findings=(unknown,))
+    assert "ok as far as known (1 of 1, whether a run was cut there not known)" in next(text.audit([Judged("d", both)]))
     summary = {"hosts": 14, "ok": 14, "findings": 0, "incomplete": 0, "unreachable": 0}
     line = fleet.overview(fleet.Overview(summary, 14, unsure=9)).splitlines()[0]
     assert line == "14 hosts: 14 ok (9 of them as far as known), 0 findings, 0 incomplete, 0 unreachable"

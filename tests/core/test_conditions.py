@@ -19,6 +19,7 @@ from numatune.core.model import Finding, HostReport, Plan, Reading, Severity, St
 from numatune.core.plan import make_plan
 from numatune.core.profile import from_mapping
 from numatune.core.replay import collect
+from numatune.core.settings import cpu_governor_boot
 from numatune.core.snapshot import Snapshot
 from numatune.core.topology import read
 
@@ -344,6 +345,72 @@ def test_what_is_missing_is_named() -> None:
     }
     case = Case(files=no_disable, commands=NOBODY, captured=True)
     assert "which idle states of CPU 1 are disabled" in check("cpu_idle", "unknown", case).reason
+
+
+# What a captured tree does not tell of TuneD, TLP and their like is not "none of them starts".
+LISTED = "sos_commands/systemd/systemctl_list-unit-files"
+OURS = "numatune-apply.service enabled\n"
+ARGUMENT: dict[str, Any] = {
+    "arguments": "cpufreq.default_governor=performance intel_idle.max_cstate=1",
+    "idle_disabled": ("C1E", "C6"),
+}
+TREE: dict[str, str | None] = {
+    "etc/tuned/active_profile": "mine",
+    "etc/systemd/system/x.wants/x": "",
+    **{f"{folder}/tmpfiles.d/x": "" for folder in ("etc", "usr/local/lib", "usr/lib")},
+}
+
+
+def tuned_profile(*lines: str) -> dict[str, str | None]:
+    return {**TREE, "etc/tuned/mine/tuned.conf": "\n".join(["[cpu]", *lines])}
+
+
+def test_a_governor_is_not_ok_where_an_agent_was_not_captured() -> None:
+    files = {**TREE, "etc/tuned/active_profile": "", "etc/tuned/x": ""}
+    assert check("cpu_governor", "ok", Case(ARGUMENT, files)).persisted is None
+    found = check("cpu_governor", "unknown", Case(ARGUMENT, files, captured=True))
+    assert "whether tuned.service starts at boot is not in the captured tree" in found.reason
+    # The list of all units tells it.
+    listed = {**files, LISTED: OURS}
+    assert check("cpu_governor", "ok", Case(ARGUMENT, listed, captured=True))
+    check("cpu_governor", "unknown", Case(ARGUMENT, {**listed, LISTED: "tlp.service enabled\n"}, captured=True))
+    # What is wrong stays so.
+    check("cpu_governor", "wrong", Case({"governor": "powersave"}, files, captured=True))
+    masks: dict[str, str | None] = {
+        f"etc/systemd/system/{unit}": Link("/dev/null") for unit, _ in cpu_governor_boot.AGENTS.units
+    }
+    check("cpu_governor", "unknown", Case(ARGUMENT, {**files, **masks}, captured=True))
+
+
+@pytest.mark.parametrize(
+    ("lines", "status"),
+    [
+        (("pm_qos_resume_latency_us=100",), "unknown"),
+        (("pm_qos_resume_latency_us=${cap}",), "unknown"),
+        (("pm_qos_resume_latency_us=1",), "ok"),
+        (("governor=performance",), "ok"),
+        (("include=gone", "governor=performance"), "ok"),
+    ],
+)
+def test_an_idle_cap_is_not_ok_where_tuned_may_ask_for_more(lines: tuple[str, ...], status: str) -> None:
+    case = Case(ARGUMENT, tuned_profile(*lines), NOBODY, captured=True)
+    found = check("cpu_idle", status, case)
+    assert ("whether tuned.service starts at boot is not in the captured tree" in found.reason) == (status == "unknown")
+    # The list of all units tells that it does not start.
+    check("cpu_idle", "ok", Case(ARGUMENT, {**case.files, LISTED: OURS}, NOBODY, captured=True))
+
+
+def test_an_idle_cap_is_not_ok_where_tuneds_profile_cannot_be_read() -> None:
+    enabled = {LISTED: "tuned.service enabled\n"}
+    lost = Case(ARGUMENT, {**TREE, **enabled, "etc/tuned/x": ""}, NOBODY, captured=True)
+    assert "was not read whole" in check("cpu_idle", "unknown", lost).reason
+    auto = Case(
+        ARGUMENT,
+        {**tuned_profile("pm_qos_resume_latency_us=1"), **enabled, "etc/tuned/profile_mode": "auto"},
+        NOBODY,
+        captured=True,
+    )
+    assert "profile_mode auto" in check("cpu_idle", "unknown", auto).reason
 
 
 # D15, D16: an unknown one is not mended but looked at.

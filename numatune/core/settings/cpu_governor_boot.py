@@ -12,7 +12,7 @@ from ..cpuset import CpuSet
 from ..host import Host
 from ..kit.apply_service import ApplyService, fails, gone, of
 from ..kit.apply_service import lines as lines_of
-from ..kit.said import Right, Said, said, unread
+from ..kit.said import Right, Said, doubted, said, unread
 from ..kit.starts import kernel_config, next_release, older
 from ..kit.tmpfiles_d import TMPFILES, written_at_boot, wrong_at_boot
 from ..model import Conflict, Line, State
@@ -133,6 +133,7 @@ def held_by_tuned(host: Host, serving: CpuSet, expected: str) -> Optional[Line]:
 def at_boot(host: Host, serving: CpuSet, expected: str) -> AtBoot:
     """Return what sets the governor of the serving CPUs at the next boot, and whether it is the wanted one."""
     persisted, kernel = _persisted(host, serving, expected), _kernel(host, partial(_takes, expected))
+    persisted = doubted(persisted, kernel, _unseen(host, serving, expected, persisted))
     after = outcome(persisted.plane, kernel.plane)
     ours = persisted.where is not None and persisted.where.path == boot_service.conf(NAME)
     loose = _loose(host, serving, expected)
@@ -140,6 +141,14 @@ def at_boot(host: Host, serving: CpuSet, expected: str) -> AtBoot:
         why = f"the energy preference of CPUs {loose} after a boot: their driver does not tie it to the governor"
         persisted, after = persisted._replace(plane=Plane.UNREAD, why=why), Plane.UNREAD
     return AtBoot(persisted, kernel, after)
+
+
+def _unseen(host: Host, serving: CpuSet, expected: str, persisted: Said) -> str:
+    """Say what a captured tree does not tell of who sets another governor at boot, "" for nothing."""
+    ours = persisted.where is not None and persisted.where.path == boot_service.conf(NAME)
+    with_whom = (agents.TUNED,) if held_by_tuned(host, serving, expected) else cooperate(host) if ours else ()
+    services = tuple(agents.Agent(service.unit) for service in _SERVICES)
+    return agents.unseen(host.snapshot, agents.Agents(units=(*AGENTS.units, *services)), with_whom)
 
 
 def _loose(host: Host, serving: CpuSet, expected: str) -> CpuSet:

@@ -9,7 +9,7 @@ from typing import Optional
 from .. import agents, boot_service, tuned, units
 from ..cpuset import CpuSet
 from ..host import Host, Option, Planned, Setting
-from ..kit.said import Said, unread
+from ..kit.said import Said, doubted, said, unread
 from ..kit.tmpfiles_d import TMPFILES, writes_at_boot, written_at_boot
 from ..kit.words import NOT_NOW, evidence, group, sentence, summary
 from ..model import Change, Conflict, Finding, Severity, Snapshot, State, Status
@@ -66,8 +66,8 @@ def judge(host: Host) -> Finding:
         planes.add(Plane.UNREAD if deepest is None else Plane.RIGHT if deepest.latency <= cap else Plane.WRONG)
     runtime = next(plane for plane in (Plane.WRONG, Plane.UNREAD, Plane.RIGHT) if plane in planes)
     groups = group("cpus", values)
-    persisted = _persisted(host, cap)
     boot = _next_boot(host, states, cap)
+    persisted = _persisted(host, cap, boot)
     status = combine(runtime, outcome(persisted.plane, boot.plane))
     shown = next((cpu for cpu in serving if states[cpu]), 0)
     return Finding(
@@ -165,16 +165,34 @@ def _cap(host: Host, states: dict[int, list[Idle]]) -> int:
     return max(*shallow, 1)
 
 
-def _persisted(host: Host, cap: int) -> Said:
+def _persisted(host: Host, cap: int, boot: Said) -> Said:
     snapshot = host.snapshot
-    set_by_tuned = _asked_by_tuned(snapshot) if agents.unit(snapshot, agents.TUNED).enabled else None
-    if set_by_tuned:
+    by_tuned = _by_tuned(snapshot, cap)
+    starts = agents.unit(snapshot, agents.TUNED).enabled
+    if starts and by_tuned.plane is not Plane.NONE:
         # It starts after tmpfiles.d is applied.
-        value, where = set_by_tuned
-        if value is None:
-            return Said(Plane.UNREAD, None, where, f"TuneD sets what {where.path} line {where.line} comes to")
-        return Said(Plane.RIGHT if capped(value, cap) else Plane.WRONG, value, where)
-    return written_at_boot(host, _targets(host.roles.serving), lambda value: capped(value, cap))
+        return by_tuned
+    found = written_at_boot(host, _targets(host.roles.serving), lambda value: capped(value, cap))
+    spoils = starts is None and by_tuned.plane in (Plane.WRONG, Plane.UNREAD)
+    return doubted(found, boot, agents.unseen(snapshot, agents.TUNED_ALONE) if spoils else "")
+
+
+def _by_tuned(snapshot: Snapshot, cap: int) -> Said:
+    """Return what TuneD asks for when it starts."""
+    does = tuned.sysfs(snapshot, QOS)
+    asked = _asked_by_tuned(snapshot)
+    name = tuned.profile(snapshot) or "(none is named)"
+    if not does.known:
+        return unread(f"TuneD's profile {name} may ask for a latency, and was not read whole")
+    if asked is None:
+        return Said(Plane.NONE)
+    value, where = asked
+    if value is None:
+        return Said(Plane.UNREAD, None, where, f"TuneD sets what {where.path} line {where.line} comes to")
+    if not does.chosen:
+        why = f"TuneD's profile {name} asks for it, but TuneD chooses a profile anew at each start (profile_mode auto)"
+        return Said(Plane.UNREAD, None, where, why)
+    return said(value, lambda text: capped(text, cap), where)
 
 
 def _asked_by_tuned(snapshot: Snapshot) -> Optional[tuned.Option]:
@@ -255,7 +273,7 @@ def changes(host: Host, finding: Finding) -> Planned:
     value = request(cap)
     planned: list[Change] = []
     boot = _next_boot(host, states, cap)
-    if outcome(_persisted(host, cap).plane, boot.plane) is not Plane.RIGHT:
+    if outcome(_persisted(host, cap, boot).plane, boot.plane) is not Plane.RIGHT:
         applied = units.applier(snapshot, units.TMPFILES, host.next_boot.arguments)
         refused = units.refusals("cpu_idle", applied, DROP_IN)
         if refused:

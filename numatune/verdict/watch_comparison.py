@@ -34,6 +34,9 @@ minutes, 22 and 20 times.
 
 _MUST_AGREE = {"machine": "machine", "CPU model": "cpu_model", "architecture": "arch"}
 
+# How a watch without --duration ends, which is whole by design: its length is what was watched.
+_UNTIL = {"interrupted": "Ctrl-C or a signal", "process-ended": "the process ended"}
+
 _LOG_MUST_AGREE = (("latency log", "path", "--latency-log"), ("unit of latency", "unit", "--latency-unit"))
 
 
@@ -143,4 +146,10 @@ def _remarks(
         said.append(f"only {watches} a side: three or more show how much they differ from day to day")
     said += order_of(first, second).remarks
     said += [f"{one.path} ended early ({one.data.get('ended')})" for one in both if one.data.get("partial")]
+    said += [
+        f"{one.path} was watched without --duration until {_UNTIL[str(one.data.get('ended'))]}: who ends a watch by "
+        "what it shows chooses the verdict"
+        for one in both
+        if one.data.get("ended") in _UNTIL and not one.data.get("partial")
+    ]
     return said

@@ -180,6 +180,19 @@ def test_a_watch_that_ended_early_never_exits_0(
     assert found["reason"] == f"ended early: {path} ({ended}); watch again until --duration is over"
 
 
+@pytest.mark.parametrize(("ended", "words"), [("interrupted", "Ctrl-C or a signal"), ("process-ended", "the process")])
+def test_a_watch_without_a_duration_is_whole_and_says_how_it_ended(
+    ended: str, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = watch(tmp_path, "a.json", seed=1, bursts=0.3, partial=False, ended=ended)
+    second = watch(tmp_path, "b.json", seed=2, bursts=0.0)
+    assert "ended early" not in judged(capsys, [first], [second])[1]["reason"]
+    main(["compare", "--before", first, "--after", second])
+    said = " ".join(capsys.readouterr().out.split())
+    assert f"a.json was watched without --duration until {words}" in said
+    assert "b.json was watched" not in said
+
+
 def test_alike_services_are_seldom_told_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The level allows one wrong verdict in ten; requests that are slow together are no evidence each."""
     wrong = 0

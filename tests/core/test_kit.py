@@ -526,6 +526,28 @@ def test_what_is_tuned_where_it_is_named_is_not_planned_by_default() -> None:
 
 
 # Their own.
+SMALL: list[tuple[int, str, str]] = [
+    (480 << 10, "ok", ""),
+    (512 << 10, "unknown", "less than 512 MiB starts without them"),
+    (560 << 10, "lost_at_reboot", "starts with always"),
+]
+
+
+@pytest.mark.parametrize(("kib", "status", "why"), SMALL)
+def test_a_kernel_with_little_memory_starts_without_huge_pages(kib: int, status: str, why: str) -> None:
+    """hugepage_init() clears all flags below 512 MiB, whatever the argument said before."""
+    item = catalogue.setting("transparent_hugepage")
+    memory = {"sys/devices/system/node/node0/meminfo": f"Node 0 MemTotal:  {kib} kB\n"}
+    other = {"sys/devices/system/node/node1/meminfo": "Node 1 MemTotal:  0 kB\n"}
+    files = {**menu("transparent_hugepage=always"), **memory, **other}
+    check(
+        item, Case(status, why, files={**files, "sys/kernel/mm/transparent_hugepage/enabled": "always madvise [never]"})
+    )
+    defrag = catalogue.setting("transparent_hugepage_defrag")
+    old = {**files, GRUB: files[GRUB].replace("6.1.0-synthetic", "4.5.0")}
+    check(defrag, Case("ok" if status == "ok" else "unknown", files=old))
+
+
 def test_tuned_leaves_huge_pages_alone_where_the_kernel_was_told() -> None:
     item = catalogue.setting("transparent_hugepage")
     sets = tuned("[vm]\ntransparent_hugepages=always\n")

@@ -2,14 +2,34 @@
 
 from __future__ import annotations
 
-from ...kit.starts import always, argument, build_option, first
+from ...host import Host
+from ...kit.said import Right, Said, said, unread
+from ...kit.starts import Start, always, argument, build_option, first
 from ...kit.tmpfiles_d import TmpfilesD
 from ...kit.value import Value, bracketed, setting_of
+from ...status import Plane
 
 _FOLDER = "/sys/kernel/mm/transparent_hugepage"
 _NAMES = ("always", "madvise", "never")
 _ABSENT = "this kernel has no transparent huge pages (built without them)"
 _REFERENCES = ("https://docs.kernel.org/admin-guide/mm/transhuge.html",)
+_SMALL = 512 << 10
+_FREED = 32 << 10
+"""KiB: a kernel counts its memory before it frees what it needed to start, which it counts later."""
+
+
+def _on_a_small_machine(host: Host, right: Right) -> Said:
+    """Return what a kernel with less than 512 MiB starts with, whatever its argument: never (hugepage_init())."""
+    memory = [node.memory_kib for node in (host.topology.nodes or {}).values()]
+    known = sum(size for size in memory if size is not None)
+    if not memory or None in memory or known >= _SMALL + _FREED:
+        return Said(Plane.NONE)
+    if known >= _SMALL:
+        return unread("a kernel with less than 512 MiB starts without them, and this host has hardly more")
+    return said("never", right)
+
+
+_SMALL_MACHINE = Start(_on_a_small_machine)
 
 TRANSPARENT_HUGEPAGE = setting_of(
     Value(
@@ -25,6 +45,7 @@ TRANSPARENT_HUGEPAGE = setting_of(
             unless="transparent_hugepage",
         ),
         starts=first(
+            _SMALL_MACHINE,
             argument("transparent_hugepage", {name: name for name in _NAMES}.get),
             build_option({f"CONFIG_TRANSPARENT_HUGEPAGE_{name.upper()}": name for name in _NAMES}, where=_FOLDER),
         ),
@@ -56,7 +77,7 @@ TRANSPARENT_HUGEPAGE_DEFRAG = setting_of(
             "/etc/tmpfiles.d/zz-numatune-transparent-hugepage-defrag.conf",
             (("vm", "transparent_hugepage.defrag"),),
         ),
-        starts=always("madvise", since=(4, 6)),
+        starts=first(_SMALL_MACHINE, always("madvise", since=(4, 6))),
         harm="a page fault of any program waits while memory is reclaimed and compacted for a huge page",
         absent=_ABSENT,
     ),

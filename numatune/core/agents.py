@@ -33,6 +33,7 @@ TUNED, TUNED_PPD, POWER_PROFILES = "tuned.service", "tuned-ppd.service", "power-
 TLP, AUTO_CPUFREQ, ONDEMAND = "tlp.service", "auto-cpufreq.service", "ondemand.service"
 SAPTUNE, SAPCONF = "saptune.service", "sapconf.service"
 KSM, KSMTUNED = "ksm.service", "ksmtuned.service"
+SYSFSUTILS = "sysfsutils.service"
 TUNED_PROFILE = tuned.ACTIVE
 TUNED_ALONE = Agents(units=(Agent(TUNED),))
 _KNOWN = (TUNED, TUNED_PPD, POWER_PROFILES, TLP, AUTO_CPUFREQ, SAPTUNE, SAPCONF, ONDEMAND, KSM, KSMTUNED)
@@ -43,10 +44,10 @@ _KNOWN = (TUNED, TUNED_PPD, POWER_PROFILES, TLP, AUTO_CPUFREQ, SAPTUNE, SAPCONF,
 _ACTIVATED = (POWER_PROFILES, TUNED_PPD)
 _BUS_NAMES = "/usr/share/dbus-1/system-services"
 # Units that are made from /etc/init.d are "generated" whether or not a runlevel starts them: the link says it.
-_SCRIPTS = ("cpufrequtils", "ondemand")
+_SCRIPTS = ("cpufrequtils", "ondemand", "sysfsutils")
 _RUNLEVEL = "/etc/rc3.d"
 
-UNITS = ("irqbalance.service", *_KNOWN, "cpupower.service", "cpufrequtils.service")
+UNITS = ("irqbalance.service", *_KNOWN, "cpupower.service", "cpufrequtils.service", SYSFSUTILS)
 """The units that systemd is asked for."""
 _ETC = units.ETC
 _WANTS = f"{_ETC}/*.wants"

@@ -188,7 +188,7 @@ Wants=network-online.target
 After=systemd-modules-load.service systemd-udev-trigger.service network-online.target
 # Who writes the same values goes first, also when it is restarted.
 After=tuned.service tuned-ppd.service power-profiles-daemon.service cpupower.service irqbalance.service
-After=cpufrequtils.service ondemand.service saptune.service sapconf.service
+After=cpufrequtils.service ondemand.service saptune.service sapconf.service sysfsutils.service
 PartOf=tuned.service
 # Each role that changes its part starts it once.
 StartLimitIntervalSec=0

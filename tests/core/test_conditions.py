@@ -357,6 +357,8 @@ ARGUMENT: dict[str, Any] = {
 TREE: dict[str, str | None] = {
     "etc/tuned/active_profile": "mine",
     "etc/systemd/system/x.wants/x": "",
+    "etc/sysfs.conf": "",
+    "etc/sysfs.d/x": "",
     **{f"{folder}/tmpfiles.d/x": "" for folder in ("etc", "usr/local/lib", "usr/lib")},
 }
 

@@ -484,7 +484,7 @@ def test_a_captured_tree_proves_nothing_right_that_an_agent_or_tuned_may_spoil(i
     """What was not captured is not absent; where systemd was asked, the same tree is ok."""
     starts = OWN[item.name].starts != OWN[item.name].wrong
     kept = {**APART, "usr/lib/sysctl.d/a.conf": LINE, TMP + "a.conf": RIGHT_LINE}
-    seen = {"etc/systemd/system/x": "", "proc/x": "", "sys/x": ""}
+    seen = {"etc/systemd/system/x": "", "proc/x": "", "sys/x": "", "etc/sysfs.conf": "", "etc/sysfs.d/x": ""}
     names = ["tuned.service", *(agent.unit for agent in item.agents.units)]
     for files in (kept, {**OWN[item.name].bare, **APART} if starts else kept):
         bare = Case("unknown", files={**seen, **files}, captured=True)

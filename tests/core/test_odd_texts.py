@@ -18,7 +18,19 @@ from odd_text import EXAMPLES, texts
 from numatune.core import cpuset
 from numatune.core.errors import InputError, SnapshotError
 from numatune.core.model import Line
-from numatune.core.parsers import bls, cmdline, grub, grub_variables, interrupts, shell, sysctl, text, tmpfiles, tuned
+from numatune.core.parsers import (
+    bls,
+    cmdline,
+    grub,
+    grub_variables,
+    interrupts,
+    shell,
+    sysctl,
+    sysfs_conf,
+    text,
+    tmpfiles,
+    tuned,
+)
 from numatune.core.parsers.numbers import c_integer, natural
 from numatune.core.snapshot import MAGIC, parse_stream
 
@@ -93,6 +105,7 @@ PARSERS = {
     "sysctl exclusions": Parser(lambda value: sysctl.excludes(value, KEY), (f"-{KEY}", "-kernel/numa_balancing", "-")),
     "sysctl listing": Parser(lambda value: sysctl.listing(value, KEY), (KEY, "0", "1")),
     "sysctl integer": Parser(sysctl.integer, NUMBERS),
+    "sysfs.conf": Parser(lambda value: sysfs_conf.applied(PATH, value), ("a/b", "mode", "owner", "=", "#", "c")),
     "tmpfiles": Parser(
         lambda value: tmpfiles.writes(PATH, value), ("w", "w!", "/sys/a", "-", "-", "-", "-", "%%", "\\x4")
     ),
@@ -176,6 +189,7 @@ GROWING = {
     "grub environment, written": "a={x}\\",
     "tuned": "[main]\ninclude=a{ }b",
     "tmpfiles": "w{ }x",
+    "sysfs.conf": "a{ }=x",
     "cmdline tokens": 'a={"}{ }',
     "cpu list": "{1,}x",
     "cpu mask": "{00000000,}x",

@@ -14,6 +14,7 @@ from ..parsers import cmdline, sysctl, tmpfiles
 from ..sources import Directory, File, Source
 from ..status import Plane
 from ..tuned import Sysfs
+from . import sysfs_conf
 from .drop_ins import foreign, outdone, placed
 from .said import Right, Said, said, unread
 
@@ -22,8 +23,9 @@ TMPFILES: tuple[Source, ...] = (
     *(File(f"{folder}/*.conf", links=folder == "/etc/tmpfiles.d", masks=True) for folder in tmpfiles.DIRECTORIES),
     *(Directory(folder) for folder in tmpfiles.DIRECTORIES),
     *units.SOURCES,
+    *sysfs_conf.SOURCES,
 )
-"""What systemd-tmpfiles applies at every boot."""
+"""What systemd-tmpfiles applies at every boot, and what sysfsutils does after it."""
 
 
 @dataclass(frozen=True)
@@ -89,9 +91,10 @@ class TmpfilesD:
         return tuned.sysfs(host.snapshot, self.path, () if given else self.tuned)
 
     def doubt(self, host: Host, right: Right) -> str:
-        """Say that TuneD may start and set another value, where neither is known."""
+        """Say that TuneD or sysfsutils may start and set another value, where neither is known."""
         unseen = agents.unseen(host.snapshot, agents.TUNED_ALONE)
-        return unseen if unseen and self._by_tuned(host, right).plane in (Plane.WRONG, Plane.UNREAD) else ""
+        spoils = unseen and self._by_tuned(host, right).plane in (Plane.WRONG, Plane.UNREAD)
+        return unseen if spoils else unseen_at_boot(host.snapshot, {0: (self.path,)}, right)
 
     def fought(self, host: Host, setting: str, value: str, right: Right) -> tuple[Conflict, ...]:
         """Return the conflict with the line by which TuneD sets another value, or one that is not known."""
@@ -124,7 +127,9 @@ class TmpfilesD:
 
 
 def _applied(snapshot: Snapshot, unread: list[Reading]) -> Iterator[tmpfiles.Write]:
-    """Yield the lines that systemd-tmpfiles applies, in its order; add to `unread` what could not be read.
+    """Yield the lines that systemd-tmpfiles applies, in its order, then those of sysfsutils where that starts.
+
+    What could not be read is added to `unread`.
 
     Measured with systemd 252: of lines that name one path (or one pattern) the first counts and the others are
     ignored as duplicates; of different names for one file the last stays.
@@ -141,6 +146,9 @@ def _applied(snapshot: Snapshot, unread: list[Reading]) -> Iterator[tmpfiles.Wri
             if pattern not in seen:
                 seen.add(pattern)
                 yield replace(write, pattern=pattern)
+    if sysfs_conf.starts(snapshot):
+        # A script of the default runlevels, long after sysinit.target.
+        yield from sysfs_conf.writes(snapshot, unread)
 
 
 def writes_at_boot(
@@ -171,17 +179,19 @@ def written_at_boot(host: Host, targets: Mapping[int, tuple[str, ...]], right: R
     """
     last, closed = writes_at_boot(host.snapshot, targets)
     applied = units.applier(host.snapshot, units.TMPFILES, host.next_boot.arguments)
-    if last and applied.plane is Plane.NONE:
+    later = {number: write for number, write in last.items() if sysfs_conf.of_it(write.where.path)}
+    if applied.plane is Plane.NONE and last and not later:
         path = next(iter(last.values())).where.path
         return Said(Plane.NONE, why=f"{applied.why}, so nothing applies {path}", remedy=applied.remedy)
+    last = later if applied.plane is Plane.NONE else last
     for write in last.values():
         if not right(write.value):
             return Said(Plane.WRONG, write.value, write.where)
     if closed:
         return unread(closed[0].why())
     if last and len(last) == len(targets):
-        write = next(iter(last.values()))
-        if applied.plane is not Plane.RIGHT:
+        write = next((write for number, write in last.items() if number not in later), write)
+        if applied.plane is not Plane.RIGHT and write not in later.values():
             return Said(Plane.UNREAD, why=applied.why, remedy=applied.remedy)
         return Said(Plane.RIGHT, write.value, write.where)
     return Said(Plane.NONE)
@@ -193,3 +203,12 @@ def wrong_at_boot(
     """Return the tmpfiles.d lines that leave a number with a wrong value, each once."""
     last, _ = writes_at_boot(snapshot, targets)
     return list({write.where: write for write in last.values() if not right(write.value)}.values())
+
+
+def unseen_at_boot(snapshot: Snapshot, targets: Mapping[int, tuple[str, ...]], right: Callable[[str], bool]) -> str:
+    """Say that sysfsutils may start and spoil a value, where a captured tree tells neither; "" for no doubt."""
+    unseen = sysfs_conf.unseen(snapshot)
+    unread: list[Reading] = []
+    paths = [path for names in targets.values() for path in names]
+    wrong = [write for write in sysfs_conf.writes(snapshot, unread) if not right(write.value)] if unseen else []
+    return unseen if unread or any(write.covers(path) for write in wrong for path in paths) else ""

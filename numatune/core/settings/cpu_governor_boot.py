@@ -10,6 +10,7 @@ from typing import NamedTuple, Optional
 from .. import agents, boot_service, tuned
 from ..cpuset import CpuSet
 from ..host import Host
+from ..kit import sysfs_conf
 from ..kit.apply_service import ApplyService, fails, gone, of
 from ..kit.apply_service import lines as lines_of
 from ..kit.said import Right, Said, doubted, said, unread
@@ -147,7 +148,7 @@ def _unseen(host: Host, serving: CpuSet, expected: str, persisted: Said) -> str:
     """Say what a captured tree does not tell of who sets another governor at boot, "" for nothing."""
     ours = persisted.where is not None and persisted.where.path == boot_service.conf(NAME)
     with_whom = (agents.TUNED,) if held_by_tuned(host, serving, expected) else cooperate(host) if ours else ()
-    services = tuple(agents.Agent(service.unit) for service in _SERVICES)
+    services = tuple(agents.Agent(unit) for unit in (*(service.unit for service in _SERVICES), agents.SYSFSUTILS))
     return agents.unseen(host.snapshot, agents.Agents(units=(*AGENTS.units, *services)), with_whom)
 
 
@@ -169,7 +170,7 @@ def _persisted(host: Host, serving: CpuSet, expected: str) -> Said:
     agent = agents.decides(host.snapshot, AGENTS, (agents.TUNED,) if held else cooperate(host) if holds else ())
     if agent:
         return unread(agent)
-    services = list(_services(host))
+    services = [*_services(host), *_by_sysfs(host, serving, expected)]
     if ours.plane is not Plane.NONE:
         for item in services:
             if item.governor != expected and item.unit not in _BEFORE_US:
@@ -194,7 +195,8 @@ def _by_tmpfiles(host: Host, serving: CpuSet, expected: str, ours: Said) -> Said
     if found.plane is Plane.NONE and ours.why:
         return ours
     drivers = {shown(host, cpu, DRIVER) for cpu in serving}
-    if found.plane is Plane.RIGHT and not drivers <= _BUILT_IN:
+    early = found.where is not None and not sysfs_conf.of_it(found.where.path)
+    if found.plane is Plane.RIGHT and early and not drivers <= _BUILT_IN:
         # Seen in a guest: systemd-tmpfiles ran before the driver's module, matched nothing, and said nothing.
         late = ", ".join(sorted(drivers - _BUILT_IN)) or "not known"
         why = f"tmpfiles.d writes it, but lost where the driver ({late}) loads later"
@@ -230,6 +232,13 @@ def _services(host: Host) -> Iterator[_Set]:
             yield _Set(service.unit, match[1], found[1], "")
         elif service.default and not found:
             yield _Set(service.unit, service.default, None, "")
+
+
+def _by_sysfs(host: Host, serving: CpuSet, expected: str) -> Iterator[_Set]:
+    """Yield what sysfsutils sets where that is another one, for its order among the units is not known."""
+    for write in wrong_at_boot(host.snapshot, _targets(serving), partial(_takes, expected)):
+        if sysfs_conf.of_it(write.where.path):
+            yield _Set(agents.SYSFSUTILS, write.value, write.where, "")
 
 
 def _by_boot_service(host: Host, serving: CpuSet, expected: str) -> Said:

@@ -10,7 +10,7 @@ from .. import agents, boot_service, tuned, units
 from ..cpuset import CpuSet
 from ..host import Host, Option, Planned, Setting
 from ..kit.said import Said, doubted, said, unread
-from ..kit.tmpfiles_d import TMPFILES, writes_at_boot, written_at_boot
+from ..kit.tmpfiles_d import TMPFILES, unseen_at_boot, writes_at_boot, written_at_boot
 from ..kit.words import NOT_NOW, evidence, group, sentence, summary
 from ..model import Change, Conflict, Finding, Severity, Snapshot, State, Status
 from ..parsers import cmdline
@@ -172,9 +172,11 @@ def _persisted(host: Host, cap: int, boot: Said) -> Said:
     if starts and by_tuned.plane is not Plane.NONE:
         # It starts after tmpfiles.d is applied.
         return by_tuned
-    found = written_at_boot(host, _targets(host.roles.serving), lambda value: capped(value, cap))
+    targets = _targets(host.roles.serving)
+    found = written_at_boot(host, targets, lambda value: capped(value, cap))
     spoils = starts is None and by_tuned.plane in (Plane.WRONG, Plane.UNREAD)
-    return doubted(found, boot, agents.unseen(snapshot, agents.TUNED_ALONE) if spoils else "")
+    unseen = agents.unseen(snapshot, agents.TUNED_ALONE) if spoils else ""
+    return doubted(found, boot, unseen or unseen_at_boot(snapshot, targets, lambda value: capped(value, cap)))
 
 
 def _by_tuned(snapshot: Snapshot, cap: int) -> Said:

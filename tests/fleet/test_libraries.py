@@ -72,9 +72,9 @@ CHANGES: dict[str, tuple[Change, str]] = {
         lambda m: m.setattr(fabric.Connection, "__init__", lambda self, host: None),
         "Connection.__init__ takes other arguments",
     ),
-    "fabric's configuration reads files elsewhere": (
-        lambda m: m.delattr(fabric.Config, "load_ssh_config"),
-        "",
+    "fabric's configuration is another": (
+        lambda m: m.setattr(fabric.Config, "__init__", lambda self: None),
+        "Config.__init__ takes other arguments",
     ),
     "looking raises": (lambda m: m.setattr(inspect, "signature", 1), "raised TypeError"),
 }

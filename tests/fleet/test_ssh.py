@@ -14,7 +14,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import fabric
 import paramiko
 import pytest
 from fleet.canned import Canned
@@ -26,7 +25,7 @@ from numatune.transport.endpoint import Endpoint, Secrets, Target
 from numatune.transport.failure import Failure
 from numatune.transport.known_hosts import KnownHosts
 from numatune.transport.limits import Limits
-from numatune.transport.ssh import Gateways, collect, link
+from numatune.transport.ssh import Gateways, collect
 
 SECRET = "correct-horse-battery"
 QUICK = Limits(resolve_s=2, connect_s=2, banner_s=3, kex_s=5, auth_s=4, channel_s=3, total_s=10, output_bytes=1 << 20)
@@ -581,12 +580,17 @@ def test_no_secret_is_logged_or_shown(tmp_path: Path, caplog: pytest.LogCaptureF
             continue
 
 
-def test_a_connections_configuration_is_fabrics_without_any_file() -> None:
-    ours, fabrics = link._Config().clone(), fabric.Config(lazy=True, ssh_config=paramiko.SSHConfig()).clone()
-    for word in ("user", "port", "forward_agent", "inline_ssh_env", "gateway", "load_ssh_configs"):
-        assert getattr(ours, word) == getattr(fabrics, word), word
-    for section in ("timeouts", "connect_kwargs", "authentication", "run"):
-        assert dict(getattr(ours, section)) == dict(getattr(fabrics, section)), section
-    assert not ours.base_ssh_config.lookup("web1")
-    with pytest.raises(AttributeError, match="no_such_word"):
-        _ = ours.no_such_word
+def test_fabrics_own_files_change_nothing(end: Endpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What another program's configuration says of every host is not what the inventory said of this one."""
+    monkeypatch.chdir(tmp_path)
+    for folder, prefix in ((tmp_path, "."), (tmp_path, "")):
+        for program in ("fabric", "invoke"):
+            (folder / f"{prefix}{program}.yaml").write_text(
+                "user: nobody-here\nport: 1\ngateway: 127.0.0.9\nconnect_kwargs: {compress: true, key_filename: none}\n"
+                "timeouts: {connect: 1}\nauthentication: {strategy_class: none}\nload_ssh_configs: true\n"
+            )
+    monkeypatch.setenv("INVOKE_USER", "nobody-here")
+    monkeypatch.setenv("FABRIC_AUTHENTICATION_STRATEGY_CLASS", "none")
+    (tmp_path / ".ssh").mkdir()
+    (tmp_path / ".ssh/config").write_text("Host *\n User nobody-here\n Port 1\n HostName 127.0.0.9\n")
+    assert got(end) == "hello\n"

@@ -29,8 +29,6 @@ REPLACED: dict[str, dict[str, str]] = {
     },
     "paramiko.packet.Packetizer": {"close": "", "read_all": "n check_rekey", "write_all": "out"},
     "paramiko.MissingHostKeyPolicy": {"missing_host_key": "client hostname key"},
-    "paramiko.SSHConfig": {"lookup": "hostname"},
-    "fabric.Config": {"_clone_init_kwargs": "", "load_base_conf_files": "", "load_ssh_config": ""},
 }
 # Methods of theirs that ours call: they must take these, by position where there is no `=`.
 CALLED: dict[str, dict[str, str]] = {
@@ -57,10 +55,10 @@ CALLED: dict[str, dict[str, str]] = {
         **dict.fromkeys(("add_boolean", "add_byte", "add_int", "add_string"), "value"),
     },
     "fabric.Connection": {
-        "__init__": "host user= port= config= gateway= forward_agent= connect_kwargs= inline_ssh_env=",
+        "__init__": "host user= port= config= gateway= forward_agent= connect_timeout= connect_kwargs= inline_ssh_env=",
         "open": "",
     },
-    "fabric.Config": {"clone": ""},
+    "fabric.Config": {"__init__": "lazy= ssh_config="},
 }
 # Tables that every transport shares, and names of modules.
 NAMES: dict[str, str] = {
@@ -75,7 +73,7 @@ NAMES: dict[str, str] = {
     " cMSG_CHANNEL_DATA cMSG_CHANNEL_EOF cMSG_CHANNEL_FAILURE cMSG_CHANNEL_OPEN cMSG_CHANNEL_REQUEST"
     " cMSG_SERVICE_REQUEST cMSG_UNIMPLEMENTED cMSG_USERAUTH_REQUEST",
     "paramiko.ssh_exception": "IncompatiblePeer",
-    "paramiko": "ChannelException ECDSAKey Ed25519Key PasswordRequiredException PKey RSAKey SSHConfigDict SSHException",
+    "paramiko": "ChannelException ECDSAKey Ed25519Key PasswordRequiredException PKey RSAKey SSHConfig SSHException",
 }
 # What a transport has once it is made.
 ATTRIBUTES = (

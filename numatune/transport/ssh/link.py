@@ -1,12 +1,14 @@
-"""One connection to one host, made the same way for targets and for jump hosts: fabric, our session, strict keys."""
+"""One connection to one host, made the same way for targets and for jump hosts: fabric, our session, strict keys.
+
+fabric's `Connection` opens it: it hands paramiko's client the socket, our session as its transport and our login. Its
+configuration files, its command runner and its gateways are not used.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import logging
 import threading
-from collections import deque
-from collections.abc import Iterator
 from typing import Any
 
 import fabric
@@ -24,74 +26,32 @@ from .session import CIPHERS, MACS, Session
 logging.getLogger("paramiko").setLevel(logging.CRITICAL + 1)
 
 
-class _NoSshConfig(paramiko.SSHConfig):
-    """No ssh_config, without paramiko's work of filling in what nobody wrote."""
-
-    def lookup(self, hostname: str) -> paramiko.SSHConfigDict:
-        """Return nothing for any host."""
-        return paramiko.SSHConfigDict()
-
-
-class _Config(fabric.Config):  # type: ignore[misc] # fabric has no types
-    """fabric's configuration without its files: what a connection is comes from the Endpoint alone.
-
-    fabric and invoke would look for four files of theirs at each clone(), a Python file among them. invoke asks each
-    value whether it has a root and a place below it, and makes a list of dir() for the error that says no: a tenth of
-    what a host costs.
-    """
-
-    _keypath: tuple[str, ...] = ()
-
-    @property
-    def _root(self) -> _Config:
-        return self
-
-    def _clone_init_kwargs(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        return {**super()._clone_init_kwargs(*args, **kwargs), "ssh_config": _NoSshConfig()}
-
-    def load_base_conf_files(self) -> None:
-        """Read nothing."""
-
-    def load_ssh_config(self) -> None:
-        """Read nothing: ssh_config is read once, by `transport.ssh_config`."""
-
-
 class _Connection(fabric.Connection):  # type: ignore[misc] # fabric has no types
-    """fabric's connection, whose assignments are plain: the base looks through dir() at each of its sixteen."""
+    """fabric's connection without its search through dir() at each of its sixteen assignments: 0.2 ms a host."""
 
     __setattr__ = object.__setattr__
 
 
-_template = _Config()
-_cloning = threading.Lock()
-_free: deque[_Config] = deque()
+class _OfThread(threading.local):
+    """fabric's configuration, one for each thread: threads that share one race, even where they only read it."""
+
+    def __init__(self) -> None:
+        self.config = fabric.Config(lazy=True, ssh_config=paramiko.SSHConfig())
 
 
-@contextlib.contextmanager
-def _config() -> Iterator[_Config]:
-    """Lend a clone to one connection while it opens: those of several threads on one Config race.
-
-    Threads come and go; there are as many clones as connections ever opened at once.
-    """
-    try:
-        config = _free.pop()
-    except IndexError:
-        with _cloning:
-            config = _Config.clone(_template)
-    try:
-        yield config
-    finally:
-        _free.append(config)
+_own = _OfThread()
 
 
-def _connection(endpoint: Endpoint, config: _Config, further: dict[str, Any]) -> _Connection:
+def _connection(endpoint: Endpoint, further: dict[str, Any]) -> _Connection:
+    """Return fabric's connection to an endpoint, which alone says what it is: `lazy` reads none of fabric's files."""
     return _Connection(
         endpoint.hostname,
         user=endpoint.user,
         port=endpoint.port,
-        config=config,
+        config=_own.config,
         gateway=False,
         forward_agent=False,
+        connect_timeout=1,  # for nothing: the socket is connected. Left out, fabric would ask its configuration
         connect_kwargs=further,
         inline_ssh_env=False,
     )
@@ -99,8 +59,7 @@ def _connection(endpoint: Endpoint, config: _Config, further: dict[str, Any]) ->
 
 def trial() -> object:
     """Return what a connection as they are made here holds as its client; nothing is connected."""
-    with _config() as config:
-        return _connection(Endpoint("trial", "localhost"), config, {}).client
+    return _connection(Endpoint("trial", "localhost"), {}).client
 
 
 class Link:
@@ -130,15 +89,14 @@ class Link:
     def open(self, sock: Any) -> Session:
         """Exchange keys, check the host's, log in; return the session. Raises Failure, whatever the host sends."""
         endpoint = self.endpoint
-        with _config() as config:
-            further = {"sock": sock, "transport_factory": self._transport, "auth_strategy": self.login}
-            connection = _connection(endpoint, config, further)
-            # fabric sets a policy that trusts any key; this one must be there before anything is sent.
-            connection.client.set_missing_host_key_policy(StrictKeys(endpoint, self._known))
-            try:
-                connection.open()
-            except Exception as error:  # whatever the host's bytes cause, in paramiko too, is a failure of this host
-                raise failure_of(error, self.session, self.login) from None
+        further = {"sock": sock, "transport_factory": self._transport, "auth_strategy": self.login}
+        connection = _connection(endpoint, further)
+        # fabric sets a policy that trusts any key; this one must be there before anything is sent.
+        connection.client.set_missing_host_key_policy(StrictKeys(endpoint, self._known))
+        try:
+            connection.open()
+        except Exception as error:  # whatever the host's bytes cause, in paramiko too, is a failure of this host
+            raise failure_of(error, self.session, self.login) from None
         if self.session is None:
             raise Failure("exec", "the SSH library made no session of ours; is another fabric or paramiko installed?")
         return self.session

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
-# ssh's options that take a value, by OpenSSH's manual page; below, those that ssh_config has a keyword for.
-_WITH_VALUE = "BbcDEeFIiJLlmOoPpQRSWw"
+from ..transport.ssh_config.options import Option, options
+
+# The options that ssh_config has a keyword for.
 _KEYWORD = {
     "B": "bindinterface",
     "b": "bindaddress",
@@ -35,7 +35,7 @@ class SshWords(NamedTuple):
 
     settings: (lower-case keyword of ssh_config, value) in the words' order; of one keyword the first counts, but every
     identityfile. config: the file of `-F`. words: what may go on to the ssh binary, which is everything but switching
-    the check of host keys off; unchecked: they would have switched it off. odd: a line on words that are no options.
+    the check of host keys off; unchecked: they would have switched it off. odd: a line on words that are not options.
     """
 
     settings: tuple[tuple[str, str], ...] = ()
@@ -55,20 +55,20 @@ def parse(text: str) -> SshWords:
     settings: list[tuple[str, str]] = []
     kept: list[str] = []
     config, unchecked, odd = None, False, None
-    for option, value, spelled in _options(words):
-        if option == "":
+    for option in options(words):
+        if not option.letter or option.lacks_value:
             # Not quoted: of words that were meant otherwise (`sshpass -p`) it may be a password.
-            odd = "a word that is no option of ssh"
+            odd = "a word that is not an option of ssh"
             continue
-        if option == "F":
-            config = config or value
-        setting = _setting(option, value)
+        if option.letter == "F":
+            config = config or option.value
+        setting = _setting(option)
         if setting is not None:
             if setting[0] == "stricthostkeychecking" and setting[1].lower() in _OFF:
                 unchecked = True
                 continue
             settings.append(setting)
-        kept.extend(spelled)
+        kept.extend(option.words)
     if unchecked:
         # Together they mean "never check"; alone the second would mean "trust no host".
         settings = [setting for setting in settings if not _discards_keys(setting)]
@@ -76,36 +76,18 @@ def parse(text: str) -> SshWords:
     return SshWords(tuple(settings), config, tuple(kept), unchecked, odd)
 
 
-def _options(words: list[str]) -> Iterator[tuple[str, str, list[str]]]:
-    """Yield (letter, value, the words it is spelled with); the letter is "" for a word that is no option."""
-    rest = iter(words)
-    for word in rest:
-        if len(word) < 2 or word[0] != "-" or word == "--":
-            yield "", "", [word]
-            continue
-        for place, letter in enumerate(word[1:], 1):
-            if letter not in _WITH_VALUE:
-                yield letter, "", [f"-{letter}"]
-                continue
-            if word[place + 1 :]:
-                yield letter, word[place + 1 :], [f"-{word[place:]}"]
-            else:
-                value = next(rest, None)
-                yield (letter, value, [f"-{letter}", value]) if value is not None else ("", "", [word])
-            break
-
-
-def _setting(option: str, value: str) -> tuple[str, str] | None:
-    if option == "o":
+def _setting(option: Option) -> tuple[str, str] | None:
+    value = option.value or ""
+    if option.letter == "o":
         # ssh_config's own spellings: Key=Value, Key = Value, Key Value, the value perhaps in double quotes.
         found = re.fullmatch(r"\s*(\w+)\s*(?:=|\s)(.*)", value, re.DOTALL)
         if not found:
             return None
         keyword, text = found[1], found[2].strip()
         return keyword.lower(), text[1:-1] if len(text) > 1 and text[0] == text[-1] == '"' else text
-    if option in _KEYWORD:
-        return _KEYWORD[option], value
-    return _FLAG.get(option)
+    if option.letter in _KEYWORD:
+        return _KEYWORD[option.letter], value
+    return _FLAG.get(option.letter)
 
 
 def _discards_keys(setting: tuple[str, str]) -> bool:
@@ -114,8 +96,8 @@ def _discards_keys(setting: tuple[str, str]) -> bool:
 
 def _without_discarding(words: list[str]) -> list[str]:
     kept: list[str] = []
-    for option, value, spelled in _options(words):
-        setting = _setting(option, value)
+    for option in options(words):
+        setting = _setting(option)
         if setting is None or not _discards_keys(setting):
-            kept.extend(spelled)
+            kept.extend(option.words)
     return kept

@@ -467,7 +467,7 @@ def test_words_of_ssh() -> None:
         ("identityfile", "k1"),
         ("identityfile", "k2"),
     )
-    assert (found.config, found.unchecked, found.odd) == ("cfg", True, "a word that is no option of ssh")
+    assert (found.config, found.unchecked, found.odd) == ("cfg", True, "a word that is not an option of ssh")
     assert shlex.join(found.words) == "-t -t -q -C -o User=a -o 'Port 22' -J x,y -F cfg -i k1 -i k2".replace(
         "-o User", "-oUser"
     ).replace("-J x,y", "-Jx,y").replace("-i k2", "-ik2")

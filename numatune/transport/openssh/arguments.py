@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import re
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import cache
 
 from ..endpoint import Endpoint
 from ..failure import Failure, clean
 from ..limits import Limits
 from ..ssh_config.asked import refused
+from ..ssh_config.options import options
 
 # Of an option that is set twice, ssh takes the first: nothing that follows can weaken these. Phases are told apart by
 # the debug lines (see `messages`).
@@ -36,8 +37,7 @@ _ALWAYS = (
 )
 # Not behind IgnoreUnknown, of which the first counts too: the user's own would not be heard.
 _SINCE_8_7 = ("ForkAfterAuthentication=no", "StdinNull=no", "SessionType=default")
-# The first letters of ssh's options, by its manual page: with a value, and those that would make it do something else.
-_WITH_VALUE = frozenset("BbcDEeFIiJLlmOoPpQRSWw")
+# The options of ssh that would make it do something else than run one command.
 _REFUSED = {
     "D": "a forwarding", "E": "a log file", "f": "the background", "G": "printing the configuration",
     "L": "a forwarding", "M": "a master", "N": "no command", "n": "no standard input", "O": "a master",
@@ -88,13 +88,21 @@ def further_words(endpoint: Endpoint) -> tuple[str | None, list[str]]:
 
     Raises Failure("exec") for words that would make ssh do something else than run a command.
     """
-    config, kept = endpoint.ssh_config, []
-    for words, value in _checked(endpoint.ssh_args):
-        if value is None:
-            kept += words
+    config = endpoint.ssh_config
+    kept: list[str] = []
+    for option in options(endpoint.ssh_args):
+        letter = option.letter
+        if not letter:
+            word = clean(option.words[0], 60)
+            raise Failure("exec", f"ssh's arguments hold {word!r}, which is not an option of ssh: take it out")
+        if letter in _REFUSED:
+            raise Failure("exec", f"ssh's arguments ask for {_REFUSED[letter]} (-{letter}): take it out")
+        if option.lacks_value:
+            raise Failure("exec", f"ssh's argument -{letter} lacks its value")
+        if letter == "F":
+            config = option.value
         else:
-            config = value
-            kept += [words[0][: words[0].index("F")]] if words[0].index("F") > 1 else []
+            kept += option.words
     return config, kept
 
 
@@ -169,27 +177,3 @@ def quoted(value: str) -> str:
             "resolve", f"{clean(value, 80)!r} cannot be handed to ssh: it holds a quote, backslash or line break"
         )
     return f'"{value}"'
-
-
-def _checked(further: Sequence[str]) -> Iterator[tuple[list[str], str | None]]:
-    """Yield the words given for ssh, if each is an option that leaves it a command over one connection.
-
-    Each word comes with that of its value, and the value itself where it is the file of `-F`, None otherwise.
-    """
-    rest = iter(further)
-    for word in rest:
-        if len(word) < 2 or word[0] != "-" or word == "--":
-            raise Failure("exec", f"ssh's arguments hold {clean(word, 60)!r}, which is no option of ssh: take it out")
-        spelled, config = [word], None
-        for place, letter in enumerate(word[1:], 2):
-            if letter in _REFUSED:
-                raise Failure("exec", f"ssh's arguments ask for {_REFUSED[letter]} (-{letter}): take it out")
-            if letter in _WITH_VALUE:
-                value = word[place:] or next(rest, None)
-                if value is None:
-                    raise Failure("exec", f"ssh's argument -{letter} lacks its value")
-                if not word[place:]:
-                    spelled.append(value)
-                config = value if letter == "F" else None
-                break
-        yield spelled, config

@@ -1,7 +1,7 @@
 """A tar archive from somebody who may be hostile, as a tree: indexed in one pass, read in a second, within limits.
 
-`tarfile` trusts lengths: it reads a header of 8 GiB whole, follows a chain of headers by recursion, keeps every member,
-and goes back to the start of a packed archive for every file. What stands here keeps it from all of these.
+`tarfile` trusts lengths: it reads a header of 8 GiB whole, follows a chain of headers by recursion and keeps every
+member. gzip, bz2 and lzma bound neither the number of streams in a file nor the memory that an xz header asks for.
 """
 
 from __future__ import annotations
@@ -11,9 +11,8 @@ import io
 import lzma
 import tarfile
 import zlib
-from collections.abc import Callable, Sequence
-from functools import partial
-from typing import BinaryIO, NamedTuple, Protocol
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, BinaryIO, NamedTuple
 
 from ..core.errors import SnapshotError
 from ..core.replay import MAX_FILE
@@ -33,146 +32,88 @@ _XZ_MEMORY = 80 << 20
 _MAX_STREAMS = 50_000
 _PIECE = 64 << 10
 
+# By a file's first bytes; zlib's decompressor differs from the others in what it gives back of its input.
+_DECODERS: dict[bytes, Callable[[], Any]] = {
+    b"\x1f\x8b": lambda: zlib.decompressobj(16 + zlib.MAX_WBITS),
+    b"BZh": bz2.BZ2Decompressor,
+    b"\xfd7zXZ\0": lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, _XZ_MEMORY),
+}
+
 
 def unpacked(raw: BinaryIO) -> BinaryIO:
-    """Return what a file holds once its compression, told by its first bytes, is undone; nothing is read yet."""
+    """Return a file from its start, its compression undone; what was packed can be read forward only."""
+    raw.seek(0)
     magic = raw.read(6)
     raw.seek(0)
-    decoder: Callable[[], _Decoder]
-    if magic[:2] == b"\x1f\x8b":
-        decoder = _Gunzip
-    elif magic[:3] == b"BZh":
-        decoder = bz2.BZ2Decompressor
-    elif magic == b"\xfd7zXZ\0":
-        decoder = partial(lzma.LZMADecompressor, lzma.FORMAT_XZ, _XZ_MEMORY)
-    else:
-        return raw
-    return io.BufferedReader(_Packed(raw, decoder), _PIECE)
+    new = next((new for word, new in _DECODERS.items() if magic.startswith(word)), None)
+    return raw if new is None else io.BufferedReader(_Packed(raw, new), _PIECE)
 
 
-class _Decoder(Protocol):
-    """What bz2's and lzma's decompressors have in common."""
-
-    @property
-    def eof(self) -> bool: ...
-    @property
-    def needs_input(self) -> bool: ...
-    @property
-    def unused_data(self) -> bytes: ...
-    def decompress(self, data: bytes, max_length: int) -> bytes: ...
-
-
-class _Gunzip:
-    """zlib's decompressor for one member of a gzip file, as a `_Decoder`."""
-
-    def __init__(self) -> None:
-        self._zlib = zlib.decompressobj(16 + zlib.MAX_WBITS)
-
-    @property
-    def eof(self) -> bool:
-        return self._zlib.eof
-
-    @property
-    def needs_input(self) -> bool:
-        return not self._zlib.unconsumed_tail
-
-    @property
-    def unused_data(self) -> bytes:
-        return self._zlib.unused_data
-
-    def decompress(self, data: bytes, max_length: int) -> bytes:
-        return self._zlib.decompress(self._zlib.unconsumed_tail + data, max_length)
+def _pieces(raw: BinaryIO, new: Callable[[], Any]) -> Iterator[bytes]:
+    """Yield what a packed file holds, a piece at a time; EOFError where it ends early."""
+    packed, streams = raw.read(_PIECE), 0
+    while packed:
+        streams += 1
+        if streams > _MAX_STREAMS:
+            raise SnapshotError("packed as more streams than any archive is; it is not read further")
+        decoder = new()
+        while not decoder.eof:
+            if not packed and getattr(decoder, "needs_input", True):
+                packed = raw.read(_PIECE)
+            data = decoder.decompress(packed, _PIECE)
+            if data:
+                yield data
+            elif not packed and not decoder.eof:
+                raise EOFError
+            packed = getattr(decoder, "unconsumed_tail", b"")
+        # Padding may follow a stream.
+        packed = decoder.unused_data.lstrip(b"\0")
+        while not packed and (more := raw.read(_PIECE)):
+            packed = more.lstrip(b"\0")
 
 
 class _Packed(io.RawIOBase):
-    """A packed file of some streams one behind the other, read forward or from its start again.
+    """The pieces of a packed file, for a BufferedReader."""
 
-    Not the classes of gzip, bz2 and lzma: those take 30 µs for each of a file's streams, however many and empty, 0.4 µs
-    for every zero behind the last, and for xz the memory that its header asks for.
-    """
-
-    def __init__(self, raw: BinaryIO, decoder: Callable[[], _Decoder]) -> None:
-        self._raw, self._new = raw, decoder
-        self._start()
-
-    def _start(self) -> None:
-        self._raw.seek(0)
-        self._at = self._streams = 0
-        self._decoder = self._new()
+    def __init__(self, raw: BinaryIO, new: Callable[[], Any]) -> None:
+        self._pieces = _pieces(raw, new)
+        self._rest = b""
 
     def readable(self) -> bool:
         return True
 
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._at
-
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]  # io gives a memoryview of bytes
-        data = self._next(len(buffer))
-        buffer[: len(data)] = data
-        self._at += len(data)
-        return len(data)
-
-    def _next(self, most: int) -> bytes:
-        while True:
-            if self._decoder.eof:
-                packed = self._behind(self._decoder.unused_data)
-                if not packed:
-                    return b""
-                self._streams += 1
-                if self._streams > _MAX_STREAMS:
-                    raise SnapshotError("packed as more streams than any archive is; it is not read further")
-                self._decoder = self._new()
-            else:
-                packed = self._raw.read(_PIECE) if self._decoder.needs_input else b""
-            starved = not packed and self._decoder.needs_input
-            data = self._decoder.decompress(packed, most)
-            if data:
-                return data
-            if starved and not self._decoder.eof:
-                raise EOFError
-
-    def _behind(self, rest: bytes) -> bytes:
-        """Return what follows a stream, padding left out."""
-        rest = rest.lstrip(b"\0")
-        while not rest and (packed := self._raw.read(_PIECE)):
-            rest = packed.lstrip(b"\0")
-        return rest
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        if whence != io.SEEK_SET:
-            raise io.UnsupportedOperation("from its start only")
-        if offset < self._at:
-            self._start()
-        while self._at < offset:
-            data = self._next(min(_PIECE, offset - self._at))
-            if not data:
-                break
-            self._at += len(data)
-        return self._at
+        piece = self._rest or next(self._pieces, b"")
+        size = min(len(piece), len(buffer))
+        buffer[:size], self._rest = piece[:size], piece[size:]
+        return size
 
 
 class _Guard:
-    """The file under a TarFile: a single read is bounded, and so is how far it is read at all."""
+    """The file under a TarFile, read forward: a single read is bounded, and so is how far it is read at all."""
 
-    def __init__(self, source: BinaryIO) -> None:
-        self._source = source
-        self.largest = _MAX_HEADER
+    def __init__(self, source: BinaryIO, largest: int) -> None:
+        self._source, self._largest = source, largest
+        self._at = 0
 
     def read(self, size: int = -1) -> bytes:
-        if not 0 <= size <= self.largest:
+        if not 0 <= size <= self._largest:
             raise SnapshotError("a header of the archive claims a length that none has; it is not read further")
-        return self._source.read(size)
+        data = self._source.read(size)
+        self._at += len(data)
+        return data
 
     def seek(self, offset: int) -> int:
-        if not 0 <= offset <= 2 * _MAX_TOTAL:
+        if not self._at <= offset <= 2 * _MAX_TOTAL:
             raise SnapshotError("the archive holds more than any host has; it is not read further")
-        return self._source.seek(offset)
+        if self._source.seekable():
+            self._at = self._source.seek(offset)
+        while self._at < offset and (passed := self._source.read(min(_PIECE, offset - self._at))):
+            self._at += len(passed)
+        return self._at
 
     def tell(self) -> int:
-        return self._source.tell()
+        return self._at
 
 
 class _Member(NamedTuple):
@@ -185,16 +126,15 @@ class _Member(NamedTuple):
 
 
 class ArchiveTree:
-    """The members of a tar archive as a `core.replay.Filesystem`.
+    """The members of a tar archive, packed or not, as a `core.replay.Filesystem`.
 
     A leading "./" or one common top folder (an sosreport has its name there) is taken off; a common one of `tops` is
     not. Until `load`, `read` returns nothing and notes what is wanted. Raises SnapshotError for more members or bytes
     than any host has, tarfile.TarError and others for a cut or forged archive.
     """
 
-    def __init__(self, source: BinaryIO, tops: Sequence[str]) -> None:
-        self._guard = _Guard(source)
-        self._tops = frozenset(tops)
+    def __init__(self, raw: BinaryIO, tops: Sequence[str]) -> None:
+        self._raw = raw
         self._members: dict[str, _Member] = {}
         self._names: dict[str, set[str]] = {"": set()}
         self._wanted: set[str] = set()
@@ -202,7 +142,7 @@ class ArchiveTree:
         self._name_bytes = 0
         found = self._index()
         firsts = {name.partition("/")[0] for name in found if name}
-        common = next(iter(firsts)) if len(firsts) == 1 and not firsts & self._tops else ""
+        common = next(iter(firsts)) if len(firsts) == 1 and not firsts & {*tops} else ""
         self._skip = common + "/" if common else ""
         for name in list(found):
             self._add(name.removeprefix(self._skip) if name != common else "", found.pop(name))
@@ -210,8 +150,9 @@ class ArchiveTree:
     def _index(self) -> dict[str, _Member]:
         found: dict[str, _Member] = {}
         total = count = 0
+        guard = _Guard(unpacked(self._raw), _MAX_HEADER)
         # The guard has all that a TarFile calls when it only reads.
-        with tarfile.open(fileobj=self._guard, mode="r:") as archive:  # type: ignore[call-overload]
+        with tarfile.open(fileobj=guard, mode="r:") as archive:  # type: ignore[call-overload]
             while (info := archive.next()) is not None:
                 # It would keep every member, at a KiB each.
                 archive.members.clear()
@@ -303,7 +244,7 @@ class ArchiveTree:
 
     def load(self) -> None:
         """Read what has been asked for, in the archive's order; raises SnapshotError for more than any host has."""
-        self._guard.largest = MAX_FILE + 1
+        guard = _Guard(unpacked(self._raw), MAX_FILE + 1)
         self._contents = {}
         left = _MAX_WANTED
         for path in sorted(self._wanted, key=lambda path: self._members[path].at):
@@ -312,8 +253,8 @@ class ArchiveTree:
             left -= size
             if left < 0:
                 raise SnapshotError("the archive holds more than any host has; it is not read further")
-            self._guard.seek(member.at)
-            data = self._guard.read(size)
+            guard.seek(member.at)
+            data = guard.read(size)
             if len(data) < size:
                 raise tarfile.ReadError("unexpected end of data")
             self._contents[path] = data

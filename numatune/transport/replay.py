@@ -66,9 +66,7 @@ def from_file(path: Path) -> Snapshot:
         with _opened(path) as raw:
             if not raw.read(1):
                 raise SnapshotError("empty file, not a snapshot")
-            raw.seek(0)
-            with unpacked(raw) as source:
-                head = source.read(len(MAGIC))
+            head = unpacked(raw).read(len(MAGIC))
         if head == MAGIC.encode():
             return parse_stream(_stream(path))
         return _from_archive(path)
@@ -91,8 +89,8 @@ def _opened(path: Path) -> BinaryIO:
 
 
 def _stream(path: Path) -> str:
-    with _opened(path) as raw, unpacked(raw) as source:
-        data = source.read(_MAX_STREAM + 1)
+    with _opened(path) as raw:
+        data = unpacked(raw).read(_MAX_STREAM + 1)
     if len(data) > _MAX_STREAM:
         raise SnapshotError(f"larger than {_MAX_STREAM >> 20} MiB, which no host's snapshot is")
     odd = oddity(data)
@@ -107,8 +105,8 @@ _NONSENSE = (ValueError, OverflowError, RecursionError, IndexError, KeyError, Me
 
 def _from_archive(path: Path) -> Snapshot:
     try:
-        with _opened(path) as raw, unpacked(raw) as source:
-            tree = ArchiveTree(source, _TOPS)
+        with _opened(path) as raw:
+            tree = ArchiveTree(raw, _TOPS)
             if not any(tree.kind(top) == "dir" for top in _TOPS):
                 raise SnapshotError("this archive holds no proc/, sys/, etc/ or boot/ at its top")
             # Once to learn which members are read, once with them: a packed archive is slow to go back in.

@@ -1,4 +1,4 @@
-"""The hosts that are asked a second time, at the end of a run that was late itself."""
+"""The hosts that are asked a second time at the end of a run, because this machine was late the first time."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 from ..transport.limits import Deadline
 
 AT_ONCE = 4
-"""Second tries in flight: few, since it was too much at once that made the first ones late."""
+"""Second tries in flight: few, since too many at once made the first ones late."""
 
 # With less of its time left a second try would only be late again.
 _WORTH = 0.25

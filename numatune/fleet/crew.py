@@ -1,4 +1,4 @@
-"""The parent's side of the workers: starting them, what each has in hand, and how they end."""
+"""Worker processes, seen from the parent: start them, know which hosts each has, and end them."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from .stop import SIGNALS
 
 # How long a worker may take to close its gateways at the end of a run.
 _ENDS_WITHIN_S = 0.5
-# A killed process outlives this only in the kernel, which nobody can hurry.
+# A killed process lasts longer than this only in a system call that cannot be interrupted.
 _DIES_WITHIN_S = 5.0
 
-# A worker is worth its start (10 ms, 15 MB) from some dozens of hosts on; four keep one parent less than half busy.
+# A worker costs 10 ms and 15 MB, which pays from some dozens of hosts on; four load one parent by less than half.
 _MOST_WORKERS, _HOSTS_PER_WORKER, _THREADS_PER_WORKER = 4, 32, 4
 
 
@@ -30,9 +30,9 @@ def processes(hosts: int, forks: int) -> int:
 
 
 class Given(NamedTuple):
-    """A host in a worker's hands, on the run's clock: since when, for how many seconds, and when it is given up here.
+    """A host that a worker has, on the run's clock: since when, for how many seconds, and when the parent gives it up.
 
-    That is later than the worker's own watch: what is late by then is a worker that does not run.
+    The parent waits longer than the worker's own watch: a host that is late by then has a worker that does not run.
     """
 
     since: float
@@ -61,7 +61,7 @@ class Member:
     def kill(self) -> None:
         """End the worker and the programs that it started, now."""
         with suppress(ProcessLookupError, PermissionError):
-            # It makes its process group by itself, first thing: a very young worker has none yet.
+            # A worker makes its own process group first of all: one that has just started has none yet.
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.kill()
         self.channel.close()
@@ -72,11 +72,11 @@ class Member:
         self._process.join(seconds)
 
     def cause(self) -> str:
-        """Say how a worker ended that closed its socket by itself."""
+        """Return how a worker ended that closed its socket by itself."""
         self.wait(1.0)
         code = self._process.exitcode
         if code is None:
-            return "went silent"
+            return "stopped answering"
         if code >= 0:
             return f"ended with status {code}"
         with suppress(ValueError):
@@ -85,7 +85,7 @@ class Member:
 
 
 def start(slot: int, job: worker.Job, others: Iterable[Member]) -> Member:
-    """Start a worker for a slot; raises OSError when the machine has no room for another process.
+    """Start a worker for a slot; raises OSError when the machine cannot run another process.
 
     Forked while this process has one thread, which costs milliseconds and shares the memory that is there already
     (targets, libraries, host keys). With other threads a fork could copy a lock that one of them holds, so that a fresh

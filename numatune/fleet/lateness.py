@@ -29,7 +29,7 @@ class Mark(NamedTuple):
 
 
 class Lateness:
-    """The lateness of one worker process, kept by its main thread and asked by the threads of its hosts."""
+    """The lateness of one worker process: its main thread writes it, the threads of its hosts ask."""
 
     def __init__(self) -> None:
         # The seconds so far, and when the main thread is due: assigned together, or a host's thread that looks in
@@ -46,7 +46,7 @@ class Lateness:
         return Mark(self._now(), run_delay(OWN), threading.get_native_id())
 
     def since(self, mark: Mark, waited_s: float = 0.0) -> float:
-        """Return for how many seconds the host was kept waiting since; `waited_s` is that of a program it had here.
+        """Return for how many seconds the host has waited for this process; `waited_s` is that of its program here.
 
         The largest of the three: what they measure overlaps.
         """

@@ -1,8 +1,8 @@
-"""Many hosts at once: processes with threads, a watch over both, and every host's result as it comes.
+"""Ask many hosts at once: start worker processes with threads, watch both, and yield each host's result as it comes.
 
-Each worker process has its own threads, connections and judge; this process hands out hosts one by one as threads
-become free and takes in results. It starts no thread of its own. A caller that does not take the next event holds up
-the run: workers wait with what they have, and nothing piles up.
+Each worker process has its own threads, connections and judge. This process hands out hosts one by one as threads
+become free, and receives results. It does not start threads. While the caller does not take the next event, workers
+wait with their results, so that none pile up in memory.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ def run(
     """Yield one Done or NotDone per target as they come, and Progress about twice a second (first and last as well).
 
     `forks` hosts are in flight at once, at most `per_jump` of them through one jump host. A host has `limits.total_s`
-    from its start, retries and the work included; one that outlasts it by a tenth is given up, whatever holds it, and
-    so the run ends within 1.1 × total_s × ceil(hosts / tightest limit) (for total_s of 7 s or more; below, fixed
+    from its start, retries and the work included; one that outlasts it by a tenth is given up, whatever it does, and so
+    the run ends within 1.1 × total_s × ceil(hosts / tightest limit) (for total_s of 7 s or more; below, fixed
     allowances of up to 0.5 s count). When a worker process dies, the hosts that it had fail in phase "exec" and the run
     goes on. Hosts that a deadline ended while their worker was late by itself are asked again at the end, few at once:
     that takes no more than 1.1 × total_s for all of them, and does not happen where nothing was late.
@@ -110,7 +110,7 @@ class _Pool:
         return bool(hosts)
 
     def end(self) -> None:
-        """End every worker: politely after a whole run, at once otherwise."""
+        """End every worker: let it close its connections after a whole run, kill it otherwise."""
         members = self._members()
         if self._clean:
             crew.dismiss(members)
@@ -119,14 +119,14 @@ class _Pool:
                 member.kill()
 
     def _told(self, events: list[Event]) -> Iterator[Event]:
-        # What the caller does with an event (store it, or wait at a prompt) is no host's time.
+        # The time that the caller takes for an event (to store it, or at a prompt) is not counted against any host.
         for event in events:
             before = time.monotonic()
             yield event
             self._lost += time.monotonic() - before
 
     def _clock(self) -> float:
-        """Seconds in which this process was listening."""
+        """Return the seconds in which this process was listening."""
         return time.monotonic() - self._lost
 
     def _stopped(self) -> bool:
@@ -146,7 +146,7 @@ class _Pool:
                 told.extend(self._take(member, message, payload))
         for member in self._members():
             told.extend(self._look_after(member))
-        # Before the caller has its turn, so that no thread waits for what the caller does with these.
+        # Before the caller gets these events, so that no thread waits for the caller.
         self._hand_out()
         if self._clock() - self._reported >= _PROGRESS_S:
             told.append(self._progress())
@@ -159,9 +159,9 @@ class _Pool:
             if not seconds:
                 self._schedule.drop()
                 return
-            room = self._forks - self._in_flight()
+            most = self._forks - self._in_flight()
             busy = [len(member.in_flight) if member else 0 for member in self._slots]
-            free = [max(0, min(room, self._job.threads - had)) for had in busy]
+            free = [max(0, min(most, self._job.threads - had)) for had in busy]
             taken = self._schedule.take(free)
             if taken is None:
                 return
@@ -174,7 +174,7 @@ class _Pool:
                     self._schedule.give_back(number)
                     if not self._in_flight():
                         raise
-                    return  # those that run may make room
+                    return  # a worker that ends may free what this one lacks
             member.give(number, now, seconds)
 
     def _listen(self) -> list[Member]:
@@ -204,7 +204,7 @@ class _Pool:
 
     def _take(self, member: Member, message: dict[str, Any], payload: bytes) -> list[Event]:
         if message.get("worn"):
-            # As many of its threads hang as may work: a fresh worker takes its place, and it ends with its last host.
+            # All threads of this worker hang: replace it, and end it after its last host.
             if self._slots[member.slot] is member:
                 self._slots[member.slot] = None
                 self._leaving.append(member)
@@ -220,16 +220,16 @@ class _Pool:
         return [self._tally.done(number, payload, **told)] if told else []
 
     def _look_after(self, member: Member) -> list[Event]:
-        """Bury a worker that died, that hangs as a whole, or that is leaving and has ended its last host."""
+        """End a worker that died, hangs as a whole, or was replaced and has no host left; return its hosts' events."""
         if member.channel.lost:
-            return self._bury(member, f"its worker process {member.cause()}")
+            return self._end_worker(member, f"its worker process {member.cause()}")
         if self._clock() > member.due():
-            return self._bury(member, "its worker process hung and was ended")
+            return self._end_worker(member, "its worker process hung and was ended")
         if member in self._leaving and not member.in_flight:
-            return self._bury(member, "")
+            return self._end_worker(member, "")
         return []
 
-    def _bury(self, member: Member, cause: str) -> list[Event]:
+    def _end_worker(self, member: Member, cause: str) -> list[Event]:
         member.kill()
         if self._slots[member.slot] is member:
             self._slots[member.slot] = None
@@ -238,7 +238,7 @@ class _Pool:
         told: list[Event] = []
         for number, host in list(member.in_flight.items()):
             self._release(member, number)
-            # Whoever stops a run may stop its workers as well: then their hosts are not done.
+            # Whoever stops a run may have stopped its workers too: their hosts are then not done.
             if not self._stop.is_set():
                 seconds, total = round(self._clock() - host.since, 3), host.seconds
                 late = seconds > total

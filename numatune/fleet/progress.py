@@ -36,7 +36,7 @@ def line(progress: Progress, width: int = 80) -> str:
 
 
 def estimate(progress: Progress) -> float | None:
-    """Return the seconds that are left at the pace so far; None too early to say, and when all are finished."""
+    """Return the seconds left at the pace so far; None where it is too early to say, and when all are finished."""
     left = progress.total - progress.done
     if left <= 0 or progress.seconds < _LEAST_SECONDS or progress.done < max(1, _LEAST_DONE * progress.total):
         return None

@@ -1,4 +1,4 @@
-"""Stopping a run: a flag that wakes who waits for the run's sockets, and the signals that set it."""
+"""Stopping a run: a flag that wakes the process that waits for the run's sockets, and the signals that set it."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def on_signals(stop: Stop) -> Iterator[None]:
             raise KeyboardInterrupt
         stop.set()
 
-    # What is ignored stays so: a shell starts a job in the background with Ctrl-C ignored, nohup one with SIGHUP.
+    # An ignored signal is left ignored: a shell's background job starts with Ctrl-C ignored, nohup's with SIGHUP.
     heard = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
     before = {number: signal.signal(number, handle) for number in heard}
     try:

@@ -1,4 +1,4 @@
-"""What a run has come to so far: which hosts are finished, and how many of each kind."""
+"""The results of a run so far: which hosts are finished, and how many of each status."""
 
 from __future__ import annotations
 
@@ -45,6 +45,6 @@ class Tally:
                 yield self._targets[number].endpoint.alias
 
     def progress(self, in_flight: int) -> Progress:
-        """Return the counts of now."""
+        """Return the counts so far."""
         seconds = time.monotonic() - self._began
         return Progress(len(self._targets), dict(self._statuses), dict(self._phases), in_flight, seconds)

@@ -36,7 +36,7 @@ class Transport(Protocol):
         """
 
     def close(self) -> None:
-        """Let go of what is shared between hosts."""
+        """Close what hosts share."""
 
 
 Opener = Callable[[], Transport]
@@ -175,7 +175,7 @@ class OpenSsh:
             self.folder = self._held.path
 
     def __getstate__(self) -> dict[str, Any]:
-        """Let a worker know the folder; it stays this process's to remove."""
+        """Let a worker know the folder; this process alone removes it."""
         return {"folder": self.folder, "_held": None}
 
     def __call__(self) -> Transport:
@@ -246,10 +246,10 @@ class _Replayed:
         if self._folder:
             path = path / f"{Path(target.endpoint.alias).name}.numatune.gz"
         try:
-            with path.open("rb") as plain:
-                packed = plain.read(2) == b"\x1f\x8b"
-                plain.seek(0)
-                data = (gzip.GzipFile(fileobj=plain) if packed else plain).read(limits.output_bytes + 1)
+            with path.open("rb") as file:
+                packed = file.read(2) == b"\x1f\x8b"
+                file.seek(0)
+                data = (gzip.GzipFile(fileobj=file) if packed else file).read(limits.output_bytes + 1)
         except (OSError, EOFError) as error:
             raise Failure("tcp", f"{path.name} cannot be replayed: {error}") from None
         if len(data) > limits.output_bytes:

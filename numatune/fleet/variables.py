@@ -28,7 +28,7 @@ class UnusableError(Exception):
 
 
 class Builder:
-    """Makes the targets of one inventory; equal parts of them are kept once."""
+    """Makes the targets of one inventory; equal parts of them are stored once."""
 
     def __init__(
         self,
@@ -72,7 +72,7 @@ class Builder:
             # What precedes an @ is a user, and perhaps a password.
             _, sign, rest = address.rpartition("@")
             shown = f"…@{rest}" if sign else address
-            raise UnusableError(f"{clean(shown, 80)!r} is no host name and no address: set ansible_host")
+            raise UnusableError(f"{clean(shown, 80)!r} is not a host name or an address: set ansible_host")
         if row.get("key_in_variable"):
             raise UnusableError(
                 "ansible_private_key holds a key: put it into a file and set ansible_ssh_private_key_file"
@@ -85,7 +85,7 @@ class Builder:
                 raise UnusableError(str(error)) from None
             raise
         if end.user and not words.usable_user(end.user):
-            raise UnusableError(f"{clean(_before_colon(end.user), 80)!r} is no user to log in as")
+            raise UnusableError(f"{clean(_before_colon(end.user), 80)!r} is not a user name to log in with")
         end = replace(end, alias=alias, become=become, ssh_args=self._ssh_args(row))
         return Target(self._share(end), secrets)
 
@@ -206,7 +206,7 @@ def _become(row: Row) -> Become | None:
         raise UnusableError("ansible_become_exe is another program: numatune becomes another user by sudo only")
     user = str(row.get("become_user") or "root")
     if not words.usable_user(user):
-        raise UnusableError(f"{clean(_before_colon(user), 80)!r} is no user to become")
+        raise UnusableError(f"{clean(_before_colon(user), 80)!r} is not a user name for become")
     return Become(user=user)
 
 

@@ -1,4 +1,4 @@
-"""A worker process: a thread for each host in flight, and a watch over those that outlast their time."""
+"""A worker process: it runs a thread for each host in flight, and reports the hosts whose thread outlasts its time."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ..transport.delay import starved
 from ..transport.endpoint import Target
 from ..transport.failure import Failure
 from ..transport.limits import Deadline, Limits
-from ..transport.room import Place, Room
+from ..transport.room import OutputMemory, Place
 from .channel import LostError, WorkerEnd
 from .events import UNREACHABLE
 from .lateness import BEAT_S, Lateness, Mark
@@ -32,7 +32,7 @@ from .work import Work, internal, weight
 
 @dataclass(frozen=True, repr=False)
 class Job:
-    """What every worker of a run knows from its birth; inherited by fork, or pickled over a pipe."""
+    """What every worker of a run is given at its start; inherited by fork, or pickled over a pipe."""
 
     targets: Sequence[Target]
     work: Work
@@ -44,7 +44,7 @@ class Job:
 
 
 def grace(total_s: float) -> float:
-    """Return how long after its deadline a host's thread is waited for: transports keep the deadline themselves."""
+    """Return the seconds after its deadline for which a host's thread is waited for; transports observe it too."""
     return max(0.05, 0.03 * total_s)
 
 
@@ -56,9 +56,9 @@ def main(own: socket.socket, others: Sequence[socket.socket], job: Job) -> None:
     with suppress(LostError):
         served.serve()
     if served.busy():
-        # The parent died, or waits no longer: programs that threads have started (ssh) are not to outlive this.
+        # The parent died or does not wait any more: end the programs that threads have started (ssh) with this process.
         os.killpg(0, signal.SIGKILL)
-    # Every host is answered for: an error here concerns nobody, and a gateway that hangs is ended by the parent.
+    # Every host has its result: no host needs this error, and the parent ends a worker whose gateway hangs.
     with suppress(Exception):
         transport.close()
 
@@ -93,7 +93,7 @@ def _enter(others: Sequence[socket.socket]) -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     for other in others:
         other.close()
-    # What a library's own thread dies of is told by its host's failure; the terminal is the parent's.
+    # A host's failure says what ended a library's own thread; only the parent writes to the terminal.
     threading.excepthook = lambda args: None
     # A host is thousands of strings and few cycles: the default looks through the youngest objects 20 times a host,
     # and now and then through all of the parent's, which stay.
@@ -108,7 +108,7 @@ class _Host:
         self.number = number
         self.target = target
         self.deadline = deadline
-        self.overdue = deadline.end + grace(deadline.seconds)  # from then on its thread is not waited for
+        self.overdue = deadline.end + grace(deadline.seconds)  # after that its thread is not waited for
         self.mark: Mark | None = None
         self.attempts = 0
         self.settled = False
@@ -123,7 +123,7 @@ class _Worker:
         self._job = job
         self._transport = transport
         self._stop = threading.Event()
-        self._room = Room(job.threads)
+        self._memory = OutputMemory(job.threads)
         self._late = Lateness()
         self._lock = threading.Lock()
         self._hosts: set[_Host] = set()
@@ -148,7 +148,7 @@ class _Worker:
             self._watch()
 
     def busy(self) -> bool:
-        """Return whether a thread still runs that serves, or served, a host."""
+        """Return whether a thread runs that serves a host, or one that hangs."""
         with self._lock:
             return bool(self._hosts) or self._stuck > 0
 
@@ -195,14 +195,14 @@ class _Worker:
         except Failure as failure:
             message = self._failed(host, failure)
         except BaseException as error:
-            # Whatever it is, it is this host's: no library may end the run by what one target made it raise.
+            # Whatever one target makes a library raise is the failure of that host and does not end the run.
             message = _failed(Failure("exec", internal(error, f"report it{or_openssh(self._job.opener)}")))
         self._settle(host, message, payload)
 
     def _once(self, host: _Host, limits: Limits) -> Any:
         if host.target.refused is not None:
             raise Failure("resolve", host.target.refused)
-        with self._room.place() as place:
+        with self._memory.place() as place:
             stream = self._transport.collect(host.target, self._job.script, limits, place)
             place.settle(weight(stream), host.deadline)
             stream = host.target.secrets.hide_in_data(stream)
@@ -211,7 +211,7 @@ class _Worker:
     def _settle(self, host: _Host, message: dict[str, Any], payload: bytes = b"") -> None:
         with self._lock:
             if host.settled:
-                self._stuck -= 1  # the watch has answered for it: the thread came back after all
+                self._stuck -= 1  # _watch has reported the host; its thread ended after all
                 return
             host.settled = True
             self._hosts.discard(host)
@@ -239,7 +239,7 @@ class _Worker:
             about = {"host": host.number, "seconds": seconds, "attempts": host.attempts}
             self._channel.send({**about, **self._failed(host, hung(host.deadline.seconds, self._job.opener))})
         if worn:
-            # Threads cannot be ended; a process can.
+            # Python cannot end a thread; the parent ends the process.
             self._channel.send({"worn": True})
 
     def _failed(self, host: _Host, failure: Failure) -> dict[str, Any]:
@@ -253,9 +253,9 @@ class _Worker:
 
 
 def hung(total_s: float, opener: Opener) -> Failure:
-    """Return the failure of a host whose thread does not come back."""
-    what = "it hung where no deadline reaches"
-    return Failure("timeout", f"not finished after {total_s:g} s: {what}{or_openssh(opener)}", late=True)
+    """Return the failure of a host whose thread did not end in time."""
+    what = "stuck in code that no timeout can interrupt"
+    return Failure("timeout", f"gave up after {total_s:g} s: {what}{or_openssh(opener)}", late=True)
 
 
 def _failed(failure: Failure) -> dict[str, Any]:

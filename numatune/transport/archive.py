@@ -117,7 +117,7 @@ class _Guard:
 
 
 class _Member(NamedTuple):
-    """What is kept of a member: its kind ("file", "dir", "link", "hard", "other"), where its bytes are, its link."""
+    """What is stored of a member: its kind ("file", "dir", "link", "hard", "other"), where its bytes are, its link."""
 
     kind: str
     at: int
@@ -154,7 +154,7 @@ class ArchiveTree:
         # The guard has all that a TarFile calls when it only reads.
         with tarfile.open(fileobj=guard, mode="r:") as archive:  # type: ignore[call-overload]
             while (info := archive.next()) is not None:
-                # It would keep every member, at a KiB each.
+                # TarFile would store every member, at a KiB each.
                 archive.members.clear()
                 count += 1
                 total += max(0, info.size) + tarfile.BLOCKSIZE
@@ -176,8 +176,8 @@ class ArchiveTree:
         if info.islnk():
             return _Member("hard", 0, 0, link)
         # A sparse file's bytes are not where they seem; no file of the kernel's or of /etc is one.
-        plain = info.isreg() and not info.issparse()
-        return _Member("file" if plain else "other", info.offset_data, info.size, "")
+        whole = info.isreg() and not info.issparse()
+        return _Member("file" if whole else "other", info.offset_data, info.size, "")
 
     def _count(self, name: str) -> None:
         self._name_bytes += len(name)

@@ -1,4 +1,4 @@
-"""What a host prints, kept within a number of bytes and a deadline, and made text that never fails to decode."""
+"""What a host prints: limited in bytes and by a deadline, and decoded to text without ever failing."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _TO_ASCII = bytes(sign if sign < 128 else ord("?") for sign in range(256))
 
 
 class Capture:
-    """The bytes of one stream of one host, gzip'ed or plain; memory is bounded by `limit_bytes`, and by `place`.
+    """The bytes of one stream of one host, gzip'ed or not; memory is bounded by `limit_bytes`, and by `place`.
 
     A gzip'ed stream is unpacked as it comes, and its limit counts what it unpacks to, so that a bomb stops there.
     For the message of a stream that does not end: `starter` says what is to start the collector there, `hide` takes
@@ -69,12 +69,12 @@ class Capture:
     def _unpacked(self, data: bytes) -> bytes:
         assert self._unpack is not None
         if self._unpack.eof:
-            # What a login script prints behind the stream is no part of it.
+            # What a login script prints behind the stream is not part of it.
             return b""
         try:
             return self._unpack.decompress(data, self.limit - self.size + 1)
         except zlib.error:
-            raise Failure("output", "what came is no gzip stream past its first bytes; collect it again") from None
+            raise Failure("output", "the output is not a gzip stream after its first bytes; collect it again") from None
 
     def _add(self, data: bytes) -> None:
         self.size += len(data)
@@ -115,7 +115,7 @@ class Capture:
 
     @property
     def whole(self) -> bool:
-        """Whether a gzip'ed stream has reached its end; True for a plain one."""
+        """Whether a gzip'ed stream has reached its end; True for one that is not gzip'ed."""
         return self._unpack is None or self._unpack.eof
 
     def data(self) -> bytes:
@@ -123,7 +123,7 @@ class Capture:
         return bytes(self._kept) or self._head
 
     def text(self) -> str:
-        r"""Return the text so far; a byte that is no UTF-8 stays visible as \xNN. Never fails to decode.
+        r"""Return the text so far; a byte that is not UTF-8 is shown as \xNN. Never fails to decode.
 
         Of an output that is larger than any host's with words of people in it, or mostly no text at all, what is not
         ASCII becomes `?`: Python's text would take 4 to 16 times its bytes. Raises Failure("output") where the place

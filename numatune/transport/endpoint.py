@@ -1,4 +1,4 @@
-"""Where a host is reached and how: what inventory and ssh_config come to, as plain data that travels between processes.
+"""Where a host is reached and how: what inventory and ssh_config come to, as data that travels between processes.
 
 Nothing here reads a file or opens a connection; `ssh_config.resolve` makes an `Endpoint`, the transports take it.
 """

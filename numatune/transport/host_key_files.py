@@ -11,7 +11,7 @@ _LOCK_S = 5.0
 
 
 def content(path: str) -> tuple[bytes, os.stat_result | None]:
-    """Return what a file holds, and its state (None for /dev/null); raises OSError where it is no regular file."""
+    """Return what a file holds, and its state (None for /dev/null); raises OSError where it is not a regular file."""
     if path == os.devnull:
         return b"", None
     file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
@@ -36,5 +36,5 @@ def locked(path: str) -> int:
             pass
         os.close(file)
         if time.monotonic() > end:
-            raise TimeoutError(0, "another process has kept it locked")
+            raise TimeoutError(0, "another process holds its lock")
         time.sleep(0.002)

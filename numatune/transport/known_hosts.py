@@ -36,7 +36,7 @@ class KnownHosts:
     """The keys of some files, read at the first question; threads may share it, processes read their own.
 
     `files`: the user's first, as in `Endpoint.known_hosts`; new keys go to the first. `notes` says in lines what was
-    not read, and what `@cert-authority` lines there are (host certificates are not checked: such a host's plain key
+    not read, and what `@cert-authority` lines there are (host certificates are not checked: such a host's own key
     must be on file).
     """
 

@@ -51,7 +51,7 @@ def from_root(root: Path) -> Snapshot:
 
 
 def from_file(path: Path) -> Snapshot:
-    """Read a snapshot file: a collector's stream (plain or gzip) or a tar archive of a captured tree.
+    """Read a snapshot file: a collector's stream (gzip'ed or not) or a tar archive of a captured tree.
 
     Raises InputError when the file cannot be read, SnapshotError when it is cut, broken, larger than any host's or
     holds no host.

@@ -15,7 +15,7 @@ import pytest
 from numatune.transport.capture import Capture
 from numatune.transport.failure import PHASES, Failure, clean
 from numatune.transport.limits import MIB, Deadline, Limits
-from numatune.transport.room import LARGE, PER_HOST, Room
+from numatune.transport.room import LARGE, PER_HOST, OutputMemory
 
 
 def fed(data: bytes, limit: int = 1 << 20, piece: int = 7) -> Capture:
@@ -72,13 +72,13 @@ def test_what_only_begins_like_gzip() -> None:
 
 
 def test_a_crowd_of_large_outputs_is_bounded_and_the_largest_goes() -> None:
-    room = Room(10)
+    memory = OutputMemory(10)
     with ExitStack() as stack:
-        honest = [stack.enter_context(room.place()) for _ in range(5)]
+        honest = [stack.enter_context(memory.place()) for _ in range(5)]
         captures = [Capture(8 * MIB, place=place) for place in honest]
         for capture in captures:
             capture.feed(b"h" * PER_HOST)
-        hostile = [Capture(8 * MIB, place=stack.enter_context(room.place())) for _ in range(5)]
+        hostile = [Capture(8 * MIB, place=stack.enter_context(memory.place())) for _ in range(5)]
         failed = set()
         for step in range(200 * len(hostile)):
             capture = hostile[step % len(hostile)]
@@ -86,7 +86,7 @@ def test_a_crowd_of_large_outputs_is_bounded_and_the_largest_goes() -> None:
                 capture.feed(b"x" * (MIB // 16))
             except Failure:
                 failed.add(capture)
-            assert room.used <= room.most
+            assert memory.used <= memory.most
         assert failed == set(hostile)
         assert not any(capture.data() for capture in hostile)
         for place, capture in zip(honest, captures, strict=True):
@@ -95,8 +95,8 @@ def test_a_crowd_of_large_outputs_is_bounded_and_the_largest_goes() -> None:
 
 
 def test_a_host_that_had_to_go_learns_it_whatever_it_does_next() -> None:
-    room = Room(1)
-    with room.place() as first, room.place() as second:
+    memory = OutputMemory(1)
+    with memory.place() as first, memory.place() as second:
         large, small = Capture(8 * MIB, place=first), Capture(8 * MIB, place=second)
         large.feed(b"x" * MIB)
         small.feed(b"y" * (PER_HOST - MIB + 1))
@@ -105,12 +105,12 @@ def test_a_host_that_had_to_go_learns_it_whatever_it_does_next() -> None:
         with pytest.raises(Failure, match="fewer forks"):
             large.feed(b"x")
         assert len(small.text()) == PER_HOST - MIB + 1
-    assert (room.used, room.waiting) == (0, set())
+    assert (memory.used, memory.waiting) == (0, set())
 
 
 def test_large_outputs_are_worked_on_one_at_a_time_and_no_longer_waited_for_than_the_deadline() -> None:
-    room, begun = Room(2), threading.Event()
-    with room.place() as first, room.place() as second, room.place() as little:
+    memory, begun = OutputMemory(2), threading.Event()
+    with memory.place() as first, memory.place() as second, memory.place() as little:
         first.settle(LARGE)
         first.settle(LARGE)  # it has it already
         little.settle(LARGE - 1)

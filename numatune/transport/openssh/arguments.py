@@ -77,9 +77,9 @@ def question(endpoint: Endpoint) -> list[str]:
 def _host(endpoint: Endpoint) -> str:
     host = endpoint.ssh_word or endpoint.hostname
     if not _HOST.fullmatch(host):
-        raise Failure("resolve", f"{clean(host, 80)!r} is no host name and no address")
+        raise Failure("resolve", f"{clean(host, 80)!r} is not a host name or an address")
     if endpoint.user and not _USER.fullmatch(endpoint.user):
-        raise Failure("resolve", f"{clean(endpoint.user, 80)!r} is no user to log in as")
+        raise Failure("resolve", f"{clean(endpoint.user, 80)!r} is not a user name to log in with")
     return host
 
 
@@ -114,7 +114,7 @@ def _options(endpoint: Endpoint, limits: Limits, asks: bool) -> Iterator[str]:
         yield from _SINCE_8_7
     yield f"StrictHostKeyChecking={'accept-new' if endpoint.strict == 'accept-new' else 'yes'}"
     yield f"BatchMode={'no' if asks else 'yes'}"
-    # It ends with the version line, not with the connection; the deadlines of the phases are kept by `collect`.
+    # It ends with the version line, not with the connection; `collect` observes the deadlines of the phases.
     yield f"ConnectTimeout={max(1, math.ceil(limits.connect_s + limits.banner_s))}"
     yield from _given(endpoint)
 

@@ -61,7 +61,7 @@ def _collected(target: Target, script: str, limits: Limits, place: Place | None)
 
 
 def _environment() -> dict[str, str]:
-    # ssh is never to ask at a terminal: where there is no secret to give, every question is refused.
+    # ssh must never ask at a terminal: where there is no secret to give, every question is refused.
     refusing = {"SSH_ASKPASS": "/bin/false", "SSH_ASKPASS_REQUIRE": "force"}
     return {**os.environ, **refusing, "LC_ALL": "C"}
 

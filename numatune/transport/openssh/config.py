@@ -45,7 +45,8 @@ def opened(endpoint: Endpoint) -> Iterator[str | None]:
     try:
         path = folder / "config"
         if not _PLAIN.fullmatch(os.fspath(path)):
-            raise Failure("exec", f"ssh cannot be handed a file in {clean(folder, 80)}: set TMPDIR to a plainer path")
+            what = f"ssh cannot be handed a file in {clean(folder, 80)}"
+            raise Failure("exec", f"{what}: set TMPDIR to a path of letters, digits and ._+-/ alone")
         text = _text(endpoint, given, Copies(folder))
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "wb") as file:

@@ -114,7 +114,7 @@ MEANINGS = (
         r"banner line (?:contains invalid|is not|too long)|No SSH identification string|line buffer is too short|"
         r"invalid SSH version|[Bb]ad remote protocol version",
         "banner",
-        "what answers is no SSH server; check the port",
+        "what answers is not an SSH server; check the port",
     ),
     Meaning(
         r"Too many authentication failures",

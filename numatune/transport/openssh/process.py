@@ -242,7 +242,7 @@ class Ssh:
     # --- its end ---
 
     def end(self) -> None:
-        """End it and its children, if they still run, and reap it."""
+        """End it and its children if they run, and reap it."""
         children = _held(_descendants(self._process.pid)) if self._process.returncode is None else []
         try:
             if self._process.poll() is None:

@@ -1,4 +1,4 @@
-"""Authentication: keys, keyboard-interactive with a password, password; what was tried is kept for the message."""
+"""Authentication: keys, keyboard-interactive with a password, password; a refusal's message says what was tried."""
 
 from __future__ import annotations
 

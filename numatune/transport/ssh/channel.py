@@ -23,7 +23,7 @@ _MOST_REQUESTS = 1000
 class Command:
     """A session channel with one exec request.
 
-    `output` takes standard output; `errors` keeps the first 8 KiB of standard error for messages. Both count
+    `output` takes standard output; `errors` has the first 8 KiB of standard error, for messages. Both count
     against the output's limit. Raises what `Session.pump` raises, and Failure("exec"|"output"|"timeout").
     """
 

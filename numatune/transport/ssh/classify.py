@@ -25,7 +25,7 @@ def failure_of(error: BaseException, session: Session | None, login: Authenticat
     if isinstance(error, FloodError):
         return _flood(session)
     if isinstance(error, ForeignError):
-        return Failure("banner", f"what answers is no SSH server: {error}; check the port")
+        return Failure("banner", f"what answers is not an SSH server: {error}; check the port")
     if isinstance(error, IncompatiblePeer):
         return _incompatible(session, error)
     if isinstance(error, DisconnectedError):
@@ -100,7 +100,7 @@ def _dropped(session: Session, phase: str, what: str) -> Failure:
         return Failure(phase, "the server refuses this address for a while (PerSourcePenalties): wait, then try again")
     if greeting and "maxstartups" not in greeting.lower():
         return Failure(
-            phase, f"what answers is no SSH server, or refuses this address: it said {greeting!r}; check the port"
+            phase, f"what answers is not an SSH server, or refuses this address: it said {greeting!r}; check the port"
         )
     said = " (it is at its MaxStartups limit)" if greeting else ""
     return Failure(

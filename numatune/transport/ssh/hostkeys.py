@@ -23,7 +23,7 @@ _RSA = ("rsa-sha2-512", "rsa-sha2-256")
 def algorithms(endpoint: Endpoint, known: KnownHosts, usual: tuple[str, ...]) -> tuple[str, ...]:
     """Return the host key algorithms to ask for: those of keys on file first, so that a known key is what comes.
 
-    As for OpenSSH, an order that ssh_config sets stays (a list, or one with `^`; `+` and `-` set none).
+    As for OpenSSH, an order that ssh_config sets is used (a list, or one with `^`; `+` and `-` set none).
     """
     allowed = chosen(endpoint.hostkeyalgorithms, usual)
     if endpoint.hostkeyalgorithms and endpoint.hostkeyalgorithms[0][:1] not in ("+", "-"):

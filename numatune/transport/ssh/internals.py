@@ -128,8 +128,8 @@ def _found(owner: str) -> Any:
 
 
 def _is_called_so(found: inspect.Signature, wanted: str) -> bool:
-    plain = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.KEYWORD_ONLY)
-    names = [name for name, parameter in found.parameters.items() if parameter.kind in plain]
+    usual = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.KEYWORD_ONLY)
+    names = [name for name, parameter in found.parameters.items() if parameter.kind in usual]
     return names == ["self", *wanted.split()]
 
 

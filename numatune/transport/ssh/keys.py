@@ -144,11 +144,11 @@ def _load(path: str, passphrase: str | None) -> list[Identity]:
     def sign(data: bytes, algorithm: str, seconds: float) -> bytes:
         return key.sign_ssh_data(data, algorithm).asbytes()
 
-    plain = Identity(path, key.asbytes(), key.get_name(), sign, asks_first=False)
+    bare = Identity(path, key.asbytes(), key.get_name(), sign, asks_first=False)
     certificate = _blob_of(f"{path}-cert.pub")
     if certificate is None:
-        return [plain]
-    return [Identity(f"{path}-cert.pub", certificate, kind_of(certificate), sign, asks_first=False), plain]
+        return [bare]
+    return [Identity(f"{path}-cert.pub", certificate, kind_of(certificate), sign, asks_first=False), bare]
 
 
 def _check_mode(path: str) -> None:

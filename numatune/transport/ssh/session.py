@@ -50,7 +50,7 @@ class DisconnectedError(Exception):
 
 
 class ForeignError(Exception):
-    """What answers is no SSH 2 server; its text says what it sent, cleaned."""
+    """What answers is not an SSH 2 server; its text says what it sent, cleaned."""
 
 
 # One key exchange under its standard name (RFC 8731), which paramiko does not know, and under the one before.
@@ -213,7 +213,7 @@ class Session(Transport):
     # --- serving others, as a gateway ---
 
     def serve(self) -> None:
-        """Go on in a thread of its own, without a deadline: the connection carries other connections now."""
+        """Read packets in a new thread from now on, without a deadline: other connections go through this one."""
         self.packetizer.deadline = None
         self.packetizer.allow(None)
         self.sock.settimeout(None)

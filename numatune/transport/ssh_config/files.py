@@ -202,7 +202,7 @@ def text_of(path: str, guarded: bool) -> str | None:
     except OSError as error:
         raise SshConfigError(f"{path}: cannot be read: {error.strerror}") from None
     if len(data) > _MOST_BYTES:
-        raise SshConfigError(f"{path}: larger than {_MOST_BYTES >> 20} MiB, which is no ssh_config")
+        raise SshConfigError(f"{path}: larger than {_MOST_BYTES >> 20} MiB, too large for an ssh_config")
     return os.fsdecode(data)
 
 

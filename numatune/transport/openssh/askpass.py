@@ -1,7 +1,8 @@
 """How ssh gets a password: by an SSH_ASKPASS helper that asks this process through two FIFOs in a private folder.
 
-No secret is in an argument, in the environment or in a file. This process sees each question and answers only those
-that a secret was given for: a password goes to the host itself, never to a jump host.
+`--ask-pass`, an inventory's passwords and passphrases of keys mean the same to both transports, since numatune may take
+this one by itself. No secret is in an argument, in the environment or in a file. This process sees each question and
+answers only those that a secret was given for: a password goes to the host itself, never to a jump host.
 """
 
 from __future__ import annotations

@@ -1,8 +1,18 @@
 """The SSH protocol of one connection, run in the thread that asks: no thread of its own, no waiting in slices.
 
 paramiko's Transport gives each connection a thread, and each request waits for it by an Event: two switches of threads
-for each of a dozen round trips, and half of the CPU time that a host costs. Here the caller reads the packets until
-what it waits for has come; the key exchange, the ciphers and the parsing are paramiko's.
+for each of a dozen round trips. Here the caller reads the packets until what it waits for has come; the key exchange,
+the ciphers and the parsing are paramiko's.
+
+What that is worth beside Transport as it comes, with the same socket, host key check, key and script
+(`benchmarks/ssh_session.py`, 25 connections at once, 400 each in 16 interleaved blocks, paramiko 5.1.0, 2 busy CPUs):
+0.67 of its CPU (0.65 to 0.73), 1.8 ms a host for 2.6; 0.74 (0.72 to 0.78) where Transport takes these ciphers and MACs.
+The process is 5 MB larger, of 60. Against hosts that go wrong (`--hostile`), Transport
+
+- takes another host key at a later key exchange for that of the host that was checked;
+- leaves a thread behind that uses a whole CPU, where a host announces four billion extensions;
+- waits without a timeout for the answer to an exec, and reads without a limit on bytes what is to be ignored;
+- counts its timeout for the version line anew with each piece, so that a dripping host outlasts it.
 """
 
 from __future__ import annotations

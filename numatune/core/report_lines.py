@@ -140,19 +140,26 @@ def left(item: Left) -> str:
     return f"{item.setting} ({word(item.status)}): {said}"
 
 
+def would(plan: Plan) -> list[str]:
+    """Return what tune.yml would do, a line for each thing below the one that counts them."""
+    return [plan_headline(plan), *(f"  {change(group)}{when(group)}" for group in plan.groups())]
+
+
+def by_name(findings: Iterable[Finding], statuses: Iterable[Status]) -> list[str]:
+    """Return a line for each of these statuses that a finding has: "ok: irqbalance, irq_affinity"."""
+    found = list(findings)
+    named = [(word(one), [item.setting for item in found if item.status is one]) for one in statuses]
+    return [f"{status}: {', '.join(names)}" for status, names in named if names]
+
+
 def summary(report: HostReport, plan: Plan) -> list[str]:
     """Return a report and its plan as few lines, each whole: findings to act on one by one, the others by name."""
-    findings = ordered(report.findings)
     lines = [headline(report), *report.notes]
-    for item in findings:
+    for item in ordered(report.findings):
         if item.bad:
             lines.append(": ".join(filter(None, (word(item.status), about(item), item.reason))))
             lines += [f"  {text}" for text in [remedy(item)] if text]
-    for status in (Status.WAIVED, *FINE):
-        names = [item.setting for item in findings if item.status is status]
-        lines += [f"{word(status)}: {', '.join(names)}"] if names else []
-    lines.append(plan_headline(plan))
-    lines += [f"  {change(group)}{when(group)}" for group in plan.groups()]
+    lines += [*by_name(ordered(report.findings), (Status.WAIVED, *FINE)), *would(plan)]
     lines += [f"  {conflict(item)}" for item in plan.conflicts]
     names = [f"{item.setting} ({word(item.status)})" for item in plan.left]
     return [*lines, f"{LEFT} {', '.join(names)}"] if names else lines

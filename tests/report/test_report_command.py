@@ -142,18 +142,47 @@ def test_without_a_package_of_the_extra_it_says_which_to_install(
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
-@pytest.mark.skipif(BROWSER is None, reason="no Chromium here: that the page draws and asks for nothing is not checked")
+NEEDS_BROWSER = pytest.mark.skipif(BROWSER is None, reason="no Chromium here: what the page does is not checked")
+
+
+def browsed(page: Path) -> subprocess.CompletedProcess[str]:
+    words = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
+    words += " --disable-component-update --disable-sync --enable-logging=stderr --virtual-time-budget=20000 --dump-dom"
+    folder = f"--user-data-dir={page.parent / 'profile'}"
+    command = [str(BROWSER), *words.split(), folder, page.as_uri()]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+
+
+@NEEDS_BROWSER
 def test_a_browser_draws_every_figure_without_a_request_or_a_complaint(tmp_path: Path) -> None:
     made = faulty()
     made["environment"]["cpu_model"] = HOSTILE
     out = tmp_path / "r.html"
     assert main(["report", save(tmp_path, "a.json", made), "-o", str(out)]) == 0
-    words = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
-    words += " --disable-component-update --disable-sync --enable-logging=stderr --virtual-time-budget=20000 --dump-dom"
-    folder = f"--user-data-dir={tmp_path / 'profile'}"
-    command = [str(BROWSER), *words.split(), folder, out.as_uri()]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    done = browsed(out)
     assert done.stdout.count("js-plotly-plot") >= 3
     assert done.stdout.count('class="main-svg"') >= 3
     # The policy of the page blocks every request, and the browser says on its console what it blocked.
     assert "CONSOLE" not in done.stderr
+
+
+_PRESS = """<script>
+addEventListener("load", () => setTimeout(() => {
+  const place = document.querySelector("[data-figure$=timeline]");
+  const button = Array.from(document.querySelectorAll("button")).find((one) => /Logarithmic/.test(one.textContent));
+  const said = [place.layout.yaxis.type, button.getAttribute("aria-pressed")];
+  button.click();
+  setTimeout(() => {
+    said.push(place.layout.yaxis.type, button.getAttribute("aria-pressed"));
+    document.body.dataset.said = said.join(" ");
+  }, 1000);
+}, 5000));
+</script>"""
+
+
+@NEEDS_BROWSER
+def test_a_press_makes_the_axis_of_the_latency_logarithmic(tmp_path: Path) -> None:
+    out = tmp_path / "r.html"
+    assert main(["report", save(tmp_path, "a.json", faulty()), "-o", str(out)]) == 0
+    out.write_text(out.read_text().replace("</body>", f"{_PRESS}</body>"))
+    assert 'data-said="linear false log true"' in browsed(out).stdout

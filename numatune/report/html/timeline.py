@@ -68,6 +68,8 @@ def timeline(source: Source, counters: Sequence[str], bins: int = BINS) -> Figur
         "hovermode": "x unified", "hoversubplots": "axis", "dragmode": "zoom", "legend": LEGEND,
         "showlegend": bool(blamed), "shapes": _levels(series) if logged else [],
     }  # fmt: skip
+    # The page makes a switch of it: beside one spike a hundred times as long, all else is a line at 0.
+    layout["meta"] = {"latency": "yaxis"} if logged else {}
     layout["xaxis"] |= {"title": {"text": series.unit}, "hoverformat": ".2f", "range": _ends(series)}
     return {"data": traces, "layout": layout}
 

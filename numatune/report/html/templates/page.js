@@ -46,7 +46,28 @@
     place.after(button);
   }
 
-  for (const place of places) draw(place).then(() => addButton(place));
+  // Beside one spike that is a hundred times as long, all else is a line at 0 on a linear axis.
+  function addScale(place) {
+    const axis = (place.layout.meta || {}).latency;
+    if (!axis) return;
+    const button = document.createElement("button");
+    button.type = "button";
+    button.textContent = "Logarithmic latency";
+    button.setAttribute("aria-pressed", "false");
+    button.addEventListener("click", () => {
+      const log = place.layout[axis].type !== "log";
+      button.setAttribute("aria-pressed", String(log));
+      Plotly.relayout(place, {[axis + ".type"]: log ? "log" : "linear", [axis + ".autorange"]: true});
+    });
+    place.after(button);
+  }
+
+  for (const place of places) {
+    draw(place).then(() => {
+      addScale(place);
+      addButton(place);
+    });
+  }
   window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", restyle);
   window.matchMedia("print").addEventListener("change", restyle);
 })();

@@ -50,6 +50,17 @@ def open_generations(generations: Iterable[Generation], first: int = 1) -> list[
     return sorted(chosen, key=lambda item: item.number)
 
 
+def stay(generations: Iterable[Generation], to: int, since: str) -> tuple[int, ...]:
+    """Return the generations that a way back to what `to` left does not undo, of those recorded since a time."""
+    return tuple(
+        sorted(
+            item.number
+            for item in generations
+            if item.number <= to and item.state != "reverted" and item.recorded >= since
+        )
+    )
+
+
 def paths(generations: Iterable[Generation]) -> list[tuple[str, str]]:
     """Return (kind, path) of all that a reversal of these generations must look at."""
     return sorted({(entry.kind, entry.path) for item in generations for entry in item.entries if not entry.back})

@@ -77,6 +77,11 @@ run:
       It stays until the host serves again; M(numatune.latency.run_mark) removes it.
   returned: when O(state=reverted)
   type: dict
+stays:
+  description: The generations up to O(to) that the run of that mark made, so that the host is not as it was before it.
+  returned: when O(state=reverted)
+  type: list
+  elements: int
 reboot:
   description: Whether the running kernel still has what was taken back, until the next boot.
   returned: when O(state=reverted)
@@ -128,6 +133,7 @@ def go_back(params, host, write):
         "conflicts": [*way.conflicts, *strangers, *odd],
         "notes": [*way.notes, *undone.leftovers],
         "run": marked,
+        "stays": list(revert.stay(kept, params["to"], marked["drained"] or marked["began"])) if marked else [],
         "reboot": any(item.setting in by_reboot for item in way.actions),
         "diff": [difference(item) for item in way.actions],
     }

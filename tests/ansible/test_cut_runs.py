@@ -297,6 +297,42 @@ def test_only_a_run_of_all_settings_and_with_a_hook_returns_a_host(cuts: Cuts) -
     assert root.state() == before
 
 
+def test_a_way_back_into_the_run_that_was_cut_returns_no_host(cuts: Cuts) -> None:
+    root = cuts.controller.root("partly")
+    before = root.state()
+    code, said = cuts.cut("tune", "partly", IDLE, signal.SIGTERM)
+    assert code == 99, said
+    assert cuts.marked() == ["drain partly"]
+    mark = root.read(MARK)
+    generations = sorted((root.path / "var/lib/numatune/journal").glob("[0-9]*.json"))
+    assert len(generations) == 2
+    part = cuts.play("revert", "partly", "-e", "numatune_revert_to=1")
+    assert part.code == 0, part.out
+    said = " ".join(part.out.split())
+    assert "run tune.yml, or revert.yml to before generation 1, which that run made (-e numatune_revert_to=0)" in said
+    assert "back into service" not in said
+    assert cuts.marked() == []
+    assert root.read(MARK) == mark
+    assert "the host is out of service since 2" in named(root)
+    whole = cuts.play("revert", "partly", "-e", "numatune_revert_to=0")
+    assert whole.code == 0, whole.out
+    assert cuts.marked() == ["undrain partly"]
+    assert not root.has(MARK)
+    assert root.state() == before
+
+    # To before that run, and not to before numatune: what was there when it began.
+    assert cuts.play("tune", "partly", "--tags", "numa_balancing").code == 0
+    first = root.state()
+    cuts.marked()
+    code, said = cuts.cut("tune", "partly", IDLE, signal.SIGTERM)
+    assert code == 99, said
+    newest = max(int(path.name[:4]) for path in (root.path / "var/lib/numatune/journal").glob("[0-9]*.json"))
+    assert cuts.play("revert", "partly", "-e", f"numatune_revert_to={newest - 1}").code == 0
+    assert cuts.marked() == ["drain partly", "undrain partly"]
+    assert root.state() == first
+    assert not root.has(MARK)
+
+
 def test_what_qualify_took_out_tune_does_not_put_back(cuts: Cuts) -> None:
     root = cuts.controller.root("measured")
     before = root.state()

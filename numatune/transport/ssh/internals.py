@@ -55,7 +55,7 @@ CALLED: dict[str, dict[str, str]] = {
         **dict.fromkeys(("add_boolean", "add_byte", "add_int", "add_string"), "value"),
     },
     "fabric.Connection": {
-        "__init__": "host user= port= config= gateway= forward_agent= connect_timeout= connect_kwargs= inline_ssh_env=",
+        "__init__": "host user= port= config= gateway= forward_agent= connect_kwargs= inline_ssh_env=",
         "open": "",
     },
     "fabric.Config": {"__init__": "lazy= ssh_config="},

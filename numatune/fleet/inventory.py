@@ -56,7 +56,7 @@ def targets(inventory: Sequence[str], pattern: str | None, given: Sequence[str],
     given       hosts, groups or patterns of the inventory; empty: all of it
 
     Raises NumatuneError, one line: an inventory missing or unreadable, nothing matches, a vault without its password, a
-    word that is no host, a password to be asked for without a terminal. What is wrong with one host alone is in its
+    word that is not a host, a password to be asked for without a terminal. What is wrong with one host alone is in its
     target's `refused`.
     """
     rows = _inventory_rows(inventory, pattern, given, options) if inventory else _word_rows(given, options)

@@ -356,8 +356,8 @@ def test_a_bad_host_is_refused_alone() -> None:
     )
     found = {target.alias: target.refused for target in find("hosts")}
     assert found.pop("good") is None
-    wanted = {"undefined": "nowhere", "container": "docker", "su": "sudo only", "option": "no host name"}
-    wanted |= {"dashes": "no host name", "lines": "no host name", "zero": "division", "config": "nowhere"}
+    wanted = {"undefined": "nowhere", "container": "docker", "su": "sudo only", "option": "not a host name"}
+    wanted |= {"dashes": "not a host name", "lines": "not a host name", "zero": "division", "config": "nowhere"}
     for alias, says in wanted.items():
         assert says in str(found[alias])
     assert found["user"] is not None

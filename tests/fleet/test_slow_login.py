@@ -87,12 +87,17 @@ def test_logins_that_wait_for_each_other_are_reached(tmp_path: Path, transport: 
 def test_a_collector_that_hangs_is_told_from_it(tmp_path: Path, transport: str) -> None:
     lock = tmp_path / "lock"
     force = f"echo Welcome; echo {MAGIC}; echo @states; echo f /etc/fstab; exec flock {lock} true"
-    with Sshd(tmp_path / "sshd", force=force) as server, held(lock):
-        said = messages(audited(server, transport, 6.0))
-    assert (
+    hung = (
         "the collector began after … s and hung at or after @states, not done within … s;"
-        " look whether the host is overloaded or a file system of it hangs" in said
+        " look whether the host is overloaded or a file system of it hangs"
     )
+    with Sshd(tmp_path / "sshd", force=force) as server, held(lock):
+        # A busy machine may not get as far as that in the first limits.
+        for total_s in (6.0, 20.0, 60.0):
+            said = messages(audited(server, transport, total_s))
+            if hung in said:
+                break
+    assert hung in said
 
 
 # --- the words

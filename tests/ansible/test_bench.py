@@ -19,7 +19,7 @@ from numatune.bench.locks import lock_for
 if TYPE_CHECKING:
     from conftest import Controller
 
-ROWS = re.compile(r"- '?(one|two|broken|away) +(\w[\w ]*?)  +(.*?)'?$", flags=re.M)
+ROWS = re.compile(r"^ +(one|two|broken|away) +(\w[\w ]*?)  +(.*)$", flags=re.M)
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,8 @@ def measured(controller: Controller, tmp_path_factory: pytest.TempPathFactory) -
     run = controller.play("playbooks/bench.yml")
     table = run.out.rpartition("TASK [Show the figures of every host]")[2]
     rows = {name: (state, rest) for name, state, rest in ROWS.findall(table.partition("TASK [")[0])}
-    return SimpleNamespace(folder=folder, cache=cache, check=(checked, after_check), run=run, rows=rows)
+    head = next(line for line in table.splitlines() if line.split()[:1] == ["host"])
+    return SimpleNamespace(folder=folder, cache=cache, check=(checked, after_check), run=run, rows=rows, head=head)
 
 
 def test_each_host_is_measured_and_its_samples_come_back(measured: SimpleNamespace) -> None:
@@ -64,6 +65,8 @@ def test_each_host_is_measured_and_its_samples_come_back(measured: SimpleNamespa
 def test_the_table_has_every_host(measured: SimpleNamespace) -> None:
     rows = measured.rows
     assert set(rows) == {"one", "two", "broken", "away"}, measured.run.out
+    # The columns stand under each other, and no line is folded.
+    assert re.fullmatch(r" +host +p50 ms +p99 ms +max/p50 +per 1,000  strongest cause of the spikes", measured.head)
     for host in ("one", "two"):
         state, figures = rows[host]
         assert state == ("valid" if host == "one" else "provisional")

@@ -52,7 +52,7 @@ def judged(controller: Controller, tmp_path_factory: pytest.TempPathFactory) -> 
     unchanged = roots["good"].state(journal=True) == before["good"]
     run = controller.play("playbooks/qualify.yml")
     table = run.out.rpartition("TASK [Show every host]")[2].partition("TASK [")[0]
-    found = re.findall(rf"- '?({'|'.join(HOSTS)}) +(\w+) +(\S+) +(-|[\d.]+ > [\d.]+)(?: .*)?$", table, flags=re.M)
+    found = re.findall(rf"^ +({'|'.join(HOSTS)}) +(\w+) +(\S+) +(-|[\d.]+ > [\d.]+)(?: .*)?$", table, flags=re.M)
     rows = {host: SimpleNamespace(state=state, verdict=verdict) for host, state, verdict, _spikes in found}
     return SimpleNamespace(
         folder=folder,

@@ -16,10 +16,8 @@ if TYPE_CHECKING:
 def states(run: Run) -> dict[str, str]:
     """Return host -> state, as the last table shows them."""
     table = run.out.rpartition("TASK [Show the state of every host]")[2].partition("TASK [")[0]
-    found = re.findall(
-        r"- '?(\S+) +(tuned|failed|unreachable|not reached|incomplete|pending_reboot|lost|would change)", table
-    )
-    return dict(found)
+    words = "tuned|failed|unreachable|not reached|incomplete|pending_reboot|lost|would change"
+    return dict(re.findall(rf"^ +(\S+) +({words})\b", table, flags=re.M))
 
 
 @pytest.fixture(scope="module")

@@ -35,10 +35,9 @@ class Run:
     def states(self) -> dict[str, tuple[str, str]]:
         """Host -> (state, reason), as tune.yml's last table shows them."""
         table = self.out.rpartition("TASK [Show the state of every host]")[2].partition("TASK [")[0]
-        items = re.sub(r"\n +(?=[^ -])", " ", table)  # a long line is folded
         words = "tuned|failed|unreachable|not reached|incomplete|pending_reboot|lost|would change"
-        found = re.findall(rf"^\s+- '?\"?(\S+) +({words})\b *(.*?)'?\"?$", items, flags=re.M)
-        return {host: (state, " ".join(reason.replace("''", "'").split())) for host, state, reason in found}
+        found = re.findall(rf"^ +(\S+) +({words})\b *(.*)$", table, flags=re.M)
+        return {host: (state, " ".join(reason.split())) for host, state, reason in found}
 
 
 class Controller:

@@ -15,8 +15,11 @@ _ALONE = agents.Agents(units=(agents.Agent(agents.SYSFSUTILS),))
 
 
 def starts(snapshot: Snapshot) -> bool:
-    """Return whether the service is known to start at boot."""
-    return bool(agents.unit(snapshot, agents.SYSFSUTILS).enabled)
+    """Return whether the service is known to start at boot, and may have something to write."""
+    folder, file = snapshot.directory(FOLDER), snapshot.read(CONF)
+    some = file.present or file.unread or folder.unread or bool(snapshot.below(FOLDER))
+    # Its files first: most hosts have none, and need not be asked about the service.
+    return some and bool(agents.unit(snapshot, agents.SYSFSUTILS).enabled)
 
 
 def unseen(snapshot: Snapshot) -> str:

@@ -96,7 +96,9 @@ def with_settings(profile: Profile, settings: Mapping[str, Any]) -> Profile:
             if not isinstance(wanted, option.kind) or isinstance(wanted, bool) != (option.kind is bool):
                 raise InputError(f"{where}: {option.kind.__name__} is wanted, not {wanted!r}")
             if option.choices and wanted not in option.choices:
-                raise InputError(f"{where}: one of {', '.join(option.choices)} is wanted, not {wanted!r}")
+                near = get_close_matches(str(wanted), option.choices, 1)
+                meant = f" (did you mean {near[0]}?)" if near else ""
+                raise InputError(f"{where}: one of {', '.join(option.choices)} is wanted, not {wanted!r}{meant}")
             if isinstance(wanted, int) and wanted < 0:
                 raise InputError(f"{where}: a number from 0 is wanted, not {wanted!r}")
             options.setdefault(name, {})[key] = wanted

@@ -532,6 +532,13 @@ def test_virtualbox_is_no_machine() -> None:
 def test_words_that_say_what_is_so() -> None:
     userspace = {f"{CPU}/cpu{cpu}/cpufreq/scaling_governor": "userspace\n" for cpu in range(8)}
     assert "userspace keeps whatever frequency a program set" in judged("cpu_governor", Case(files=userspace)).reason
+    two = {f"{CPU}/cpu{cpu}/cpufreq/scaling_governor": "ondemand\n" for cpu in range(4)}
+    reason = judged("cpu_governor", Case({"governor": "schedutil"}, two)).reason
+    assert "ondemand and schedutil lower the frequency between requests, so a request starts slow" in reason
+    other = {"settings": {"cpu_governor": {"expected": "schedutil"}}}
+    reason = judged("cpu_governor", Case(profile=other)).reason
+    assert "performance asks for the highest frequency at all times" in reason
+    assert "lower" not in reason
     no_idle: dict[str, str | None] = {**{f"{CPU}/cpu{cpu}/cpuidle": None for cpu in range(8)}, f"{CPU}/cpuidle": None}
     polling = check("cpu_idle", "ok", Case({"arguments": "idle=poll"}, no_idle))
     assert "idle=poll: CPUs spin" in polling.reason

@@ -295,6 +295,21 @@ def test_whoever_sets_the_governor_too_is_named_before_any_change(
     assert "\n" not in "".join(conflict.message for conflict in plan.conflicts)
 
 
+@pytest.mark.parametrize(
+    ("driver", "expected", "todo"),
+    [
+        ("acpi-cpufreq", "ondemand", "load its module (modprobe cpufreq_ondemand), or name another one"),
+        ("acpi-cpufreq", "schedutil", ": name another one"),
+        ("intel_pstate", "ondemand", ": name another one"),
+    ],
+)
+def test_a_module_is_named_where_there_is_one(driver: str, expected: str, todo: str) -> None:
+    offered = {freq(cpu, "scaling_available_governors"): "performance powersave\n" for cpu in range(8)}
+    profile = {"settings": {"cpu_governor": {"expected": expected}}}
+    plan = planned("cpu_governor", Case("", made={"driver": driver}, files=offered, profile=profile))
+    assert f"only performance, powersave: {todo.removeprefix(': ')}" in plan.conflicts[0].message
+
+
 NO_CONFLICTS = {
     "TuneD is only installed": Case("", made=SLOW, commands=unit("tuned", "inactive", "disabled")),
     "power-profiles-daemon is masked": Case(

@@ -101,6 +101,14 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "number as truth": ({"settings": {"cpu_idle": {"max_exit_latency_us": True}}}, "int is wanted, not True"),
     "number below 0": ({"settings": {"cpu_idle": {"max_exit_latency_us": -1}}}, "a number from 0 is wanted, not -1"),
     "text as number": ({"settings": {"cpu_governor": {"expected": 1}}}, "str is wanted, not 1"),
+    "no such governor": (
+        {"settings": {"cpu_governor": {"expected": "fast"}}},
+        "settings.cpu_governor.expected: one of performance, powersave, userspace, ondemand, conservative, schedutil",
+    ),
+    "a governor's name mistyped": (
+        {"settings": {"cpu_governor": {"expected": "performence"}}},
+        "is wanted, not 'performence' (did you mean performance?)",
+    ),
     "no such mode": ({"settings": {"core_isolation": {"mode": "all"}}}, "one of none, partition, kernel is wanted"),
     "waivers a mapping": ({"waivers": {"cpu_idle": WAIVER}}, "waivers: a list is wanted"),
     "waivers an empty text": ({"waivers": ""}, "waivers: a list is wanted"),

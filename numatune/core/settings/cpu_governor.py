@@ -19,6 +19,7 @@ from .cpu_governor_boot import (
     AGENTS,
     DRIVER,
     GOVERNOR,
+    GOVERNORS,
     NAME,
     OFFERED,
     OWN_SCALING,
@@ -31,6 +32,11 @@ from .cpu_governor_boot import (
 )
 
 _FILES = (GOVERNOR, DRIVER, PREFERENCE)
+_DOES = {
+    "performance": "performance asks for the highest frequency at all times",
+    "userspace": "userspace keeps whatever frequency a program set last",
+}
+"""What governors do that lower no frequency by themselves."""
 
 
 def judge(host: Host) -> Finding:
@@ -62,9 +68,7 @@ def judge(host: Host) -> Finding:
         next_boot=boot.kernel.value,
         expected=expected,
         values=groups if len(groups) > 1 else (),
-        reason=sentence(
-            _meaning(wrong, driver, expected), _unread(groups), _later(status, boot), boot.persisted.holder
-        ),
+        reason=sentence(_meaning(wrong, driver), _unread(groups), _later(status, boot), boot.persisted.holder),
         evidence=evidence(
             *(host.snapshot.read(path(first, name)) for name in _FILES), boot.persisted.where, host.next_boot.where
         ),
@@ -101,20 +105,17 @@ def _value(governor: str, preference: str, expected: str) -> Optional[str]:
     return governor
 
 
-def _meaning(wrong: set[str], driver: Optional[str], expected: str) -> str:
-    if not wrong:
-        return ""
-    names = " and ".join(sorted(wrong))
+def _meaning(wrong: set[str], driver: Optional[str]) -> str:
     if driver in OWN_SCALING and "powersave" in wrong:
         return f"{driver}'s powersave scales with load and energy preference: a CPU is slow when a request arrives"
     if "powersave" in wrong:
         return "powersave pins the lowest frequency"
-    kept = "userspace" in wrong
-    if kept:
-        names = " and ".join(sorted(wrong - {"userspace"}))
-    held = "userspace keeps whatever frequency a program set last" if kept else ""
-    lowers = f"{names} lowers the frequency between requests, so a request starts slow" if names else ""
-    return f"{sentence(held, lowers)} (driver {driver or 'not known'})"
+    found = [_DOES[value] for value in sorted(wrong) if value in _DOES]
+    lowering = sorted(wrong - set(_DOES))
+    if lowering:
+        verb = "lower" if len(lowering) > 1 else "lowers"
+        found.append(f"{' and '.join(lowering)} {verb} the frequency between requests, so a request starts slow")
+    return f"{sentence(*found)} (driver {driver or 'not known'})" if found else ""
 
 
 def _unread(groups: tuple[ValueGroup, ...]) -> str:
@@ -196,10 +197,16 @@ def _not_offered(host: Host, governed: CpuSet, expected: str) -> Iterator[Confli
         if offered and expected not in offered.split() and shown(host, cpu, GOVERNOR) != expected:
             lacking.setdefault(offered, []).append(cpu)
     for offered, cpus in lacking.items():
+        driver = shown(host, cpus[0], DRIVER)
+        # A driver that scales by itself takes no governor, and schedutil is never built as a module.
+        module = (
+            ""
+            if driver in OWN_SCALING or expected == "schedutil"
+            else f"load its module (modprobe cpufreq_{expected}), or "
+        )
         message = (
-            f"{shown(host, cpus[0], DRIVER) or 'the driver'} offers CPUs {CpuSet.of(cpus)} no {expected}, only "
-            f"{', '.join(offered.split())}: load its module (modprobe cpufreq_{expected}), or name another one "
-            f"in {NAME}'s option `expected`; then run again"
+            f"{driver or 'the driver'} offers CPUs {CpuSet.of(cpus)} no {expected}, only "
+            f"{', '.join(offered.split())}: {module}name another one in {NAME}'s option `expected`; then run again"
         )
         yield Conflict(NAME, path(cpus[0], OFFERED), 1, offered, message)
 
@@ -223,7 +230,7 @@ CPU_GOVERNOR = Setting(
     ),
     judge=judge,
     options={
-        "expected": Option(str, "the wanted governor (default performance)"),
+        "expected": Option(str, "the wanted governor (default performance)", GOVERNORS),
         "tuned": Option(
             str,
             "what to do where TuneD runs: refuse (default), or write after it, which keeps all else that it sets",

@@ -39,7 +39,8 @@ OWN_SCALING = ("intel_pstate", "amd-pstate-epp")
 """Drivers that scale by themselves; their `performance` takes the energy preference with it."""
 _ARGUMENT_SINCE = (5, 9)
 _DEFAULT = "CONFIG_CPU_FREQ_DEFAULT_GOV_"
-_GOVERNORS = ("PERFORMANCE", "POWERSAVE", "USERSPACE", "ONDEMAND", "CONSERVATIVE", "SCHEDUTIL")
+GOVERNORS = ("performance", "powersave", "userspace", "ondemand", "conservative", "schedutil")
+"""Those that the kernel has."""
 _BUILT_IN = {"intel_pstate", "intel_cpufreq", "amd-pstate", "amd-pstate-epp"}
 """Drivers that no kernel builds as a module, so that they are there before tmpfiles.d is applied."""
 
@@ -75,7 +76,7 @@ SOURCES: tuple[Source, ...] = (
     *(File(service.path) for service in _SERVICES),
     *agents.SOURCES,
     *boot_service.SOURCES,
-    *(BuildOption(_DEFAULT + name, where=f"{CPU}/cpu[0-9]*/cpufreq") for name in _GOVERNORS),
+    *(BuildOption(_DEFAULT + name.upper(), where=f"{CPU}/cpu[0-9]*/cpufreq") for name in GOVERNORS),
 )
 
 

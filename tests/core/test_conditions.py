@@ -331,6 +331,12 @@ def test_a_tree_without_boot_does_not_say_how_it_starts() -> None:
     found = judged("kernel_arguments", Case(files=gone, captured=True, profile=wanted))
     assert "started from outside" not in found.reason
     assert "is not in the captured tree" in found.reason
+    assert found.reason.count("/boot") == 1
+    known = {
+        item.setting: item for item in report(Case({"arguments": "x=y"}, gone, captured=True, profile=wanted)).findings
+    }
+    assert known["kernel_arguments"].status.value == "unknown"
+    assert known["kernel_arguments"].remedy.startswith("capture what is named here too")
     case = Case({"arguments": "ostree=/ostree/boot.1/x"}, gone, captured=True, profile=wanted)
     assert "ostree" in judged("kernel_arguments", case).reason
 

@@ -89,8 +89,11 @@ def stopped(snapshot: Snapshot, wanted: Mapping[str, str], loader: Loader, state
 
 
 def remedy(found: Judged) -> str:
-    """Return what to do, in the words by which tune refuses where it does."""
+    """Return what to do, in the words by which tune refuses where it does; "" where it must first be known."""
     host, wanted, loader, state, status, _ = found
+    if status is Status.UNKNOWN:
+        # The audit says how to know.
+        return ""
     if isinstance(loader, str):
         return "set them in the boot loader's own way, then reboot"
     refused = refusals(host, wanted, loader)

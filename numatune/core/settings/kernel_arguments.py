@@ -49,6 +49,8 @@ def judge(host: Host) -> Finding:
     if stuck or (unfinished and status is Status.OK):
         status = Status.WRONG
     found = Judged(host, wanted, loader, state, status, unfinished)
+    said = reasons(found)
+    later = boot.reason if after is Plane.UNREAD and not any(boot.reason in part for part in said) else ""
     return Finding(
         "kernel_arguments",
         status,
@@ -58,9 +60,9 @@ def judge(host: Host) -> Finding:
         next_boot=None if boot.arguments is None else arguments.shown(boot.arguments, wanted),
         expected=arguments.join(wanted),
         reason=sentence(
-            *reasons(found),
+            *said,
             running.why() if runtime is Plane.UNREAD else "",
-            f"the next boot: {boot.reason}" if after is Plane.UNREAD else "",
+            f"the next boot: {later}" if later else "",
         ),
         evidence=evidence(running, boot.where),
         remedy="" if status is Status.OK else remedy(found),

@@ -105,10 +105,10 @@ def test_what_is_not_is_told_by_cpu() -> None:
 
 def test_what_was_not_read_is_unknown() -> None:
     check(of({**all_at("0"), 3: None}, line("1,3,5,7"), captured=True), "unknown")
-    check(of({**all_at("0"), 3: "x"}, line("1,3,5,7")), "unknown", "CPUs 3 show no value")
+    check(of({**all_at("0"), 3: "x"}, line("1,3,5,7")), "unknown", "CPU 3 shows no value")
     check(of(all_at("0"), line("1,3,5,7"), denied=(CONF,)), "unknown", "needs root")
     check(of({}, captured=True), "unknown", "not in the captured tree")
-    check(of({**all_at("0"), 3: None}, line("1,3,5,7")), "unknown", "CPUs 3 in /etc/numatune/apply.d")
+    check(of({**all_at("0"), 3: None}, line("1,3,5,7")), "unknown", "names a file that CPU 3 lacks")
     tlp = {"units": "Id=tlp.service\nLoadState=loaded\nActiveState=active\nUnitFileState=enabled\n"}
     finding = check(of(all_at("0"), line("1,3,5,7"), commands=tlp), "unknown", "tlp.service starts at boot")
     assert "`systemctl disable --now tlp.service`" in finding.remedy

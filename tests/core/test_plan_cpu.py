@@ -278,7 +278,7 @@ GOVERNOR_CONFLICTS = {
     "not offered": (
         Case("", made=SLOW, files={freq(3, "scaling_available_governors"): "schedutil powersave\n"}),
         [("/" + freq(3, "scaling_available_governors"), 1)],
-        "acpi-cpufreq offers CPUs 3 no performance, only schedutil, powersave",
+        "acpi-cpufreq offers CPU 3 no performance, only schedutil, powersave",
     ),
 }
 
@@ -505,7 +505,7 @@ def test_a_cpu_that_is_gone_is_taken_out_of_the_list() -> None:
     }
     case = replace(case, files={**case.files, **wider})
     finding = judged("cpu_governor", case)
-    assert (finding.status, "CPUs 9 in /etc/numatune" in finding.reason) == (Status.UNKNOWN, True)
+    assert (finding.status, "names a file that CPU 9 lacks" in finding.reason) == (Status.UNKNOWN, True)
     plan = converges("cpu_governor", case)
     assert [change.path for change in plan.changes] == [CONF]
 

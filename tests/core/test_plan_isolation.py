@@ -66,7 +66,7 @@ NOT_OK = {
     "another kind": ({"kind": "isolated"}, "no root partition", "pending_reboot"),
     "member": ({"kind": "member"}, "no root partition", "pending_reboot"),
     "invalid": ({"kind": "root invalid (x)"}, "root invalid (x)", "pending_reboot"),
-    "fewer CPUs": ({"cpus": "1,3,5"}, "numatune.slice has the CPUs 1,3,5", "pending_reboot"),
+    "fewer CPUs": ({"cpus": "1,3,5"}, "numatune.slice has CPUs 1,3,5", "pending_reboot"),
     "the unit is elsewhere": ({"populated": "0"}, "infer.service does not run in numatune.slice", "pending_reboot"),
 }
 

@@ -251,8 +251,8 @@ GOVERNORS = {
         "lost_at_reboot", "powersave", files={**RIGHT, "etc/tmpfiles.d/50.conf": line("powersave", "/" + freq(3))}
     ),
     "unknown, built otherwise unsaid": Case("unknown", "the kernel's default is not known"),
-    "unknown, one CPU shows none": Case("unknown", "CPUs 5 show no governor", files={**RIGHT, freq(5): None}),
-    "unknown, an empty file": Case("unknown", "CPUs 5 show no governor", files={**RIGHT, freq(5): ""}),
+    "unknown, one CPU shows none": Case("unknown", "CPU 5 shows no governor", files={**RIGHT, freq(5): None}),
+    "unknown, an empty file": Case("unknown", "CPU 5 shows no governor", files={**RIGHT, freq(5): ""}),
     "unknown, denied": Case("unknown", files=RIGHT, denied=(f"/{freq(1)}",)),
     "unknown, tuned decides": Case(
         "unknown",
@@ -582,7 +582,7 @@ ISOLATION = {
     "ok, a NUL byte": Case("ok", files={f"{CPU}/nohz_full": "\0"}),
     "ok, no such files": Case("ok", files={f"{CPU}/nohz_full": None, f"{CPU}/isolated": None}),
     "wrong": Case("wrong", "unpinned threads pile up", made={"arguments": "isolcpus=1,3"}, files=isolated("1,3", "")),
-    "wrong, no tick": Case("wrong", "run without a tick", made={"arguments": "nohz_full=1"}, files=isolated("", "1")),
+    "wrong, no tick": Case("wrong", "CPU 1 runs without a tick", made={"arguments": "nohz_full=1"}, files=isolated("", "1")),
     "wrong, different": Case(
         "wrong", "name different CPUs", made={"arguments": "isolcpus=1 nohz_full=3"}, files=isolated("1", "3")
     ),
@@ -635,6 +635,50 @@ ISOLATION = {
 @pytest.mark.parametrize("case", ISOLATION.values(), ids=ISOLATION)
 def test_core_isolation(case: Case) -> None:
     check("core_isolation", case)
+
+
+REMOVED = {
+    "isolcpus": (Case("", made={"arguments": "isolcpus=1,3"}, files=isolated("1,3", "")), "isolcpus"),
+    "nohz_full": (
+        Case("", made={"arguments": "nohz_full=1 rcu_nocbs=1"}, files=isolated("", "1")),
+        "nohz_full and rcu_nocbs",
+    ),
+    "managed": (
+        Case("", made={"arguments": "isolcpus=managed_irq,1 nohz_full=1"}, files=isolated("", "1")),
+        "nohz_full",
+    ),
+    "at the next boot": (Case("", files=grub("isolcpus=1,3")), "isolcpus"),
+    "not captured": (Case("", files={"proc/cmdline": None, "boot": None, **isolated("1", "")}), "isolcpus"),
+}
+
+
+@pytest.mark.parametrize(("case", "named"), REMOVED.values(), ids=REMOVED)
+def test_the_arguments_that_isolate_are_what_must_go(case: Case, named: str) -> None:
+    said = f"remove {named} from the kernel arguments, or name the mode in the profile"
+    assert judged("core_isolation", case).remedy == said
+
+
+def test_a_partition_that_isolates_is_what_must_go() -> None:
+    files = {**partition("isolated"), **isolated("1", ""), "proc/cmdline": "isolcpus=1"}
+    files = {**files, **grub("isolcpus=1")}
+    remedy = judged("core_isolation", Case("", files=files)).remedy
+    assert remedy.startswith("remove isolcpus from the kernel arguments; write member to the partition's")
+
+
+def test_what_was_not_read_is_no_value_of_isolation() -> None:
+    one = judged("core_isolation", Case("", files={"proc/cmdline": None, **isolated("1", "")}))
+    assert one.runtime == "isolated=1"
+    assert "does not balance CPU 1: " in one.reason
+    tickless = judged("core_isolation", Case("", made={"arguments": "nohz_full=1"}, files=isolated("", "1")))
+    assert "CPU 1 runs without a tick" in tickless.reason
+    unread = Case(
+        "",
+        made={"arguments": ARGUMENTS.replace("rcu_nocbs=1,3,5,7", "rcu_nocbs=all")},
+        files=isolated(),
+        profile=mode("kernel"),
+    )
+    assert judged("core_isolation", unread).runtime == "isolated=1,3,5,7 nohz_full=1,3,5,7"
+    assert "rcu_nocbs is a list of CPUs in words" in judged("core_isolation", unread).reason
 
 
 @pytest.mark.parametrize("command", ["units", "slices"])

@@ -14,6 +14,7 @@ from ..sources import Source
 from ..status import Plane
 from ..topology import CPU
 from .said import Right, Said, unread
+from .words import cpu_words
 
 
 @dataclass(frozen=True)
@@ -87,4 +88,4 @@ def gone(host: Host, named: Iterable[int], file: str) -> CpuSet:
 
 def fails(setting: str, missing: CpuSet) -> str:
     """Say why the service fails at boot."""
-    return f"{boot_service.UNIT} fails: CPUs {missing} in {boot_service.conf(setting)} have no such file"
+    return f"{boot_service.UNIT} fails: {boot_service.conf(setting)} names a file that {cpu_words(missing, 'lack')}"

@@ -19,7 +19,7 @@ from .apply_service import ApplyService, of
 from .said import Right, Said, doubted, undecided
 from .starts import Start
 from .value import integer
-from .words import NOT_NOW, evidence, group, sentence, summary
+from .words import NOT_NOW, cpu_words, evidence, group, sentence, summary
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class PerCpu:
             values=groups if len(groups) > 1 else (),
             reason=sentence(
                 self.harm if runtime is Plane.WRONG else "",
-                f"CPUs {unread_in(groups)} show no value" if unread_in(groups) else "",
+                f"{cpu_words(unread_in(groups), 'show')} no value" if unread_in(groups) else "",
                 *_later(status, said, boot),
             ),
             evidence=evidence(readings[first], said.where, host.next_boot.where),
@@ -106,7 +106,7 @@ class PerCpu:
         first = "; ".join(one.message for one in fought)
         if first or status is Status.UNKNOWN or said.remedy:
             return first or said.remedy
-        write = f"write {self.expected(host)} to {self.file} of CPUs {host.roles.serving}"
+        write = f"write {self.expected(host)} to {self.file} of {cpu_words(host.roles.serving)}"
         again = "" if said.plane is Plane.RIGHT else ", at every boot too"
         if self.by_default:
             return f"run playbooks/tune.yml, or {write}{again}"

@@ -43,6 +43,12 @@ NOT_NOW = "right at every boot, but not now: changed by hand in this boot, or co
 """Why a value waits for nothing but to be set: a reboot would do it too, and is not needed."""
 
 
+def cpu_words(listed: object, verb: str = "") -> str:
+    """Return "CPU 1 runs" or "CPUs 1,3 run" of a set or its kernel list, and a verb (plural) that takes an s."""
+    one = str(listed).isdigit()
+    return f"CPU{'' if one else 's'} {listed}{' ' * bool(verb)}{verb}{'s' if one and verb else ''}"
+
+
 def sentence(*parts: str) -> str:
     """Join what there is to say with "; "."""
     return "; ".join(part for part in parts if part)

@@ -8,7 +8,7 @@ from .. import agents, boot_service
 from ..cpuset import EMPTY, CpuSet, parse_list
 from ..errors import InputError
 from ..host import Host, Option, Setting
-from ..kit.words import evidence, sentence
+from ..kit.words import cpu_words, evidence, sentence
 from ..model import Finding, Line, Severity, Snapshot, Status
 from ..parsers import cmdline
 from ..parsers.text import lines
@@ -42,12 +42,10 @@ class _Isolation(NamedTuple):
     callbacks: Optional[CpuSet]
 
     def words(self) -> Optional[str]:
-        parts = [
-            f"{name}={'not read' if cpus is None else cpus}"
-            for name, cpus in (("isolated", self.domain), ("nohz_full", self.nohz), ("rcu_nocbs", self.callbacks))
-            if cpus is None or cpus
-        ]
-        if self.domain is None and self.nohz is None and self.callbacks is None:
+        """Return what is known to be isolated; None where none is, and isolcpus or nohz_full was not read."""
+        named = (("isolated", self.domain), ("nohz_full", self.nohz), ("rcu_nocbs", self.callbacks))
+        parts = [f"{name}={cpus}" for name, cpus in named if cpus]
+        if not parts and (self.domain is None or self.nohz is None):
             return None
         return " ".join(parts) or "none"
 
@@ -92,12 +90,14 @@ def judge(host: Host) -> Finding:
         expected="no CPU isolated" if mode == "none" else f"CPUs {serving} isolated ({mode})",
         reason=sentence(
             *_complaints(mode, now, serving),
-            f"a cpuset partition keeps CPUs {partition} for itself" if mode == "none" and partition else "",
-            f"the next boot isolates {later.words()}" if status is Status.LOST_AT_REBOOT and later else "",
+            f"a cpuset partition keeps {cpu_words(partition)} for itself" if mode == "none" and partition else "",
+            f"the next boot isolates {later.words()}"
+            if status is Status.LOST_AT_REBOOT and later and later.words()
+            else "",
             "the next boot comes without it" if mode == "none" and status is Status.PENDING_REBOOT else "",
             partition_text,
             _allowed(snapshot),
-            _unread(snapshot, now) if runtime is Plane.UNREAD else "",
+            _unread(snapshot, mode, now) if runtime is Plane.UNREAD else "",
             ("the next boot: " + boot.reason) if later is None else _unresolved(later),
             made_reason if mode == "partition" else "",
             f"{left} is left of mode partition" if left else "",
@@ -109,7 +109,7 @@ def judge(host: Host) -> Finding:
             boot.where,
             made_where,
         ),
-        remedy=_remedy(host, mode, status, partition),
+        remedy=_remedy(host, mode, status, partition, left),
     )
 
 
@@ -177,7 +177,7 @@ def _own_partition(host: Host) -> tuple[Plane, str]:
     if cpus is None:
         return Plane.UNREAD, f"the CPUs of {isolation_plan.SLICE} were not read"
     if cpus != serving:
-        return Plane.WRONG, f"{isolation_plan.SLICE} has the CPUs {cpus}"
+        return Plane.WRONG, f"{isolation_plan.SLICE} has {cpu_words(cpus)}"
     unit = host.option("core_isolation", "unit") or ""
     inside = snapshot.read(f"{folder}/{unit}/cgroup.events")
     if inside.unread:
@@ -260,7 +260,7 @@ def _allowed(snapshot: Snapshot) -> str:
     for block in shown.split("\n\n"):
         pairs = dict(line.partition("=")[::2] for line in lines(block))
         if pairs.get("AllowedCPUs") and pairs.get("Id") in agents.SLICES:
-            parts.append(f"{pairs.get('Id')} is kept on CPUs {pairs['AllowedCPUs'].replace(' ', ',')}")
+            parts.append(f"{pairs.get('Id')} is kept on {cpu_words(pairs['AllowedCPUs'].replace(' ', ','))}")
     said = cmdline.last(snapshot.read("/proc/cmdline").text, "systemd.cpu_affinity")
     if said:
         parts.append(f"systemd.cpu_affinity={said[:80]} keeps what systemd starts on those CPUs")
@@ -287,11 +287,11 @@ def _complaints(mode: str, now: _Isolation, serving: CpuSet) -> list[str]:
     found = []
     if mode == "none" and now.domain:
         found.append(
-            f"the scheduler does not balance CPUs {now.domain}: unpinned threads pile up on one of them; "
+            f"the scheduler does not balance {cpu_words(now.domain)}: unpinned threads pile up there; "
             "say mode: kernel in the profile if every thread is pinned"
         )
     if mode == "none" and now.nohz:
-        found.append(f"CPUs {now.nohz} run without a tick, which makes each kernel entry dearer")
+        found.append(f"{cpu_words(now.nohz, 'run')} without a tick, which makes each kernel entry dearer")
     if now.domain and now.nohz and now.domain != now.nohz:
         found.append("isolcpus and nohz_full name different CPUs")
     if mode == "kernel" and now.domain is not None and now.domain != serving:
@@ -299,13 +299,18 @@ def _complaints(mode: str, now: _Isolation, serving: CpuSet) -> list[str]:
     return found
 
 
-def _unread(snapshot: Snapshot, now: _Isolation) -> str:
+def _unread(snapshot: Snapshot, mode: str, now: _Isolation) -> str:
     names = [name for name, cpus in (("isolated", now.domain), ("nohz_full", now.nohz)) if cpus is None]
-    readings = [snapshot.read(f"{CPU}/{name}") for name in names] or [snapshot.directory(isolation_plan.CGROUP)]
+    readings = [snapshot.read(f"{CPU}/{name}") for name in names]
+    if mode == "kernel" and now.callbacks is None:
+        line = snapshot.read("/proc/cmdline")
+        if line.present:
+            return "rcu_nocbs is a list of CPUs in words that only the kernel resolves"
+        readings.append(line)
     # The folder may be there and what is in it may not.
     return "; ".join(
         f"what {reading.path} holds is not in the captured tree" if reading.present else reading.why()
-        for reading in readings
+        for reading in readings or [snapshot.directory(isolation_plan.CGROUP)]
     )
 
 
@@ -313,15 +318,32 @@ def _unresolved(later: _Isolation) -> str:
     return "the next boot: a list of CPUs in words that only the kernel resolves" if None in later else ""
 
 
-def _remedy(host: Host, mode: str, status: Status, partition: CpuSet) -> str:
+def _remedy(host: Host, mode: str, status: Status, partition: CpuSet, left: str) -> str:
     stuck = boot_service.remedy(host.snapshot, "core_isolation") if mode == "partition" else ""
     if status in (Status.OK, Status.UNKNOWN) or stuck:
         return "" if status is Status.OK else stuck
+    member = "write member to the partition's cpuset.cpus.partition" if partition else ""
     if mode == "none" and status is Status.PENDING_REBOOT:
-        return "reboot" + (", or write member to the partition's cpuset.cpus.partition" if partition else "")
+        return "reboot" + (f", or {member}" if member else "")
     if mode == "none":
-        return "remove isolcpus and nohz_full from the kernel arguments, or name the mode in the profile"
+        named = " and ".join(_in_force(host))
+        remove = f"remove {named} from the kernel arguments" if named else ""
+        ours = f"run playbooks/tune.yml, which removes {left}" if left else ""
+        return f"{sentence(remove, member, ours)}, or name the mode in the profile"
     return "isolate the serving CPUs as the profile's mode says, with every serving thread pinned"
+
+
+def _in_force(host: Host) -> list[str]:
+    """Return the kernel arguments that isolate CPUs, of the running kernel's and of the next boot's."""
+    said = [host.snapshot.read("/proc/cmdline").text, host.next_boot.arguments or ""]
+    found = {key for text in said for key in ("nohz_full", "rcu_nocbs") if cmdline.values(text, key)}
+    for value in (value for text in said for value in cmdline.values(text, "isolcpus")[:1]):
+        # With other flags alone (managed_irq) it isolates nothing that is judged here.
+        alone = _arguments(f"isolcpus={value}")
+        found |= {"isolcpus"} if alone.domain != EMPTY or alone.nohz else set()
+    now = _running(host.snapshot)
+    shown = [name for name, cpus in (("isolcpus", now.domain), ("nohz_full", now.nohz)) if cpus]
+    return [name for name in ("isolcpus", "nohz_full", "rcu_nocbs") if name in found] or shown
 
 
 CORE_ISOLATION = Setting(

@@ -9,7 +9,7 @@ from .. import agents, boot_service
 from ..cpuset import CpuSet
 from ..host import Host, Option, Planned, Setting
 from ..kit.per_cpu import absent, plane_of, unread_in
-from ..kit.words import NOT_NOW, evidence, group, sentence, summary
+from ..kit.words import NOT_NOW, cpu_words, evidence, group, sentence, summary
 from ..model import Change, Conflict, Finding, Severity, Status, ValueGroup
 from ..sources import File
 from ..status import Plane, combine
@@ -72,7 +72,7 @@ def judge(host: Host) -> Finding:
         evidence=evidence(
             *(host.snapshot.read(path(first, name)) for name in _FILES), boot.persisted.where, host.next_boot.where
         ),
-        remedy=_remedy(status, boot, f"set governor {expected} on CPUs {serving}"),
+        remedy=_remedy(status, boot, f"set governor {expected} on {cpu_words(serving)}"),
     )
 
 
@@ -119,7 +119,7 @@ def _meaning(wrong: set[str], driver: Optional[str]) -> str:
 
 
 def _unread(groups: tuple[ValueGroup, ...]) -> str:
-    return f"CPUs {unread_in(groups)} show no governor" if unread_in(groups) else ""
+    return f"{cpu_words(unread_in(groups), 'show')} no governor" if unread_in(groups) else ""
 
 
 def _later(status: Status, boot: AtBoot) -> str:
@@ -196,8 +196,8 @@ def _not_offered(host: Host, governed: CpuSet, expected: str) -> Iterator[Confli
         offered = shown(host, cpu, OFFERED)
         if offered and expected not in offered.split() and shown(host, cpu, GOVERNOR) != expected:
             lacking.setdefault(offered, []).append(cpu)
-    for offered, cpus in lacking.items():
-        driver = shown(host, cpus[0], DRIVER)
+    for offered, where in lacking.items():
+        driver = shown(host, where[0], DRIVER)
         # A driver that scales by itself takes no governor, and schedutil is never built as a module.
         module = (
             ""
@@ -205,10 +205,10 @@ def _not_offered(host: Host, governed: CpuSet, expected: str) -> Iterator[Confli
             else f"load its module (modprobe cpufreq_{expected}), or "
         )
         message = (
-            f"{driver or 'the driver'} offers CPUs {CpuSet.of(cpus)} no {expected}, only "
+            f"{driver or 'the driver'} offers {cpu_words(CpuSet.of(where))} no {expected}, only "
             f"{', '.join(offered.split())}: {module}name another one in {NAME}'s option `expected`; then run again"
         )
-        yield Conflict(NAME, path(cpus[0], OFFERED), 1, offered, message)
+        yield Conflict(NAME, path(where[0], OFFERED), 1, offered, message)
 
 
 CPU_GOVERNOR = Setting(

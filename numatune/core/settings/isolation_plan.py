@@ -10,6 +10,7 @@ from ..cpuset import EMPTY, CpuSet, parse_list
 from ..errors import InputError
 from ..facts import kernel_release
 from ..host import Host, Planned
+from ..kit.words import cpu_words
 from ..model import Change, Conflict, Finding, Reading, Snapshot, State
 from ..parsers.text import lines
 from ..topology import CPU
@@ -171,7 +172,7 @@ def _overlapping(host: Host) -> tuple[Conflict, ...]:
             continue
         cpus = listed(snapshot, path.removesuffix("partition") + "effective") or EMPTY
         if text.strip() in ("isolated", "root") and cpus & host.roles.serving:
-            message = f"{path} already makes a partition of CPUs {cpus}: take it away, then run again"
+            message = f"{path} already makes a partition of {cpu_words(cpus)}: take it away, then run again"
             return (Conflict("core_isolation", path, 1, text.strip(), message),)
     return ()
 

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import NamedTuple, Optional
 
+from . import distribution
 from .derived import once
+from .facts import architecture
 from .model import Line, Reading, Snapshot
 from .parsers import bls, cmdline, grub
 from .parsers.grub_variables import Variables, variables
@@ -18,7 +20,6 @@ from .sources import Directory, File, Source
 # On a host with both, the second is what somebody made under the name that other distributions use.
 _GRUB = ("/boot/grub2", "/boot/grub")
 _BLS = ("/boot/loader/entries", "/boot/efi/loader/entries", "/efi/loader/entries")
-FOLDERS = (*_GRUB, *_BLS)
 _LOADER = ("/boot/loader/loader.conf", "/boot/efi/loader/loader.conf", "/efi/loader/loader.conf")
 _OTHER = {
     "/boot/firmware/cmdline.txt": "the Raspberry Pi's firmware",
@@ -81,11 +82,20 @@ def next_boot(snapshot: Snapshot, once: bool = True) -> NextBoot:
             return NextBoot(None, reason=f"the boot loader ({name}) is not one that numatune reads")
     if ostree(snapshot):
         return NextBoot(None, reason="the boot loader (ostree) is not one that numatune reads")
-    for folder in FOLDERS:
-        reading = snapshot.directory(folder)
-        if reading.unread:
-            return NextBoot(None, reason=reading.why())
+    why = unread(snapshot)
+    if why:
+        return NextBoot(None, reason=why)
     return NextBoot(None, reason="no boot loader's configuration on this host: its kernel is started from outside")
+
+
+def unread(snapshot: Snapshot) -> str:
+    """Return which folder that may hold a boot loader's configuration was not read, and why; "" where none was not.
+
+    It is called by the name that this host's distribution gives it; zipl's, where no GRUB is.
+    """
+    zipl = architecture(snapshot) == "s390x"
+    why = "" if zipl else distribution.unread(snapshot, _GRUB[1], _GRUB[0])
+    return why or next((found.why() for found in map(snapshot.directory, (*_BLS, *_GRUB)) if found.unread), "")
 
 
 def ostree(snapshot: Snapshot) -> bool:

@@ -582,7 +582,9 @@ ISOLATION = {
     "ok, a NUL byte": Case("ok", files={f"{CPU}/nohz_full": "\0"}),
     "ok, no such files": Case("ok", files={f"{CPU}/nohz_full": None, f"{CPU}/isolated": None}),
     "wrong": Case("wrong", "unpinned threads pile up", made={"arguments": "isolcpus=1,3"}, files=isolated("1,3", "")),
-    "wrong, no tick": Case("wrong", "CPU 1 runs without a tick", made={"arguments": "nohz_full=1"}, files=isolated("", "1")),
+    "wrong, no tick": Case(
+        "wrong", "CPU 1 runs without a tick", made={"arguments": "nohz_full=1"}, files=isolated("", "1")
+    ),
     "wrong, different": Case(
         "wrong", "name different CPUs", made={"arguments": "isolcpus=1 nohz_full=3"}, files=isolated("1", "3")
     ),

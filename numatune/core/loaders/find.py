@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from typing import Union
 
-from ..boot import FOLDERS, grub_folders, ostree
 from ..boot import SOURCES as BOOT
+from ..boot import grub_folders, ostree, unread
+from ..distribution import SOURCES as DISTRIBUTION
+from ..distribution import family as family_of
 from ..facts import architecture
 from ..model import Snapshot
-from ..parsers import shell
 from ..sources import Directory, File, Source
 from . import bls, debian_grub
 from .loader import HELD, OWNED, Loader
 
-_RELEASE = "/etc/os-release"
-_VENDOR_RELEASE = "/usr/lib/os-release"
 # What manages the entries of a GRUB or another loader itself, and would undo what is written there.
 _MANAGERS = (
     ("/ostree/deploy", "ostree (use rpm-ostree kargs)"),
@@ -32,8 +31,7 @@ _ENTRIES = ("/boot/loader/entries", "/boot/efi/loader/entries", "/efi/loader/ent
 
 SOURCES: tuple[Source, ...] = (
     *BOOT,
-    File(_RELEASE),
-    File(_VENDOR_RELEASE),
+    *DISTRIBUTION,
     File("/proc/mounts"),
     File("/etc/kernel/proxmox-boot-uuids"),
     File(debian_grub.MAIN),
@@ -48,7 +46,7 @@ SOURCES: tuple[Source, ...] = (
 
 def find(snapshot: Snapshot) -> Union[Loader, str]:
     """Return the loader, or the reason why numatune writes no kernel arguments on this host."""
-    family = _family(snapshot)
+    family = family_of(snapshot)
     for path, name in _MANAGERS:
         if _there(snapshot, path):
             return _refused(name)
@@ -67,9 +65,9 @@ def find(snapshot: Snapshot) -> Union[Loader, str]:
             return _refused("zipl" if zipl else f"not known, with entries under {folder}")
     if ostree(snapshot):
         return _refused(_MANAGERS[0][1])
-    unread = next((found for found in map(snapshot.directory, FOLDERS) if found.unread), None)
-    if unread:
-        return f"which boot loader this host has is not known: {unread.why()}"
+    why = unread(snapshot)
+    if why:
+        return f"which boot loader this host has is not known: {why}"
     return "no boot loader's configuration on this host: its kernel is started from outside"
 
 
@@ -101,16 +99,6 @@ def _there(snapshot: Snapshot, path: str) -> bool:
 
 def _refused(name: str) -> str:
     return f"the boot loader is {name}, which numatune does not write kernel arguments to: set them by hand"
-
-
-def _family(snapshot: Snapshot) -> frozenset[str]:
-    # /etc/os-release is a link to the vendor's on most systems.
-    path = next((path for path in (_RELEASE, _VENDOR_RELEASE) if snapshot.read(path).present), _RELEASE)
-    words: list[str] = []
-    for name in ("ID", "ID_LIKE"):
-        found = shell.variable(path, snapshot.read(path).text, name)
-        words += found[0].split() if found else []
-    return frozenset(words)
 
 
 def _name(family: frozenset[str]) -> str:

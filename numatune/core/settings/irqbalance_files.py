@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple, Optional, Union
 
+from .. import distribution
 from ..cpuset import EMPTY, CpuSet, parse_list, parse_mask
 from ..errors import InputError
-from ..facts import kernel_release
 from ..host import Host
 from ..model import Conflict, Line, Snapshot
 from ..parsers import interrupts, shell
@@ -21,7 +21,6 @@ UNIT = "irqbalance.service"
 _FILES = ("/etc/default/irqbalance", "/etc/sysconfig/irqbalance", "/etc/conf.d/irqbalance")
 _VENDOR = "/usr/lib/irqbalance/defaults.env"
 _SYSCONFIG = "/etc/sysconfig"
-_WITH_SYSCONFIG = re.compile(r"\.(?:el|fc|amzn|oe|an)[0-9]|-default$")
 _UNIT_FOLDERS = ("/etc/systemd/system", "/run/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system")
 LIST, MASK = "IRQBALANCE_BANNED_CPULIST", "IRQBALANCE_BANNED_CPUS"
 _BANS = "IRQBALANCE_BANNED_CPU"
@@ -66,7 +65,9 @@ def configured(host: Host) -> Ban:
     path = file(snapshot)
     reading = snapshot.read(path)
     if reading.unread:
-        return Ban(Plane.UNREAD, why=reading.why())
+        both = path in _FILES[:2] and not snapshot.directory(_SYSCONFIG).present
+        why = distribution.unread(snapshot, *_FILES[:2]) if both else ""
+        return Ban(Plane.UNREAD, why=why or reading.why())
     other = _overridden(snapshot, path)
     if other:
         return Ban(Plane.UNREAD, None, other, f"{_at(other)} may win over {path}", other)
@@ -118,9 +119,9 @@ def file(snapshot: Snapshot) -> str:
     for line in _unit_lines(snapshot):
         if line.text.startswith("EnvironmentFile=") and _named(line) in _FILES:
             return _named(line)
-    # Of a tree without /etc, its kernel tells whose it is.
-    named = _WITH_SYSCONFIG.search(kernel_release(snapshot) or "")
-    fallback = _FILES[1] if snapshot.directory(_SYSCONFIG).present or (named and not snapshot.complete) else _FILES[0]
+    # A tree may lack the folder.
+    named = not snapshot.complete and distribution.debian(snapshot) is False
+    fallback = _FILES[1] if snapshot.directory(_SYSCONFIG).present or named else _FILES[0]
     return next((path for path in _FILES if snapshot.read(path).present), fallback)
 
 

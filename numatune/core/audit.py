@@ -8,6 +8,7 @@ from datetime import date
 from typing import Optional
 
 from . import runs
+from .boot import OUTSIDE
 from .catalogue import setting
 from .facts import facts
 from .host import Host
@@ -67,7 +68,7 @@ def _finding(host: Host, name: str, today: date) -> Finding:
         if waiver.setting == name:
             if date.fromisoformat(waiver.expires) >= today:
                 return replace(finding, status=Status.WAIVED, waiver=waiver)
-            reason = f"the waiver of {waiver.owner} ended on {waiver.expires}; {finding.reason}"
+            reason = f"waived by {waiver.owner} until {waiver.expires}, which has passed; {finding.reason}"
             finding = replace(finding, reason=reason)
     return finding
 
@@ -89,7 +90,11 @@ def _how_to_know(reason: str) -> str:
         return "collect this host again (`numatune collect -o DIR HOST`), then judge what that writes"
     if "not in the captured tree" in reason:
         return "capture what is named here too (`numatune collect -o DIR HOST` does)"
-    return "look by hand: numatune could not read what is named here"
+    if " failed: " in reason:
+        return "look by hand: numatune could not read what is named here"
+    if OUTSIDE in reason:
+        return "look at the arguments that its kernel is started with (by a hypervisor or over the network)"
+    return "look by hand: what is named here was read, and does not tell it"
 
 
 def _status(findings: tuple[Finding, ...], fail_on: Severity, required: Optional[set[str]]) -> str:

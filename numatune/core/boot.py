@@ -27,6 +27,7 @@ _OTHER = {
     "/ostree/deploy": "ostree",
 }
 
+OUTSIDE = "no boot loader's configuration on this host: its kernel is started from outside"
 _TUNED = "tuned_params"
 # Ubuntu's menu sets it to vt.handoff=7 or nothing, by a function that each entry calls.
 _HANDOFF = "vt_handoff"
@@ -85,7 +86,7 @@ def next_boot(snapshot: Snapshot, once: bool = True) -> NextBoot:
     why = unread(snapshot)
     if why:
         return NextBoot(None, reason=why)
-    return NextBoot(None, reason="no boot loader's configuration on this host: its kernel is started from outside")
+    return NextBoot(None, reason=OUTSIDE)
 
 
 def unread(snapshot: Snapshot) -> str:

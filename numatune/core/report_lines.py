@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from .model import RUN_UNKNOWN, Change, Conflict, Finding, HostReport, Left, Plan, Status, phrase
+from .model import RUN_UNKNOWN, Change, Conflict, Finding, HostReport, Left, Plan, Severity, Status, phrase
 
 ORDER = (
     Status.WRONG,
@@ -48,9 +48,18 @@ def _not_known(report: HostReport) -> list[str]:
 
 def headline(report: HostReport) -> str:
     """Return what a host comes to, and what host it is: "findings — 6.1.0, CPUs 0-63, 4 nodes"."""
-    # Nobody reads "ok" of a host of which something is not known.
+    # Nobody reads "ok" of a host of which something is not known, or wrong.
     known = f" as far as known ({', '.join(_not_known(report))} not known)" if unsure(report) else ""
-    return f"{report.status}{known} — {_shape(report)}"
+    return f"{report.status}{_but_for(report)}{known} — {_shape(report)}"
+
+
+def _but_for(report: HostReport) -> str:
+    """Return what is not as wanted on a host that is ok, for it matters less than what makes a host "findings"."""
+    found = [item for item in report.findings if item.bad and item.status is not Status.UNKNOWN]
+    if report.status != "ok" or not found:
+        return ""
+    severities = " and ".join(item.value for item in Severity if any(one.severity is item for one in found))
+    return f" but for {len(found)} of {len(report.findings)} settings ({severities}){',' if unsure(report) else ''}"
 
 
 def _shape(report: HostReport) -> str:
@@ -100,21 +109,29 @@ def _value(finding: Finding) -> str:
     runs = finding.runtime or "?"
     if finding.status is Status.LOST_AT_REBOOT:
         return f" = {runs} now, not after a reboot"
-    if finding.status is Status.UNKNOWN and finding.runtime and finding.runtime == finding.expected:
-        return f" = {runs} now, as wanted; not known after a reboot"
+    if finding.runtime and finding.runtime == finding.expected:
+        return f" = {runs} now, as wanted" + ("; not known after a reboot" if finding.status is Status.UNKNOWN else "")
     if finding.expected:
         return f" = {runs}, want {finding.expected}"
     return f" = {runs}" if finding.waiver else ""
 
 
 def plan_headline(plan: Plan) -> str:
-    """Return how many changes there are, and what needs a reboot."""
+    """Return how many changes there are, and what needs a reboot; without one, how much is not known."""
     count = len(plan.changes)
     if not count:
-        return "tune.yml would change nothing"
+        unknown = sum(item.status is Status.UNKNOWN for item in plan.left)
+        known = f" that is known to be needed; {unknown} setting{_s(unknown)} not known" if unknown else ""
+        return f"tune.yml would change nothing{known}"
     reboot = sum(change.needs_reboot for change in plan.changes)
-    needs = f"{reboot} of them take effect at a reboot" if reboot else "none needs a reboot"
-    return f"tune.yml would make {count} change{'s' if count != 1 else ''}; {needs}"
+    needs = f"{reboot} of them take{'s' if reboot == 1 else ''} effect at a reboot" if reboot else "none needs a reboot"
+    if count == reboot == 1:
+        needs = "it takes effect at a reboot"
+    return f"tune.yml would make {count} change{_s(count)}; {needs}"
+
+
+def _s(count: int) -> str:
+    return "" if count == 1 else "s"
 
 
 def change(group: tuple[Change, ...]) -> str:

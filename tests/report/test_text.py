@@ -11,11 +11,11 @@ import pytest
 from synthetic import Tree, host
 
 from numatune.core.audit import judge
-from numatune.core.model import RUN_UNKNOWN, Finding, HostReport, Left, Plan, Severity, Snapshot, Status, Waiver
+from numatune.core.model import RUN_UNKNOWN, Change, Finding, HostReport, Left, Plan, Severity, Snapshot, Status, Waiver
 from numatune.core.plan import make_plan
 from numatune.core.profile import builtin, from_mapping
 from numatune.core.replay import collect
-from numatune.core.report_lines import summary
+from numatune.core.report_lines import plan_headline, summary
 from numatune.core.wording import plan_spelled, report_spelled, spelled
 from numatune.report.audits import fleet, text
 from numatune.report.audits.hosts import Judged
@@ -61,6 +61,36 @@ def test_ok_is_never_said_alone_of_a_host_that_is_not_wholly_known() -> None:
     assert line == "14 hosts: 14 ok (9 of them as far as known), 0 findings, 0 incomplete, 0 unreachable"
 
 
+def test_ok_is_never_said_alone_of_a_host_on_which_something_is_wrong() -> None:
+    wrong, unknown, right = finding(Status.WRONG, "1"), finding(Status.UNKNOWN), finding(Status.OK)
+    assert shown(wrong, right).startswith("db1: ok but for 1 of 2 settings (info) — ")
+    both = shown(wrong, unknown, right, replace(wrong, severity=Severity.WARNING))
+    assert both.startswith("db1: ok but for 2 of 4 settings (warning and info), as far as known (1 of 4 not known) — ")
+    assert shown(wrong, status="findings").startswith("db1: findings — ")
+
+
+def test_a_plan_says_what_is_not_known_and_counts_in_grammar() -> None:
+    unknown = Left("ksm", Status.UNKNOWN, "why", "")
+    assert plan_headline(Plan()) == "tune.yml would change nothing"
+    assert plan_headline(Plan(left=(Left("ksm", Status.WRONG, "why", ""),))) == "tune.yml would change nothing"
+    known = "tune.yml would change nothing that is known to be needed; "
+    assert plan_headline(Plan(left=(unknown,))) == f"{known}1 setting not known"
+    assert plan_headline(Plan(left=(unknown, unknown))) == f"{known}2 settings not known"
+    now = Change("ksm", "file", "/x", "", None, "")
+    later = replace(now, needs_reboot=True)
+    assert plan_headline(Plan((later,))).endswith("would make 1 change; it takes effect at a reboot")
+    assert plan_headline(Plan((now, later))).endswith("would make 2 changes; 1 of them takes effect at a reboot")
+    assert plan_headline(Plan((later, later))).endswith("2 of them take effect at a reboot")
+
+
+def test_by_hand_is_said_of_what_was_not_read() -> None:
+    files = {**host(4, 1, 1, arguments="numa_balancing=disable", sysctl={})}
+    direct = {path: text for path, text in files.items() if not path.startswith("boot/")}
+    remedies = [item.remedy for item in judge(snapshot(direct), builtin("inference-latency"), TODAY).findings]
+    assert not any("could not read" in remedy for remedy in remedies)
+    assert any("look at the arguments that its kernel is started with" in remedy for remedy in remedies)
+
+
 @pytest.mark.parametrize(
     ("status", "said"),
     [
@@ -77,13 +107,14 @@ def test_a_waived_setting_shows_its_value_and_whose_word_it_is() -> None:
     said = shown(finding(Status.WAIVED, "1", waiver=waiver))
     assert "numa_balancing = 1, want 0" in said
     assert "waived by me until 2026-06-30: old kernel" in said
+    assert "numa_balancing = 0 now, as wanted  [info]\n" in shown(finding(Status.WAIVED, "0", waiver=waiver))
 
 
 def test_a_waiver_that_ended_is_said_first() -> None:
     waiver = {"setting": "numa_balancing", "owner": "me", "reason": "later", "expires": "2020-01-31"}
     profile = from_mapping({"waivers": [waiver]})
     found = judge(snapshot(host(4, 1, 1, numa_balancing="1", sysctl={})), profile, TODAY).findings[0]
-    assert found.reason.startswith("the waiver of me ended on 2020-01-31; ")
+    assert found.reason.startswith("waived by me until 2020-01-31, which has passed; ")
 
 
 @pytest.mark.parametrize("width", [60, 80, 100])

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Union
 
+from ..boot import OUTSIDE, grub_folders, ostree, unread
 from ..boot import SOURCES as BOOT
-from ..boot import grub_folders, ostree, unread
 from ..distribution import SOURCES as DISTRIBUTION
 from ..distribution import family as family_of
 from ..facts import architecture
@@ -68,7 +68,7 @@ def find(snapshot: Snapshot) -> Union[Loader, str]:
     why = unread(snapshot)
     if why:
         return f"which boot loader this host has is not known: {why}"
-    return "no boot loader's configuration on this host: its kernel is started from outside"
+    return OUTSIDE
 
 
 def _grub(snapshot: Snapshot, folder: str, config: str, family: frozenset[str]) -> Union[Loader, str]:

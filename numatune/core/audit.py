@@ -15,6 +15,8 @@ from .host import Host
 from .model import UNASKED, Finding, HostReport, Severity, Snapshot, Status
 from .profile import Profile
 
+# What tune refuses is shown in so many words.
+_SHOWN = 3
 _WORSE = ("ok", "findings", "incomplete")
 
 
@@ -64,6 +66,9 @@ def _finding(host: Host, name: str, today: date) -> Finding:
         return finding
     if finding.status is Status.UNKNOWN and not finding.remedy:
         finding = replace(finding, remedy=_how_to_know(finding.reason))
+    refused = "" if host.container else _refused(host, finding)
+    if refused:
+        finding = replace(finding, remedy=refused)
     for waiver in host.profile.waivers:
         if waiver.setting == name:
             if date.fromisoformat(waiver.expires) >= today:
@@ -80,6 +85,15 @@ def _of_its_host(finding: Finding, container: str) -> Finding:
     return replace(
         finding, status=Status.UNKNOWN, persisted=None, next_boot=None, masked_by=None, reason=reason, remedy=remedy
     )
+
+
+def _refused(host: Host, finding: Finding) -> str:
+    """Return what must be done first, in tune's own words, where the remedy is tune and tune refuses; else ""."""
+    if "playbooks/tune.yml" not in finding.remedy:
+        return ""
+    messages = list(dict.fromkeys(item.message for item in host.planned(setting(finding.setting), finding)[1]))
+    more = [f"{len(messages) - _SHOWN} more, which `numatune plan` names"] * (len(messages) > _SHOWN)
+    return "; ".join([*messages[:_SHOWN], *more]).replace("then run again", "then run playbooks/tune.yml")
 
 
 def _how_to_know(reason: str) -> str:

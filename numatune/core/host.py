@@ -55,6 +55,16 @@ class Host:
         """The running kernel's release."""
         return kernel_release(self.snapshot)
 
+    @cached_property
+    def _planned(self) -> dict[str, Planned]:
+        return {}
+
+    def planned(self, setting: Setting, finding: Finding) -> Planned:
+        """Return what a setting would change, or why it must not: its audit names that, and the planner plans it."""
+        if setting.name not in self._planned:
+            self._planned[setting.name] = setting.changes(self, finding) if setting.changes else ((), ())
+        return self._planned[setting.name]
+
     def option(self, setting: str, name: str) -> Any:
         """Return what the profile says of one option of a setting (its default when nothing)."""
         return self.profile.options.get(setting, {}).get(name)

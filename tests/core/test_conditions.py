@@ -280,11 +280,24 @@ def test_network_queues_that_were_not_captured_are_not_none() -> None:
     case = Case({"irqs": 8}, captured=True)
     (conflict,) = planned("irq_affinity", case).conflicts
     assert "/sys/class/net is not in the captured tree" in conflict.message
+    (found,) = [item for item in report(case).findings if item.setting == "irq_affinity"]
+    assert found.remedy == conflict.message.replace("run again", "run playbooks/tune.yml")
     queues: dict[str, str | None] = {
         f"sys/class/net/e{number}/device/net/e{number}/queues/rx-{queue}/x": "" for number in (0, 1) for queue in (0, 1)
     }
     assert planned("irq_affinity", Case({"irqs": 8}, queues, captured=True)).changes
     assert planned("irq_affinity", Case({"irqs": 8})).changes
+
+
+def test_what_tune_refuses_is_the_remedy() -> None:
+    only = {f"{CPU}/cpu{cpu}/cpufreq/scaling_available_governors": "schedutil powersave\n" for cpu in range(8)}
+    offered: dict[str, str | None] = {**only}
+    case = Case({"governor": "schedutil"}, offered)
+    (found,) = [item for item in report(case).findings if item.setting == "cpu_governor"]
+    assert found.remedy.endswith("in cpu_governor's option `expected`; then run playbooks/tune.yml")
+    assert "run playbooks/tune.yml, or" not in found.remedy
+    (right,) = [item for item in report(Case({"governor": "schedutil"})).findings if item.setting == "cpu_governor"]
+    assert right.remedy.startswith("run playbooks/tune.yml")
 
 
 # D10: one file less is not every core less.

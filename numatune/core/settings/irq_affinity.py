@@ -7,6 +7,7 @@ from typing import NamedTuple, Optional
 
 from .. import agents, boot_service
 from ..cpuset import EMPTY, CpuSet, parse_list
+from ..derived import once
 from ..errors import InputError
 from ..host import Host, Option, Planned, Setting
 from ..kit.words import evidence, group, sentence
@@ -59,13 +60,12 @@ def judge(host: Host) -> Finding:
     snapshot, roles = host.snapshot, host.roles
     if not roles.split:
         return nowhere_to_move("irq_affinity", roles)
-    irqs = _irqs(snapshot, roles.serving)
-    if not irqs:
+    found = _found(snapshot, roles)
+    if found is None:
         reading = snapshot.directory(_IRQ)
         why = reading.why() if reading.unread else f"{_IRQ} shows no interrupt"
         status = Status.UNKNOWN if reading.unread or reading.present else Status.NOT_APPLICABLE
         return Finding("irq_affinity", status, Severity.WARNING, reason=why)
-    found = _sorted(snapshot, roles, irqs)
     named, movable, settling = found.named, found.movable, found.settling
     unread = [irq for irq in named if irq.cpus is None]
     runtime = Plane.WRONG if movable else Plane.UNREAD if unread or not named else Plane.RIGHT
@@ -104,6 +104,13 @@ def judge(host: Host) -> Finding:
         else "run playbooks/tune.yml, or: ban the serving CPUs in irqbalance, or place the interrupts on CPUs "
         f"{roles.housekeeping} at every boot",
     )
+
+
+@once
+def _found(snapshot: Snapshot, roles: Roles) -> Optional[_Sorted]:
+    """Return what there is, None for no interrupt at all: judge and plan both ask, of a thousand files each."""
+    irqs = _irqs(snapshot, roles.serving)
+    return _sorted(snapshot, roles, irqs) if irqs else None
 
 
 def _sorted(snapshot: Snapshot, roles: Roles, irqs: list[_Irq]) -> _Sorted:
@@ -238,10 +245,9 @@ def changes(host: Host, finding: Finding) -> Planned:
     The kernel argument irqaffinity= stays as it is: the boot service comes after it.
     """
     snapshot, roles = host.snapshot, host.roles
-    irqs = _irqs(snapshot, roles.serving) if finding.bad and roles.split else []
-    if not irqs:
+    found = _found(snapshot, roles) if finding.bad and roles.split else None
+    if found is None:
         return (), ()
-    found = _sorted(snapshot, roles, irqs)
     # What the kernel manages stays where it is, and takes a vector there.
     placed, kept, refusing = [], 0, _kept(snapshot)
     for irq in found.named:

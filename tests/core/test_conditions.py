@@ -275,6 +275,26 @@ def test_a_state_is_known_by_its_description() -> None:
     assert judged("cpu_idle", Case(files=arm)).expected == "at most 1 us exit latency"
 
 
+def test_a_cap_that_no_state_exceeds_needs_no_file() -> None:
+    """As on a POWER host: what is persisted may be unknown, and a file that asks for the cap would change nothing."""
+    files: dict[str, str | None] = {f"{CPU}/cpu{cpu}/cpuidle": None for cpu in range(8)}
+    for cpu in range(8):
+        for number, (name, latency) in enumerate((("snooze", 0), ("CEDE", 10))):
+            base = f"{CPU}/cpu{cpu}/cpuidle/state{number}"
+            files |= {f"{base}/name": f"{name}\n", f"{base}/latency": f"{latency}\n", f"{base}/disable": "0\n"}
+    gone: dict[str, str | None] = {"etc": None, "boot": None, "usr": None}
+    tree = Case(files={**files, **gone}, captured=True)
+    found = check("cpu_idle", "ok", tree)
+    assert (found.expected, found.persisted) == ("at most 10 us exit latency", None)
+    assert planned("cpu_idle", tree).changes == ()
+    # One CPU whose states were not read may have a deeper one.
+    fewer = {path: text for path, text in tree.files.items() if not path.startswith(f"{CPU}/cpu7/cpuidle/")}
+    check("cpu_idle", "unknown", Case(files=fewer, captured=True))
+    deeper = {**tree.files, f"{CPU}/cpu7/cpuidle/state1/latency": "11\n"}
+    asked = {"settings": {"cpu_idle": {"max_exit_latency_us": 10}}}
+    check("cpu_idle", "unknown", Case(files=deeper, captured=True, profile=asked))
+
+
 # D9: queues that were not captured are not none.
 def test_network_queues_that_were_not_captured_are_not_none() -> None:
     case = Case({"irqs": 8}, captured=True)

@@ -67,7 +67,7 @@ def judge(host: Host) -> Finding:
     runtime = next(plane for plane in (Plane.WRONG, Plane.UNREAD, Plane.RIGHT) if plane in planes)
     groups = group("cpus", values)
     boot = _next_boot(host, states, cap)
-    persisted = _persisted(host, cap, boot)
+    persisted = _persisted(host, states, cap, boot)
     status = combine(runtime, outcome(persisted.plane, boot.plane))
     shown = next((cpu for cpu in serving if states[cpu]), 0)
     return Finding(
@@ -165,8 +165,11 @@ def _cap(host: Host, states: dict[int, list[Idle]]) -> int:
     return max(*shallow, 1)
 
 
-def _persisted(host: Host, cap: int, boot: Said) -> Said:
+def _persisted(host: Host, states: Mapping[int, list[Idle]], cap: int, boot: Said) -> Said:
     snapshot = host.snapshot
+    if _never_deeper(states, cap):
+        # Whatever a file asks for, read or not.
+        return Said(Plane.NONE)
     by_tuned = _by_tuned(snapshot, cap)
     starts = agents.unit(snapshot, agents.TUNED).enabled
     if starts and by_tuned.plane is not Plane.NONE:
@@ -221,8 +224,13 @@ def _targets(serving: CpuSet) -> dict[int, tuple[str, ...]]:
     return {cpu: (qos_path(cpu),) for cpu in serving}
 
 
+def _never_deeper(states: Mapping[int, list[Idle]], cap: int) -> bool:
+    """Return whether no CPU has a state deeper than the cap, be it disabled now or not."""
+    return all(found and max(state.latency for state in found) <= cap for found in states.values())
+
+
 def _next_boot(host: Host, states: Mapping[int, list[Idle]], cap: int) -> Said:
-    if all(state.latency <= cap for found in states.values() for state in found):
+    if _never_deeper(states, cap):
         return Said(Plane.RIGHT, "no deeper state")
     boot = host.next_boot
     if boot.arguments is None:
@@ -275,7 +283,7 @@ def changes(host: Host, finding: Finding) -> Planned:
     value = request(cap)
     planned: list[Change] = []
     boot = _next_boot(host, states, cap)
-    if outcome(_persisted(host, cap, boot).plane, boot.plane) is not Plane.RIGHT:
+    if outcome(_persisted(host, states, cap, boot).plane, boot.plane) is not Plane.RIGHT:
         applied = units.applier(snapshot, units.TMPFILES, host.next_boot.arguments)
         refused = units.refusals("cpu_idle", applied, DROP_IN)
         if refused:

@@ -148,6 +148,10 @@ def _of_cpuinfo(info: str) -> Optional[str]:
     for sign, name in _SIGNS:
         if re.search(sign, info, re.M):
             return name
+    # "ARMv7 Processor rev 5 (v7l)": older kernels say the rest behind all CPUs, which is not kept.
+    named = re.search(r"^(?:Processor|model name)[ \t]*:.*\((aarch64|v[5-9][lb])\)[ \t]*$", info, re.M)
+    if named:
+        return named[1] if named[1] == "aarch64" else f"arm{named[1]}"
     match = re.search(r"^CPU architecture[ \t]*: *(?:AArch)?(\d{1,2})", info, re.M)
     if match:
         return "aarch64" if match[1] in ("8", "64") else f"armv{match[1]}l"

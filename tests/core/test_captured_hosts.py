@@ -146,6 +146,7 @@ def test_mixed_governors_are_told_apart() -> None:
     found = {finding.setting: finding for finding in report("cpuinfo-huawei-honor-6").findings}
     groups = [group.as_dict() for group in found["cpu_governor"].values]
     assert groups == [{"cpus": "1-3", "value": "interactive"}, {"cpus": "4-7", "value": "ondemand"}]
+    assert "interactive and ondemand lower the frequency" in found["cpu_governor"].reason
 
 
 def test_an_sosreports_own_listing_gives_the_running_value() -> None:

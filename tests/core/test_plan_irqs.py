@@ -631,6 +631,9 @@ def test_other_machines_have_no_such_vectors() -> None:
     nodes = {f"proc/irq/{number}/node": None for number in range(24, 900)}
     assert not made(irqs=801, files=nodes, others={"uname": "aarch64\n"}).plan().conflicts
     assert made(irqs=801, files=nodes, others={"uname": "x86_64\n"}).plan().conflicts
+    # A tree of a 32-bit ARM says it in its first lines alone.
+    arm = {**nodes, "proc/cpuinfo": "Processor\t: ARMv7 Processor rev 5 (v7l)\nprocessor\t: 0\n"}
+    assert not made(irqs=801, files=arm).plan().conflicts
 
 
 def network(name: str, queues: int, state: str = "up", device: str = "pci0") -> dict[str, str | None]:

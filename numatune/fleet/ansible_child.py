@@ -8,7 +8,8 @@ which Ansible would take them, {"end": count} last. A line of a host holds, wher
     ssh_args ssh_common_args ssh_extra_args timeout                   those too, and only where somebody set them
     connection check_host_keys                                        the plugin's name (default ssh), false = off
     become become_method become_user become_password become_exe become_flags
-    wanted                                                            what decides a judgement, see `core.inventory`
+    wanted                                                            what decides a judgement, see `core.inventory`,
+                                                                      and null for what `core.variables` does not know
     refused                                                           why its variables give no connection
 """
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..core import inventory
+from ..core.variables import unknown
 
 # (key of the answer, option of Ansible's ssh plugin)
 _SSH = (
@@ -117,6 +118,8 @@ class ConnectionOptions:
         if timeout is not None:
             row["timeout"] = str(timeout)
         wanted = {name: self._value(variables, name) for name in _WANTED if name in variables}
+        # Of a mistyped one the name is enough, and its value may be anything.
+        wanted.update(dict.fromkeys(unknown(map(str, variables))))
         if wanted:
             row["wanted"] = wanted
         become = used.get("ansible_become")

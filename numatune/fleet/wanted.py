@@ -10,6 +10,7 @@ from dataclasses import replace
 from ..core.errors import InputError
 from ..core.inventory import PROFILE, wanted
 from ..core.profile import Profile
+from ..core.variables import unknown
 from ..transport.endpoint import Target
 from ..transport.failure import clean
 from .ansible_options import NOT_READ
@@ -48,7 +49,10 @@ def judged_by_variables(
 
 
 def _profile(text: str, given: Profile | None) -> Profile | str:
+    variables = json.loads(text)
     try:
-        return wanted(json.loads(text), given)
+        if mistyped := unknown(variables):
+            raise InputError("; ".join(mistyped.values()))
+        return wanted(variables, given)
     except InputError as error:
         return f"its variables: {clean(str(error), 400)}"

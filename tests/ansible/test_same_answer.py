@@ -20,9 +20,10 @@ import yaml
 from fleet.sshd import Sshd
 from streams import COMMANDS, HEAD
 
-from numatune.core import inventory
+from numatune.core import inventory, variables
 from numatune.core.model import Snapshot
 from numatune.core.report_lines import change, conflict, plan_headline
+from numatune.fleet.ansible_options import NOT_READ
 from numatune.report.audits.reading import host
 from numatune.transport import replay
 
@@ -45,13 +46,15 @@ HOSTS: dict[str, dict[str, Any]] = {
     "nosuch": {"numatune_profile": "nosuch"},
     "typo": {"numatune_profile": {"settings": {"cpu_govenor": False}}},
     "misfit": {"cpu_idle_max_exit_latency_us": "fast"},
+    "mistyped": {"numatune_serving_cpu": "{{ nothing_of_that_name }}", "reboot_notes": "a user's own"},
 }
 BAD = {
     "nosuch": "no profile named 'nosuch'",
     "typo": "unknown key 'cpu_govenor'",
     "misfit": "int is wanted, not 'fast'",
 }
-GOOD = [name for name in HOSTS if name not in BAD]
+MISTYPED = "numatune has no variable numatune_serving_cpu: did you mean numatune_serving_cpus?"
+GOOD = [name for name in HOSTS if name not in (*BAD, "mistyped")]
 
 
 def stream(found: Snapshot) -> str:
@@ -138,6 +141,12 @@ def test_a_bad_variable_is_that_hosts_error_for_both(name: str, said: SimpleName
     assert BAD[name] in said.played.failure(name).replace('\\"', '"')
 
 
+def test_a_mistyped_variable_is_that_hosts_error_in_the_same_words(said: SimpleNamespace) -> None:
+    for hosts in (said.hosts, said.judged):
+        assert hosts["mistyped"]["error"]["message"] == f"its variables: {MISTYPED}"
+    assert MISTYPED in said.played.failure("mistyped")
+
+
 def test_what_is_not_read_is_named(said: SimpleNamespace) -> None:
     assert f"the inventory sets numatune_sysroot for {len(HOSTS)} hosts: not read here" in said.err
     assert "numatune_profile" not in said.err
@@ -161,3 +170,13 @@ def test_the_table_of_variables_is_that_of_the_playbooks() -> None:
     roles = {re.findall(r"\w+", text[f"audit_{role}_cpus"])[0]: role for role in ("serving", "housekeeping")}
     assert roles == dict(inventory.ROLES)
     assert inventory.PROFILE in text["audit_profile"]
+
+
+def test_the_table_of_what_a_typo_is_told_by_is_that_of_the_roles() -> None:
+    specs = [
+        yaml.safe_load(path.read_text())["argument_specs"] for path in REPO.glob("roles/*/meta/argument_specs.yml")
+    ]
+    declared = {name for roles in specs for entry in roles.values() for name in entry.get("options", {})}
+    assert declared == variables.ROLES
+    read = {inventory.PROFILE, *inventory.ROLES, *inventory.OPTIONS, *NOT_READ}
+    assert read <= variables.PLAYBOOKS | variables.ROLES

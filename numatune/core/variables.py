@@ -1,0 +1,59 @@
+"""The variables of an Ansible inventory that numatune has, and what to say of one that is nearly one of them.
+
+A variable that is mistyped would leave the default in force. The playbooks ask this table by the lookup
+`unknown_variables`, the command line where it reads an inventory; a test holds it equal to what the roles declare and
+the playbooks read.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+
+from .inventory import OPTIONS
+
+PLAYBOOKS = frozenset(
+    f"numatune_{name}"
+    for name in "become benchmark drain_tasks hosts housekeeping_cpus max_fail_percentage profile results_dir revert_to"
+    " reverted serial serving_cpus sysroot undrain_tasks".split()
+)
+"""What the playbooks read beside the roles' variables, and what they keep."""
+
+# Role to what its variables are named behind the role's own name, the options of its setting left out.
+_ROLES: Mapping[str, str] = {
+    **{name: "profile serving_cpus housekeeping_cpus audit tuned settings sysroot" for name, _ in OPTIONS.values()},
+    "audit": "profile serving_cpus housekeeping_cpus settings tuned fail_on report_dir sysroot",
+    "benchmark": "label launches options cpus results_dir packages wheels trusted_wheels pack_dir python cache_home"
+    " keep throttle timeout",
+    "reboot": "ok required boot_id stuck timeout sysroot",
+}
+ROLES = frozenset((*OPTIONS, *(f"{role}_{name}" for role, names in _ROLES.items() for name in names.split())))
+"""The variables of the roles."""
+
+# What a role registers stays where a run plays several playbooks.
+_KNOWN = PLAYBOOKS | ROLES | {f"{role}_result" for role in _ROLES}
+# Of the other roles the names are everyday words, and a user's own variables may begin with them.
+_OURS = ("numatune_", *(f"{role}_" for role in _ROLES if role not in ("audit", "benchmark", "reboot")))
+_ENDS = frozenset(name.rpartition("_")[2] for name in _KNOWN)
+
+
+def unknown(names: Iterable[str]) -> dict[str, str]:
+    """Return the variables that are named like numatune's and are none of them, sorted: name to what to say of it."""
+    said = ((name, _said(name)) for name in sorted(names))
+    return {name: line for name, line in said if line}
+
+
+@lru_cache(maxsize=10_000)  # the hosts of a fleet have the same names
+def _said(name: str) -> str:
+    """Return what to say of a name: "" for one that numatune has, and for a user's own."""
+    if name in _KNOWN or name.startswith("_"):
+        return ""
+    # Of all other variables a host may have thousands: look at those that end like one of numatune's.
+    ours = name.startswith(_OURS)
+    if not ours and name.rpartition("_")[2] not in _ENDS:
+        return ""
+    near = difflib.get_close_matches(name, sorted(_KNOWN), n=1, cutoff=0.7 if ours else 0.9)
+    if not (ours or near):
+        return ""
+    return f"numatune has no variable {name}" + (f": did you mean {near[0]}?" if near else "")

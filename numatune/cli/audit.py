@@ -13,6 +13,7 @@ from .. import __version__
 from ..core.audit import judge
 from ..core.catalogue import setting
 from ..core.facts import read_by_root
+from ..core.host_status import without_judgement
 from ..core.model import Severity, Snapshot
 from ..core.wording import report_spelled
 from ..report.audits import reading
@@ -65,8 +66,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     fleet_options.add_connection(parser)
     parser.epilog = (
-        "exit codes: 0 all ok; 1 findings; 2 bad usage or input; 3 incomplete: a host was not reached, a required "
-        "setting is unknown, or the run was stopped; 4 internal error"
+        "exit codes: 0 all ok; 1 findings; 2 bad usage or input; 3 incomplete: a host was not reached or does not "
+        "fit its profile, a required setting is unknown, or the run was stopped; 4 internal error"
     )
 
 
@@ -97,8 +98,9 @@ def run(args: argparse.Namespace) -> int:
     few = args.details or len(judged) <= _FEW
     shown = view if few else replace(view, summed=True, details=False)
     sys.stdout.writelines(FORMATS[args.format].audit(shown, output.style()))
-    statuses = {host.status for host in judged}
-    return INCOMPLETE if statuses & {"incomplete", "unreachable"} else FINDINGS if "findings" in statuses else OK
+    if done.summary["incomplete"] or without_judgement(done.summary):
+        return INCOMPLETE
+    return FINDINGS if done.summary["findings"] else OK
 
 
 def _grouped(done: Run) -> Overview:

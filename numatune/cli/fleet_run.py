@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import __version__
+from ..core.host_status import failed, without_judgement
 from ..report.audits.failures import kind
 from ..report.audits.hosts import Judged, Run
 from ..store import schema
@@ -69,7 +70,7 @@ class Outcome:
     @property
     def code(self) -> int:
         """The exit code of an audit; 3 wins over 1."""
-        if self.partial or self.summary["unreachable"] or self.summary["incomplete"]:
+        if self.partial or without_judgement(self.summary) or self.summary["incomplete"]:
             return INCOMPLETE
         return FINDINGS if self.summary["findings"] else OK
 
@@ -199,7 +200,7 @@ class _Taken:
             endpoint = self._wanted[place].endpoint
             own = (endpoint.alias, endpoint.hostname, endpoint.host_key_alias or "")
             alike = kind(failure["message"], own, [jump.hostname for jump in endpoint.jumps])
-            row = replace(row, status="unreachable", document=None, kind=alike)
+            row = replace(row, status=failed(failure["phase"]), document=None, kind=alike)
             row = replace(row, phase=failure["phase"], message=failure["message"])
         self._store.add(self._run, row)
 

@@ -7,6 +7,7 @@ import sys
 from datetime import UTC, datetime
 
 from .. import __version__
+from ..core.host_status import without_judgement
 from ..core.model import Snapshot
 from ..core.plan import make_plan
 from ..core.wording import plan_spelled
@@ -43,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
     done = of_hosts(__version__, profile.name, started, targets.now(), planned, plan=True)
     view = View(done, lambda: Overview(done.summary, done.summary["hosts"]))
     sys.stdout.writelines(PLANS[args.format](view, output.style()))
-    if done.summary["unreachable"]:
+    if without_judgement(done.summary):
         return INCOMPLETE
     return FINDINGS if args.detailed_exitcode and done.summary["findings"] else OK
 
@@ -58,6 +59,6 @@ def _fleet(args: argparse.Namespace) -> int:
         asked = outcome.facts.hosts
         view = View(outcome.report(), lambda: Overview(summary, asked, failures), summed=asked > 1)
         sys.stdout.writelines(PLANS[args.format](view, output.style()))
-        if outcome.partial or summary["unreachable"]:
+        if outcome.partial or without_judgement(summary):
             return INCOMPLETE
         return FINDINGS if args.detailed_exitcode and summary["findings"] else OK

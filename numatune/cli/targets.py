@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from ..core.errors import InputError, NumatuneError, SnapshotError
+from ..core.host_status import PROFILE
 from ..core.model import Snapshot
 from ..core.profile import Profile, builtin, from_mapping
 from ..core.snapshot import parse_stream
@@ -96,7 +97,7 @@ def _made(name: str, snapshot: Snapshot | SnapshotError, make: Callable[[str, Sn
     try:
         return make(name, snapshot)
     except InputError as error:
-        return Judged(name, error={"phase": "parse", "message": f"the profile does not fit this host: {error}"})
+        return Judged(name, error={"phase": PROFILE, "message": f"the profile does not fit this host: {error}"})
     except Exception as error:
         if os.environ.get("NUMATUNE_TRACEBACK"):
             raise

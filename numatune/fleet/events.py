@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-UNREACHABLE = "unreachable"
-
 
 @dataclass(frozen=True)
 class Done:
     """One finished host: a payload (see `work.Work`), or the failure {"phase": …, "message": …}.
 
-    `status` is what the work made of the host ("ok", "findings", "incomplete", "changes"), "unreachable" with a
-    failure. `seconds` runs from the first attempt to the end of the work; `attempts` is 0 where the host was not begun.
+    `status` is what the work made of the host ("ok", "findings", "incomplete", "changes"), with a failure "unreachable"
+    or "not_judged". `seconds` runs from the first attempt to the end of the work; `attempts` is 0 where the host was
+    not begun.
     `late_s` is 0.0, but for a host that a deadline ended while this machine was late by that many seconds, and that was
     therefore to be asked again at the end of the run: the rest is of its second try, where that came to an end.
     """
@@ -46,7 +45,7 @@ class Progress:
 
     @property
     def done(self) -> int:
-        """The hosts that are finished, the unreachable ones included."""
+        """The hosts that are finished, those with a failure included."""
         return sum(self.statuses.values())
 
 

@@ -14,13 +14,14 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 from ..core.collector import script
+from ..core.host_status import UNREACHABLE
 from ..transport.endpoint import Target
 from ..transport.failure import Failure
 from ..transport.limits import Limits
 from . import crew, transports
 from .again import AT_ONCE, Again
 from .crew import Member
-from .events import UNREACHABLE, Event, NotDone
+from .events import Event, NotDone
 from .jumps import Schedule
 from .stop import Stop
 from .tally import Tally

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from .events import UNREACHABLE, Progress
+from ..core.host_status import NOT_JUDGED, PROFILE, UNREACHABLE
+from .events import Progress
 
 # An estimate from a handful of hosts misleads.
 _LEAST_SECONDS, _LEAST_DONE = 3.0, 0.02
+_WORDS = {NOT_JUDGED: "not judged"}
 
 
 def line(progress: Progress, width: int = 80) -> str:
@@ -15,9 +17,9 @@ def line(progress: Progress, width: int = 80) -> str:
     What goes first: the phases, then what is in flight, then the words around the numbers.
     """
     hosts = f"{progress.done:,}/{progress.total:,} hosts"
-    states = [f"{name} {count:,}" for name, count in progress.statuses.items() if count]
+    states = [f"{_WORDS.get(name, name)} {count:,}" for name, count in progress.statuses.items() if count]
     phases = sorted(progress.phases.items(), key=lambda item: (-item[1], item[0]))
-    failed = ", ".join(f"{name} {count:,}" for name, count in phases if count)
+    failed = ", ".join(f"{name} {count:,}" for name, count in phases if count and name != PROFILE)
     detailed = [f"{state} ({failed})" if failed and state.startswith(UNREACHABLE) else state for state in states]
     flying = [f"{progress.in_flight:,} in flight"] if progress.in_flight else []
     clock = _seconds(progress.seconds)

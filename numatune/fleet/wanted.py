@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from ..core.errors import InputError
+from ..core.host_status import PROFILE as UNFIT
 from ..core.inventory import PROFILE, wanted
 from ..core.profile import Profile
 from ..core.variables import unknown
@@ -38,7 +39,7 @@ def judged_by_variables(
             profile = made[text]
             ignored.update(name for name in json.loads(text) if name in NOT_READ or (name == PROFILE and given))
             if isinstance(profile, str):
-                target = replace(target, refused=profile)
+                target = replace(target, refused=profile, refused_phase=UNFIT)
             else:
                 profiles[target.alias] = profile
         found.append(target)

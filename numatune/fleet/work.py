@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from ..core import withheld
 from ..core.audit import judge
 from ..core.errors import InputError, NumatuneError
+from ..core.host_status import PROFILE
 from ..core.model import Severity, Snapshot
 from ..core.plan import make_plan
 from ..core.profile import Profile
@@ -68,7 +69,7 @@ class Work:
             raise ValueError(f"{self.kind} needs a profile and a day")
 
     def make(self, alias: str, stream: str) -> Made:
-        """Make the result of one host; whatever is wrong with the stream is a Failure("parse" or "output")."""
+        """Make the result of one host; what is wrong is a Failure: of the stream "parse", "output" or "exec"."""
         if stream.count("\n") > MOST_LINES:
             raise Failure("output", f"more than {MOST_LINES} lines, which no host's snapshot has: look at the host")
         try:
@@ -78,7 +79,7 @@ class Work:
                 return Made("ok", gzip.compress(kept, _LEVEL, mtime=0))
             return self._judge(alias, snapshot) if self.kind == "judge" else self._plan(alias, snapshot)
         except InputError as error:
-            raise Failure("parse", f"the profile does not fit this host: {error}") from None
+            raise Failure(PROFILE, f"the profile does not fit this host: {error}") from None
         except NumatuneError as error:
             # The script itself ended there: it names a program that the host lacks.
             lacks = stream.rstrip("\n").rpartition("\n")[2].startswith("@missing ")

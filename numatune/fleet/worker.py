@@ -16,13 +16,13 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
+from ..core.host_status import failed
 from ..transport.delay import starved
 from ..transport.endpoint import Target
 from ..transport.failure import Failure
 from ..transport.limits import Deadline, Limits
 from ..transport.room import OutputMemory, Place
 from .channel import LostError, WorkerEnd
-from .events import UNREACHABLE
 from .lateness import BEAT_S, Lateness, Mark
 from .retry import StoppedError, attempts
 from .stop import SIGNALS
@@ -201,7 +201,7 @@ class _Worker:
 
     def _once(self, host: _Host, limits: Limits) -> Any:
         if host.target.refused is not None:
-            raise Failure("resolve", host.target.refused)
+            raise Failure(host.target.refused_phase, host.target.refused)
         with self._memory.place() as place:
             stream = self._transport.collect(host.target, self._job.script, limits, place)
             place.settle(weight(stream), host.deadline)
@@ -259,4 +259,4 @@ def hung(total_s: float, opener: Opener) -> Failure:
 
 
 def _failed(failure: Failure) -> dict[str, Any]:
-    return {"status": UNREACHABLE, "failure": failure.as_dict()}
+    return {"status": failed(failure.phase), "failure": failure.as_dict()}

@@ -14,6 +14,7 @@ from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
+from ..core.host_status import STATUSES
 from ..core.model import RUN_UNKNOWN
 from . import schema
 from .errors import StoreError
@@ -131,7 +132,7 @@ class Store:
     def summary(self, run: int) -> dict[str, int]:
         """Count the hosts by status, as the reports do."""
         rows = dict(self._rows("SELECT status, count(*) FROM hosts WHERE run = ? GROUP BY status", (run,)))
-        counted = {status: int(rows.get(status, 0)) for status in ("ok", "findings", "incomplete", "unreachable")}
+        counted = {status: int(rows.get(status, 0)) for status in STATUSES}
         return {"hosts": sum(counted.values()), **counted}
 
     def unsure(self, run: int) -> int:

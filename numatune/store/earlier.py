@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from ..core.host_status import NOT_JUDGED, STATUSES, UNREACHABLE, failed
 from . import schema
 from .audits import pages
 from .errors import StoreError
@@ -22,7 +23,6 @@ _SQLITE = b"SQLite format 3\0"
 _CHUNK = 1 << 20
 _MOST = 64 << 20
 _SPACE = re.compile(r"[ \t\r\n]*")
-_STATUSES = ("ok", "findings", "incomplete", "unreachable")
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,8 @@ class Earlier:
     rows: Callable[[], Iterator[Row]]
 
     def wants(self, name: str) -> bool:
-        """Whether a host is to be asked again: it failed, or that run never came to it."""
-        return self.statuses.get(plain(name), "unreachable") == "unreachable"
+        """Whether a host is to be asked again: it failed, was not judged, or that run never came to it."""
+        return self.statuses.get(plain(name), UNREACHABLE) in (UNREACHABLE, NOT_JUDGED)
 
 
 def read(path: Path, command: str, names: Collection[str]) -> Earlier:
@@ -130,10 +130,10 @@ def _row(path: Path, place: int, host: Any) -> Row:
         raise StoreError(f"{path}: host {place + 1} in it has no name: not a report of numatune")
     if error is not None:
         phase, message = str(error.get("phase")), plain(str(error.get("message")))
-        return Row(place, plain(name), "unreachable", phase, message, message)
+        return Row(place, plain(name), failed(phase), phase, message, message)
     # A plan has no status: who has changes ahead of him counts as one with findings.
     status = host.get("status") or ("findings" if host.get("changes") or host.get("conflicts") else "ok")
-    if status not in _STATUSES:
+    if status not in STATUSES:
         raise StoreError(f"{path}: {plain(name)!r} has a status that is none: not a report of numatune")
     return Row(place, plain(name), status, document=json.dumps(host, separators=(",", ":")).encode())
 

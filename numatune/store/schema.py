@@ -33,7 +33,7 @@ CREATE TABLE hosts (
     run INTEGER NOT NULL REFERENCES runs,
     place INTEGER NOT NULL,                -- in the order of the inventory, from 0
     name TEXT NOT NULL,                    -- the inventory's alias
-    status TEXT NOT NULL,                  -- ok, findings, incomplete, unreachable
+    status TEXT NOT NULL,                  -- ok, findings, incomplete, unreachable, not_judged
     phase TEXT,                            -- of the failure
     message TEXT,
     kind TEXT,                             -- the message without what differs from host to host

@@ -177,7 +177,7 @@ class Secrets:
 
 @dataclass(frozen=True)
 class Target:
-    """One host of a run; `refused` says in one line why no transport can serve it, None where one can.
+    """One host of a run; `refused` says in one line why it is not asked, None where it is; `refused_phase` is of that.
 
     `variables` are those of the inventory that decide what is wanted of it, as JSON; "" where there are none.
     """
@@ -185,6 +185,7 @@ class Target:
     endpoint: Endpoint
     secrets: Secrets = Secrets()
     refused: str | None = None
+    refused_phase: str = "resolve"
     variables: str = ""
 
     @property

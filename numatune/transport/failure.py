@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
+from ..core.host_status import PROFILE
+
 PHASES = (
     "resolve",
     "tcp",
@@ -18,6 +20,7 @@ PHASES = (
     "timeout",
     "output",
     "parse",
+    PROFILE,
 )
 MOST_CHARACTERS = 600
 

@@ -97,9 +97,16 @@ def said(controller: Controller, tmp_path_factory: pytest.TempPathFactory) -> Si
     played = controller.play("playbooks/tune.yml", "--check", "-e", "numatune_serial=100%")
     hosts = {one["name"]: one for one in json.loads(plan.stdout)["hosts"]}
     judged = {one["name"]: one for one in json.loads(audit.stdout)["hosts"]}
+    summary = json.loads(audit.stdout)["summary"]
     replaced = {one["name"]: one for one in json.loads(given.stdout)["hosts"]}
     return SimpleNamespace(
-        hosts=hosts, judged=judged, given=replaced, err=plan.stderr, given_err=given.stderr, played=played
+        hosts=hosts,
+        judged=judged,
+        summary=summary,
+        given=replaced,
+        err=plan.stderr,
+        given_err=given.stderr,
+        played=played,
     )
 
 
@@ -137,8 +144,14 @@ def test_a_bad_variable_is_that_hosts_error_for_both(name: str, said: SimpleName
     variable = next(iter(HOSTS[name]))
     assert said.hosts[name]["error"]["message"].startswith(f"its variables: {variable}: ")
     assert BAD[name] in said.hosts[name]["error"]["message"]
-    assert said.judged[name]["status"] == "unreachable"
+    assert said.hosts[name]["error"]["phase"] == "profile"
+    assert said.judged[name]["status"] == "not_judged"
     assert BAD[name] in said.played.failure(name).replace('\\"', '"')
+
+
+def test_what_is_not_judged_is_counted_apart(said: SimpleNamespace) -> None:
+    assert said.summary["not_judged"] == len(BAD) + 1
+    assert said.summary["unreachable"] == 0
 
 
 def test_a_mistyped_variable_is_that_hosts_error_in_the_same_words(said: SimpleNamespace) -> None:

@@ -325,9 +325,15 @@ def test_cpu_roles_that_do_not_fit_are_the_hosts_error(command: str, tmp_path: P
     result = run(command, "--profile", path, "--snapshot", HOTSOS, DGX, "--format", "json")
     assert (result.returncode, result.stderr) == (3, "")
     small, large = json.loads(result.stdout)["hosts"]
-    assert small["error"]["phase"] == "parse"
+    assert small["error"]["phase"] == "profile"
     assert "the profile does not fit this host: serving CPUs 16-19 do not exist" in small["error"]["message"]
     assert not large.get("error")
+    summary = json.loads(result.stdout)["summary"]
+    assert (summary["unreachable"], summary["not_judged"], summary["hosts"]) == (0, 1, 2)
+    shown = " ".join(run(command, "--profile", path, "--snapshot", HOTSOS, DGX).stdout.split())
+    assert "hotsos-openstack-sosreport: not judged (profile): the profile does not fit this host: serving" in shown
+    assert "unreachable (" not in shown
+    assert command == "plan" or " 0 unreachable, 1 not judged" in shown
 
 
 @pytest.mark.parametrize("command", ["audit", "plan"])

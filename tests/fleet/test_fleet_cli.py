@@ -272,7 +272,7 @@ def test_a_retry_asks_the_failed_alone_and_its_report_is_whole(
     assert second.code == 3
     report = second.json
     assert names(report) == [*words, "new"]
-    assert report["summary"] == {"hosts": 5, "ok": 0, "findings": 0, "incomplete": 4, "unreachable": 1}
+    assert report["summary"] == {"hosts": 5, "ok": 0, "findings": 0, "incomplete": 4, "unreachable": 1, "not_judged": 0}
     assert report["retried"] == {
         "from": str(retry[1]), "started": first.json["started"], "hosts": 3, "carried": 2
     }  # fmt: skip
@@ -325,7 +325,14 @@ def test_plan_of_a_fleet(numatune: Numatune) -> None:
     ran = numatune("plan", "wrong1", "denied1", "--format", "json")
     wrong, denied = ran.json["hosts"]
     assert (ran.code, ran.json["schema"]) == (3, "numatune/plan/1")
-    assert ran.json["summary"] == {"hosts": 2, "ok": 0, "findings": 1, "incomplete": 0, "unreachable": 1}
+    assert ran.json["summary"] == {
+        "hosts": 2,
+        "ok": 0,
+        "findings": 1,
+        "incomplete": 0,
+        "unreachable": 1,
+        "not_judged": 0,
+    }
     assert "99-zz-numatune.conf" in json.dumps(wrong["changes"])
     assert denied == {"name": "denied1", "error": {"phase": "auth", "message": denied["error"]["message"]}}
     text = numatune("plan", "wrong1", "denied1").out

@@ -56,7 +56,14 @@ def test_hosts_come_back_in_the_order_of_the_inventory(tmp_path: Path) -> None:
     rows = [judged(place, f"db{place}") for place in range(450)]
     store, run = filled(tmp_path / "s", rows[::-1])
     assert list(store.hosts(run)) == rows
-    assert store.summary(run) == {"hosts": 450, "ok": 0, "findings": 450, "incomplete": 0, "unreachable": 0}
+    assert store.summary(run) == {
+        "hosts": 450,
+        "ok": 0,
+        "findings": 450,
+        "incomplete": 0,
+        "unreachable": 0,
+        "not_judged": 0,
+    }
 
 
 def test_equal_failures_and_findings_are_one_group(tmp_path: Path) -> None:
@@ -234,8 +241,10 @@ def report(path: Path, hosts: list[object], **head: object) -> Path:
 def test_an_earlier_report_is_read_whatever_its_spaces_and_order(tmp_path: Path) -> None:
     error = {"phase": "tcp", "message": "refused"}
     hosts = [json.loads(document("a", filler="x" * 2_000_000)), {"name": "b", "status": "unreachable", "error": error}]
-    earlier = read(report(tmp_path / "r.json", [*hosts, json.loads(document("d"))]), "audit", [])
-    assert [earlier.wants(name) for name in ("a", "b", "c", "d")] == [False, True, True, False]
+    misfit = {"name": "e", "status": "not_judged", "error": {"phase": "profile", "message": "16-19 do not exist"}}
+    earlier = read(report(tmp_path / "r.json", [*hosts, json.loads(document("d")), misfit]), "audit", [])
+    assert [earlier.wants(name) for name in ("a", "b", "c", "d", "e")] == [False, True, True, False, True]
+    assert list(earlier.rows())[-1].status == "not_judged"
     assert (earlier.profile, earlier.started, earlier.fail_on) == ("p", "then", None)
     rows = list(earlier.rows())
     assert json.loads(rows[0].document or b"") == hosts[0]

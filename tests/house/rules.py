@@ -15,6 +15,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "bench": (),
     "verdict": ("numatune.core", "numatune.bench"),
     "report": (
+        "numatune.core.host_status",
         "numatune.core.model",
         "numatune.core.report_lines",
         "numatune.bench.counted",

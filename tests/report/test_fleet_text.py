@@ -60,7 +60,7 @@ def test_what_is_no_host_is_an_error(document: str) -> None:
 
 
 def test_many_values_of_one_setting_are_one_line_and_many_kinds_are_cut() -> None:
-    summary = {"hosts": 1000, "ok": 0, "findings": 990, "incomplete": 0, "unreachable": 10}
+    summary = {"hosts": 1000, "ok": 0, "findings": 990, "incomplete": 0, "unreachable": 10, "not_judged": 0}
     same = [(("irq_affinity", "wrong", "warning", f"CPU {n}", "0-3"), 9, ("a", "b", "c")) for n in range(110)]
     failures = [(("exec", f"failure {n} \x1b[31m"), 1, (f"x\x9b{n}",)) for n in range(40)]
     shown = fleet.overview(fleet.Overview(summary, 1000, failures, same))

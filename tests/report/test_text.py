@@ -56,7 +56,7 @@ def test_ok_is_never_said_alone_of_a_host_that_is_not_wholly_known() -> None:
     )
     both = replace(cut, findings=(unknown,))
     assert "ok as far as known (1 of 1, whether a run was cut there not known)" in next(text.audit([Judged("d", both)]))
-    summary = {"hosts": 14, "ok": 14, "findings": 0, "incomplete": 0, "unreachable": 0}
+    summary = {"hosts": 14, "ok": 14, "findings": 0, "incomplete": 0, "unreachable": 0, "not_judged": 0}
     line = fleet.overview(fleet.Overview(summary, 14, unsure=9)).splitlines()[0]
     assert line == "14 hosts: 14 ok (9 of them as far as known), 0 findings, 0 incomplete, 0 unreachable"
 

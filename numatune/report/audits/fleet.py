@@ -6,8 +6,12 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from ...core.host_status import NOT_JUDGED, UNREACHABLE, failed, without_judgement
 from ...core.model import Severity
 from ..layout import WIDTH, clean
+
+WORDS = {NOT_JUDGED: "not judged"}
+"""A status of the JSON to how it is written for a person, where that differs."""
 
 _LINES = 12
 _VALUES = 3
@@ -42,7 +46,7 @@ def overview(view: Overview, details: str = "", width: int = WIDTH) -> str:
     if view.carried:
         again = view.summary["hosts"] - view.carried
         lines.append(_wrapped(f"{again:,} asked again, {view.carried:,} carried over from {view.carried_from}", width))
-    lines.extend(_section("not reached", [_failure(group, width) for group in view.failures]))
+    lines.extend(_failures(view.failures, width))
     lines.extend(_section("found", list(_findings(view, width))))
     if details:
         lines.append(details)
@@ -54,7 +58,9 @@ def totals(counted: dict[str, int], unsure: int = 0) -> str:
 
     `unsure` of those that are ok have settings that are not known, which no total leaves unsaid.
     """
-    words = {name: name for name in counted if name != "hosts"}
+    words = {name: name for name in counted if name not in ("hosts", NOT_JUDGED)}
+    if counted[NOT_JUDGED]:
+        words[NOT_JUDGED] = WORDS[NOT_JUDGED]
     if unsure:
         words["ok"] = f"ok ({unsure:,} of them as far as known)"
     return f"{counted['hosts']:,} hosts: " + ", ".join(f"{counted[name]:,} {word}" for name, word in words.items())
@@ -69,6 +75,14 @@ def _section(title: str, lines: list[str]) -> list[str]:
     return [f"{title}:", *shown]
 
 
+def _failures(groups: Sequence[Group], width: int) -> list[str]:
+    """Return a section for the hosts that were not reached, and one for those that could not be judged."""
+    lines: list[str] = []
+    for status, title in ((UNREACHABLE, "not reached"), (NOT_JUDGED, WORDS[NOT_JUDGED])):
+        lines.extend(_section(title, [_failure(group, width) for group in groups if failed(group[0][0]) == status]))
+    return lines
+
+
 def _failure(group: Group, width: int) -> str:
     (phase, message), hosts, first = group
     return _wrapped(f"{hosts_of(hosts)}: {phase}: {clean(message)}; {names(hosts, first)}", width)
@@ -76,7 +90,7 @@ def _failure(group: Group, width: int) -> str:
 
 def _findings(view: Overview, width: int) -> Iterator[str]:
     """Yield a line for each setting and value; one for all values where they are many."""
-    judged = view.summary["hosts"] - view.summary["unreachable"]
+    judged = view.summary["hosts"] - without_judgement(view.summary)
     alike: dict[tuple[str, ...], list[Group]] = {}
     for group in view.findings:
         alike.setdefault(group[0][:3], []).append(group)
@@ -147,9 +161,10 @@ def collected(summary: dict[str, int], asked: int, failures: Sequence[Group], wi
 
 
 def _short(head: str, summary: dict[str, int], asked: int, failures: Sequence[Group], width: int) -> str:
-    lines = [f"{head}, {summary['unreachable']:,} not reached"]
+    unfit = f", {summary[NOT_JUDGED]:,} {WORDS[NOT_JUDGED]}" if summary[NOT_JUDGED] else ""
+    lines = [f"{head}, {summary[UNREACHABLE]:,} not reached{unfit}"]
     lines.extend(_partial(asked - summary["hosts"], asked))
-    lines.extend(_section("not reached", [_failure(group, width) for group in failures]))
+    lines.extend(_failures(failures, width))
     return "\n".join(lines) + "\n"
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from ...core.host_status import counted, failed
 from ...core.model import HostReport, Plan
 
 
@@ -26,7 +27,7 @@ class Judged:
     def as_dict(self) -> dict[str, Any]:
         """Return the host as the audit's JSON has it."""
         if self.report is None:
-            return {"name": self.name, "status": "unreachable", "error": self.error, "facts": {}, "findings": []}
+            return {"name": self.name, "status": self.status, "error": self.error, "facts": {}, "findings": []}
         return {"name": self.name, "error": self.error, **self.report.as_dict()}
 
     def plan_as_dict(self) -> dict[str, Any]:
@@ -35,12 +36,12 @@ class Judged:
 
     @property
     def status(self) -> str:
-        """One word: ok, findings (of a plan: changes or conflicts), incomplete, unreachable."""
+        """One word: ok, findings (of a plan: changes or conflicts), incomplete, unreachable, not_judged."""
         if self.report is not None:
             return self.report.status
         if self.plan is not None:
             return "findings" if self.plan.changes or self.plan.conflicts else "ok"
-        return "unreachable"
+        return failed((self.error or {}).get("phase", ""))
 
 
 @dataclass(frozen=True)
@@ -63,12 +64,11 @@ class Run:
 
 def of_hosts(version: str, profile: str, started: str, finished: str, hosts: tuple[Judged, ...], plan: bool) -> Run:
     """Return the run over a few hosts that are all at hand."""
-    statuses = [host.status for host in hosts]
-    counted = {status: statuses.count(status) for status in ("ok", "findings", "incomplete", "unreachable")}
+    summary = counted(host.status for host in hosts)
 
     def texts() -> Iterator[str]:
         for host in hosts:
             value = host.plan_as_dict() if plan else host.as_dict()
             yield json.dumps(value, indent=1).replace("\n", "\n  ")
 
-    return Run(version, profile, started, finished, {"hosts": len(hosts), **counted}, texts)
+    return Run(version, profile, started, finished, summary, texts)

@@ -63,7 +63,8 @@ def plan(hosts: Iterable[Judged], style: Style | None = None) -> Iterator[str]:
 def _host(host: Judged, style: Style) -> str:
     if host.report is None:
         error = host.error or {}
-        return f"{clean(host.name)}: unreachable ({error.get('phase')}): {clean(error.get('message', ''))}\n"
+        status = fleet.WORDS.get(host.status, host.status)
+        return f"{clean(host.name)}: {status} ({error.get('phase')}): {clean(error.get('message', ''))}\n"
     by = f", profile {clean(host.profile)}" if host.profile else ""
     lines = [f"{clean(host.name)}: {clean(said.headline(host.report))}{by}"]
     lines.extend(wrapped(note, "   ", style.width) for note in host.report.notes)

@@ -96,7 +96,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _are_watches(args: argparse.Namespace, decoded: Sequence[Sequence[Any]]) -> bool:
     """Whether all files are watches; CliError where some are."""
-    from ..verdict.run import WATCH_SCHEMA
+    from ..verdict.other_files import WATCH_SCHEMA
 
     kinds: dict[bool, str] = {}
     for path, one in zip([*args.before, *args.after], [*decoded[0], *decoded[1]], strict=True):

@@ -102,7 +102,8 @@ def _sources(args: argparse.Namespace) -> tuple[list[Source], Comparison | None]
 def _source(path: str) -> Source:
     """A run or a watch, whichever the file is."""
     from ..report.html.source import of_run, of_watch
-    from ..verdict.run import WATCH_SCHEMA, noun_of, parse_run, read_json
+    from ..verdict.other_files import WATCH_SCHEMA
+    from ..verdict.run import noun_of, parse_run, read_json
     from ..verdict.watch_file import parse_watch
 
     decoded = read_json(path, "result")

@@ -39,7 +39,8 @@ def run(args: argparse.Namespace) -> int:
         importlib.import_module("ruptures")
         from ..verdict.attribution import attribute
         from ..verdict.errors import VerdictError
-        from ..verdict.run import WATCH_SCHEMA, parse_run, read_json
+        from ..verdict.other_files import WATCH_SCHEMA
+        from ..verdict.run import parse_run, read_json
         from ..verdict.statistics import summarise
     except ImportError as error:
         line = f"{error.name} is not installed: the figures need it; pip install 'numatune[bench]'"

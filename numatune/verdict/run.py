@@ -14,10 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from .errors import VerdictError
+from .other_files import by_beginning, by_schema
 from .warm_up import Mask, WarmUp, find_warm_up
 
-# The recorder's own names for them; the verdict does not import the recorder.
-BENCH_SCHEMA, WATCH_SCHEMA = "numatune/bench/1", "numatune/watch/1"
+# The recorder's own name for it; the verdict does not import the recorder.
+BENCH_SCHEMA = "numatune/bench/1"
 
 LONGEST_NS = 1e15
 """Eleven days: no inference takes longer, and sums and ratios of what passes stay finite."""
@@ -117,24 +118,18 @@ def read_json(path: str, what: str) -> Any:
     except OSError as error:
         raise VerdictError(f"cannot read {path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise VerdictError(f"{path} is not a {what}: it is not text") from error
+        raise VerdictError(f"{path} is {by_beginning(data) or f'not a {what}: it is not text'}") from error
     except (ValueError, RecursionError) as error:
-        raise VerdictError(f"{path} is not a {what}, or is cut short: it is not JSON") from error
-
-
-_OTHERS = {
-    WATCH_SCHEMA: "a watch: `numatune compare` takes watches on both sides, `numatune show FILE` and `numatune report "
-    "FILE` show it",
-    "numatune/audit/1": "an audit: `numatune report --audit` takes it beside a run",
-    "numatune/plan/1": "a plan: `numatune plan` shows it as text",
-}
+        known = by_beginning(data) or f"not a {what}, or is cut short: it is not JSON"
+        raise VerdictError(f"{path} is {known}") from error
 
 
 def what_it_is(schema: object) -> str:
     """What a file of another schema is, and which command takes it."""
-    if isinstance(schema, str) and schema in _OTHERS:
-        return _OTHERS[schema]
-    return f"no run: its schema is {str(schema)[:60]!r}, not {BENCH_SCHEMA!r}; name a result of `numatune bench`"
+    return (
+        by_schema(schema)
+        or f"no run: its schema is {str(schema)[:60]!r}, not {BENCH_SCHEMA!r}; name a result of `numatune bench`"
+    )
 
 
 def parse_run(data: Any, path: str) -> Run:

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from .errors import VerdictError
-from .run import LONGEST_NS, WATCH_SCHEMA, Samples, read_json
+from .other_files import WATCH_SCHEMA
+from .run import LONGEST_NS, Samples, read_json
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -115,6 +117,36 @@ def test_a_file_that_is_no_result(tmp_path: Path, content: str, message: str) ->
     assert message in str(caught.value)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (gzip.compress(b"@numatune"), "is packed, as a snapshot is: `numatune audit --snapshot FILE` judges one"),
+        (b"SQLite format 3\0\x10\0\xff", "is a store of runs: `--store` and `--retry-failed` of"),
+        (b"\n\n<!DOCTYPE html>\n<html>", "is a page for a browser: name the results that it was made of"),
+        (b'{"schema": "numatune/plan/1"}', "is a plan: `numatune plan --retry-failed`"),
+        (b'{"schema": "numatune/compare/1"}', "is what `compare --format json` printed: name the results that"),
+        (b'{"schema": "numatune/bench-summary/1"}', "is what `bench --format json` printed: name the file that"),
+        (b'{"schema": "numatune/setting/1"}', "is what `explain --format json` printed: no command takes it"),
+    ],
+)
+def test_what_numatune_wrote_is_said_to_be_what_it_is(tmp_path: Path, content: bytes, message: str) -> None:
+    (tmp_path / "file").write_bytes(content)
+    with pytest.raises(VerdictError) as caught:
+        load_run(str(tmp_path / "file"))
+    assert str(caught.value).startswith(f"{tmp_path / 'file'} {message}")
+
+
+def test_every_schema_that_numatune_writes_is_known() -> None:
+    root = Path(run.__file__).parents[1]
+    written = {
+        name for path in root.rglob("*.py") for name in re.findall(r'"(numatune/[a-z-]+/[0-9]+)"', path.read_text())
+    }
+    assert len(written) > 12
+    # The name of a file of weights; and what is read here.
+    others = written - {"numatune/resnet/1", run.BENCH_SCHEMA}
+    assert [name for name in sorted(others) if "its schema is" in run.what_it_is(name)] == []
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:

@@ -58,7 +58,7 @@ def test_one_run_is_shown_with_its_causes_and_what_to_do(tmp_path: Path, capsys:
     [
         ("numatune/watch/1", "run.json is not: compare watches with watches"),
         ("numatune/audit/1", "is an audit: `numatune report --audit` takes it"),
-        ("numatune/plan/1", "is a plan: `numatune plan`"),
+        ("numatune/plan/1", "is a plan: `numatune plan --retry-failed`"),
         ("somebody/1\x1b[2J", "is no run: its schema is 'somebody/1"),
         ({"a": 1}, "is no run: its schema is"),
     ],

@@ -11,6 +11,7 @@ import argparse
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from ..bench.packages import said_missing
 from ..report.formats import RUNS
 from ..report.runs.comparison import lines_of
 from ..report.runs.said import Said
@@ -70,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
         from ..verdict.errors import VerdictError
         from ..verdict.run import parse_run, read_json
     except ImportError as error:
-        line = f"{error.name} is not installed: comparing needs it; pip install 'numatune[bench]'"
+        line = said_missing(error.name or "a package", "comparing needs it")
         raise CliError(line, BAD_INPUT) from error
     try:
         decoded = [[read_json(path, "result") for path in paths] for paths in (args.before, args.after)]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .. import __version__
+from ..bench.packages import said_missing
 from ..report.layout import clean
 from . import output
 from .errors import BAD_INPUT, INCOMPLETE, OK, CliError
@@ -58,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
         from ..report.html.source import with_audit
         from ..verdict.errors import VerdictError
     except ImportError as error:
-        line = f"{error.name} is not installed: a report needs it; pip install 'numatune[bench]'"
+        line = said_missing(error.name or "a package", "a report needs it")
         raise CliError(line, BAD_INPUT) from error
     try:
         given = _audit(args.audit) if args.audit else None

@@ -6,6 +6,7 @@ import argparse
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from ..bench.packages import said_missing
 from ..report.formats import RUNS
 from ..report.runs import table
 from ..report.runs.said import Said
@@ -43,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
         from ..verdict.run import parse_run, read_json
         from ..verdict.statistics import summarise
     except ImportError as error:
-        line = f"{error.name} is not installed: the figures need it; pip install 'numatune[bench]'"
+        line = said_missing(error.name or "a package", "the figures need it")
         raise CliError(line, BAD_INPUT) from error
     try:
         decoded = [read_json(path, "benchmark result") for path in args.files]

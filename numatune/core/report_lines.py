@@ -121,8 +121,11 @@ def plan_headline(plan: Plan) -> str:
     count = len(plan.changes)
     if not count:
         unknown = sum(item.status is Status.UNKNOWN for item in plan.left)
-        known = f" that is known to be needed; {unknown} setting{_s(unknown)} not known" if unknown else ""
-        return f"tune.yml would change nothing{known}"
+        # What is refused is known to be needed.
+        needed = "" if plan.conflicts or not unknown else " that is known to be needed"
+        return f"tune.yml would change nothing{needed}" + (
+            f"; {unknown} setting{_s(unknown)} not known" if unknown else ""
+        )
     reboot = sum(change.needs_reboot for change in plan.changes)
     needs = f"{reboot} of them take{'s' if reboot == 1 else ''} effect at a reboot" if reboot else "none needs a reboot"
     if count == reboot == 1:

@@ -11,7 +11,19 @@ import pytest
 from synthetic import Tree, host
 
 from numatune.core.audit import judge
-from numatune.core.model import RUN_UNKNOWN, Change, Finding, HostReport, Left, Plan, Severity, Snapshot, Status, Waiver
+from numatune.core.model import (
+    RUN_UNKNOWN,
+    Change,
+    Conflict,
+    Finding,
+    HostReport,
+    Left,
+    Plan,
+    Severity,
+    Snapshot,
+    Status,
+    Waiver,
+)
 from numatune.core.plan import make_plan
 from numatune.core.profile import builtin, from_mapping
 from numatune.core.replay import collect
@@ -76,6 +88,8 @@ def test_a_plan_says_what_is_not_known_and_counts_in_grammar() -> None:
     known = "tune.yml would change nothing that is known to be needed; "
     assert plan_headline(Plan(left=(unknown,))) == f"{known}1 setting not known"
     assert plan_headline(Plan(left=(unknown, unknown))) == f"{known}2 settings not known"
+    refused = Plan(conflicts=(Conflict("ksm", "", 0, "", "why"),), left=(unknown,))
+    assert plan_headline(refused) == "tune.yml would change nothing; 1 setting not known"
     now = Change("ksm", "file", "/x", "", None, "")
     later = replace(now, needs_reboot=True)
     assert plan_headline(Plan((later,))).endswith("would make 1 change; it takes effect at a reboot")

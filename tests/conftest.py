@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import signal
 
 import pytest
+
+# Some shells export it, and text of that width is not what the tests expect.
+os.environ.pop("COLUMNS", None)
 
 
 def _stay(_number: int, _frame: object) -> None:

@@ -39,8 +39,8 @@ def add_hosts(group: argparse._ArgumentGroup) -> None:
         "--retry-failed",
         type=Path,
         metavar="FILE",
-        help="FILE is the JSON report of an earlier run, or a store: ask only the hosts that it could not reach or did "
-        "not come to, and take over its judgement of the others, so that the new report is a whole one",
+        help="FILE is the JSON report of an earlier run, or a store: ask only the hosts that it could not reach, judge "
+        "or come to, and take over its judgement of the others, so that the new report is a whole one",
     )
 
 

@@ -30,7 +30,10 @@ def colour() -> bool:
 
 
 def width() -> int:
-    """Return how many signs a line of text has at most: those of the terminal, 100 elsewhere and on a wide one."""
+    """Return how many signs a line has at most: COLUMNS, else as the terminal has, 100 elsewhere and on a wide one."""
+    said = os.environ.get("COLUMNS", "")
+    if said.isdecimal() and int(said[:9]) > 0:
+        return max(_NARROWEST, int(said[:9]))
     if not sys.stdout.isatty():
         return WIDTH
     return max(_NARROWEST, min(WIDTH, shutil.get_terminal_size((WIDTH, 24)).columns))

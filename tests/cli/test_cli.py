@@ -145,7 +145,7 @@ def test_settings_and_explain() -> None:
     listed = run("settings")
     assert listed.returncode == 0
     lines = listed.stdout.split("\n\n")[0].splitlines()
-    assert [line.split()[0] for line in lines] == list(names())
+    assert [line.split()[0] for line in lines if line[:1] != " "] == list(names())
     assert "swappiness                   info      audit, tune where named" in listed.stdout
     assert listed.stdout.startswith("numa_balancing ")
     told = run("explain", "cpu_idle")
@@ -365,8 +365,8 @@ def test_truncated_and_foreign_snapshots_are_the_hosts_error(tmp_path: Path) -> 
     (tmp_path / "packed-cut").write_bytes(Path(made).read_bytes()[:-200])
     for name in ("cut.tar.gz", "empty.tar.gz", "noise", "noise.gz", "stream-cut", "packed-cut"):
         result = run("audit", "--snapshot", tmp_path / name)
-        assert (result.returncode, result.stderr, result.stdout.count("\n")) == (3, "", 1)
-        assert f"unreachable (parse): {tmp_path / name}: " in result.stdout
+        assert (result.returncode, result.stderr, result.stdout.count("unreachable")) == (3, "", 1)
+        assert f"unreachable (parse): {tmp_path / name}: " in " ".join(result.stdout.split())
     refused(run("audit", "--snapshot", tmp_path / "gone"), 2, "no such file")
 
 

@@ -83,10 +83,32 @@ def test_text_fits_into_the_terminal(columns: int) -> None:
     process.wait(60)
     lines = said.decode().replace("\r", "").splitlines()
     assert len(lines) > 10
-    # The heading of a host is one line for grep; a path is never broken.
-    long = [line for line in lines[1:] if len(line) > columns and len(line.split()) > 3]
-    assert long == []
+    # A path is never broken.
+    assert [line for line in lines if len(line) > columns and len(line.split()) > 3] == []
     assert "\x1b" not in said.decode()
+
+
+@pytest.mark.parametrize("columns", ["60", "80", "140"])
+@pytest.mark.parametrize("command", ["audit", "plan", "settings"])
+def test_columns_says_how_wide_a_line_is_in_a_pipe(
+    command: str, columns: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "bad.tar.gz").write_bytes(b"no archive")
+    monkeypatch.chdir(tmp_path)
+    hosts = [] if command == "settings" else ["--snapshot", str(HOST), "bad.tar.gz"]
+
+    def lines() -> list[str]:
+        main([command, *hosts])
+        return capsys.readouterr().out.splitlines()
+
+    usual = max(map(len, lines()))
+    monkeypatch.setenv("COLUMNS", columns)
+    assert [line for line in lines() if len(line) > int(columns) and len(line.split()) > 3] == []
+    monkeypatch.setenv("COLUMNS", "140")
+    assert max(map(len, lines())) > usual or command == "settings"
+    for nothing in ("", "0", "wide"):
+        monkeypatch.setenv("COLUMNS", nothing)
+        assert max(map(len, lines())) == usual
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from ...core import report_lines as said
 from ...core.model import Change, Finding, Status
-from ..layout import Style, clean, wrapped
+from ..layout import Style, wrapped
 from . import fleet, reading
 from .hosts import Judged
 from .view import View
@@ -64,9 +64,10 @@ def _host(host: Judged, style: Style) -> str:
     if host.report is None:
         error = host.error or {}
         status = fleet.WORDS.get(host.status, host.status)
-        return f"{clean(host.name)}: {status} ({error.get('phase')}): {clean(error.get('message', ''))}\n"
-    by = f", profile {clean(host.profile)}" if host.profile else ""
-    lines = [f"{clean(host.name)}: {clean(said.headline(host.report))}{by}"]
+        said_of = f"{host.name}: {status} ({error.get('phase')}): {error.get('message', '')}"
+        return wrapped(said_of, _INDENT, style.width, first="") + "\n"
+    by = f", profile {host.profile}" if host.profile else ""
+    lines = [wrapped(f"{host.name}: {said.headline(host.report)}{by}", _INDENT, style.width, first="")]
     lines.extend(wrapped(note, "   ", style.width) for note in host.report.notes)
     lines.extend(_finding(finding, style) for finding in said.ordered(host.report.findings))
     return "\n".join(lines) + "\n"
@@ -86,7 +87,7 @@ def _plan(host: Judged, width: int) -> str:
     found = host.plan
     if found is None:
         return _host(host, Style(width=width))
-    lines = [f"{clean(host.name)}: {said.plan_headline(found)}"]
+    lines = [wrapped(f"{host.name}: {said.plan_headline(found)}", _INDENT, width, first="")]
     lines.extend(_change(group, width) for group in found.groups())
     lines.extend(wrapped(said.conflict(conflict), "   ", width) for conflict in found.conflicts)
     if found.left:

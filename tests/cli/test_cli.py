@@ -109,6 +109,26 @@ def test_exit_codes_of_findings(words: list[str], code: int, tmp_path: Path) -> 
     assert run("audit", "--root", root, *words).returncode == code
 
 
+def test_what_is_unknown_wins_over_findings_and_the_report_has_both(tmp_path: Path) -> None:
+    synthetic.write(synthetic.host(8, 2, 1, numa_balancing="1"), tmp_path / "host")
+    result = run("audit", "--root", tmp_path / "host", "--require", "cpu_governor", "--format", "json")
+    assert result.returncode == 3
+    statuses = {item["setting"]: item["status"] for item in json.loads(result.stdout)["hosts"][0]["findings"]}
+    assert (statuses["numa_balancing"], statuses["cpu_governor"]) == ("wrong", "unknown")
+
+
+@pytest.mark.parametrize("command", ["audit", "plan", "collect"])
+def test_a_local_run_may_be_told_to_keep_nothing(command: str, tmp_path: Path) -> None:
+    """So that one command line serves all hosts; another --store would keep nothing, and is refused."""
+    synthetic.write(synthetic.host(2, 1, 1), tmp_path / "host")
+    more = ["-o", tmp_path / "snapshots"] if command == "collect" else []
+    for where in ([], ["--root", tmp_path / "host"], ["--snapshot", DGX])[: 1 if command == "collect" else 3]:
+        usual, told = run(command, *where, *more), run(command, *where, *more, "--store", "none")
+        assert (told.returncode, told.stderr) == (usual.returncode, "")
+        refused(run(command, *where, *more, "--store", tmp_path / "s"), 2, "--store is for hosts over SSH")
+    assert not (tmp_path / "s").exists()
+
+
 def test_a_collected_snapshot_is_judged_as_the_live_host_was(tmp_path: Path) -> None:
     made = run("collect", "-o", tmp_path / "snapshots")
     assert made.returncode == 0, made.stderr

@@ -166,6 +166,21 @@ def test_few_hosts_are_shown_one_by_one_and_one_alone_as_this_machine_is(numatun
     assert numatune("audit", "wrong1").out.startswith("wrong1: ")
 
 
+def test_a_host_that_is_away_wins_over_findings_and_the_report_has_both_counts(numatune: Numatune) -> None:
+    words = ("--require", "numa_balancing", "--format", "json")
+    assert numatune("audit", "wrong1", *words).code == 1
+    ran = numatune("audit", "wrong1", "denied1", *words)
+    assert ran.code == 3
+    assert ran.json["summary"] == {
+        "hosts": 2,
+        "ok": 0,
+        "findings": 1,
+        "incomplete": 0,
+        "unreachable": 1,
+        "not_judged": 0,
+    }
+
+
 def test_a_target_cannot_steer_the_terminal(numatune: Numatune) -> None:
     ran = numatune("audit", "evil", "evil2", "ok\x1b[31m", "denied\x1b[2J")
     assert "\x1b" not in ran.out + ran.err

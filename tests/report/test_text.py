@@ -71,6 +71,8 @@ def test_ok_is_never_said_alone_of_a_host_that_is_not_wholly_known() -> None:
     summary = {"hosts": 14, "ok": 14, "findings": 0, "incomplete": 0, "unreachable": 0, "not_judged": 0}
     line = fleet.overview(fleet.Overview(summary, 14, unsure=9)).splitlines()[0]
     assert line == "14 hosts: 14 ok (9 of them as far as known), 0 findings, 0 incomplete, 0 unreachable"
+    one = {"hosts": 1, "ok": 0, "findings": 0, "incomplete": 0, "unreachable": 0, "not_judged": 1}
+    assert fleet.totals(one) == "1 host: 0 ok, 0 findings, 0 incomplete, 0 unreachable, 1 not judged"
 
 
 def test_ok_is_never_said_alone_of_a_host_on_which_something_is_wrong() -> None:
@@ -121,6 +123,7 @@ def test_a_waived_setting_shows_its_value_and_whose_word_it_is() -> None:
     said = shown(finding(Status.WAIVED, "1", waiver=waiver))
     assert "numa_balancing = 1, want 0" in said
     assert "waived by me until 2026-06-30: old kernel" in said
+    assert "numa_balancing = ?, want 0  [info]\n" in shown(finding(Status.WAIVED, None, waiver=waiver))
     assert "numa_balancing = 0 now, as wanted  [info]\n" in shown(finding(Status.WAIVED, "0", waiver=waiver))
 
 
@@ -139,10 +142,10 @@ def test_every_line_fits_into_the_width(width: int) -> None:
         lines = "".join(text.audit([Judged("db1", judge(found, profile, TODAY))], Style(False, width))).split("\n")
         planned = Judged("db1", plan=make_plan(found, profile, TODAY))
         lines += "".join(text.plan([planned], Style(False, width))).split("\n")
-        headings = [line for line in lines if line[:1] not in ("", " ")]
+        away = Judged("db2", error={"phase": "auth", "message": "the host takes none of the keys offered; " * 9})
+        lines += "".join(text.audit([away], Style(False, width))).split("\n")
         # A path is never broken, so that it can be copied.
-        long = [line for line in lines if len(line) > width and len(line.split()) > 3 and line not in headings]
-        assert long == []
+        assert [line for line in lines if len(line) > width and len(line.split()) > 3] == []
 
 
 def test_colour_changes_no_place_where_a_line_breaks() -> None:

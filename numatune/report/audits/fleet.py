@@ -63,7 +63,7 @@ def totals(counted: dict[str, int], unsure: int = 0) -> str:
         words[NOT_JUDGED] = WORDS[NOT_JUDGED]
     if unsure:
         words["ok"] = f"ok ({unsure:,} of them as far as known)"
-    return f"{counted['hosts']:,} hosts: " + ", ".join(f"{counted[name]:,} {word}" for name, word in words.items())
+    return f"{hosts_of(counted['hosts'])}: " + ", ".join(f"{counted[name]:,} {word}" for name, word in words.items())
 
 
 def _section(title: str, lines: list[str]) -> list[str]:

@@ -99,8 +99,9 @@ lab-windows: setup-dev ## power cuts while a trial boot is armed and while its a
 lock-wheels: setup-dev ## the table of numatune/bench/locks.py: fetches each wheel and holds it against the index (needs a network)
 	@$(BIN)/python tools/lock_wheels.py
 
-pages: setup-dev ## docs/settings, a page for each setting, from what it declares
+pages: setup-dev ## docs/settings and the options of the role tune, from what the settings declare
 	@$(BIN)/python tools/settings_pages.py
+	@$(BIN)/python tools/tune_role.py
 
 docs: setup-docs ## the documentation as a site in build/site; a dead link fails
 	@$(BIN)/sphinx-build -q -W --keep-going -c tools/site -d build/doctrees . build/site

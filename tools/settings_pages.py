@@ -21,8 +21,8 @@ FOLDER = Path(__file__).resolve().parents[1] / "docs/settings"
 # What the column says, and a page, of a setting that is tuned by default, where it is named, or not at all.
 _TUNED = {
     "yes": "changed by `tune.yml`",
-    "where it is named": "not changed by `tune.yml`; numatune changes it where it is named "
-    "(`numatune.latency.tune_host` with `only: [{}]`)",
+    "where it is named": "changed by `tune.yml` where it is named (`--tags {0}`, or `tune_also: [{0}]` in the "
+    "inventory)",
     "no": "audited only: `tune.yml` does not change it",
 }
 MADE = "<!-- Made by `make pages` from what the setting declares: change that, not this page. -->"

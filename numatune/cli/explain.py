@@ -59,7 +59,8 @@ def _tuned(item: Setting) -> str:
         return "numatune reports it, and never changes it."
     if item.by_default:
         return "tune.yml changes it."
-    return f"numatune changes it only where it is named: module numatune.latency.tune_host with `only: [{item.name}]`."
+    typed = spelled(f"playbooks/tune.yml --tags {item.name}", playbooks.command())
+    return f"tune.yml changes it only where it is named: {typed}, or tune_also: [{item.name}] in the inventory."
 
 
 def _option(of: str, name: str, width: int) -> str:
@@ -69,7 +70,7 @@ def _option(of: str, name: str, width: int) -> str:
     variable = next((key for key, place in OPTIONS.items() if place == (of, name)), "")
     inventory = f"; in an inventory: {variable}" if variable else ""
     return textwrap.fill(
-        f"{name}{words}: {option.doc}{inventory}", width, initial_indent="    ", subsequent_indent=" " * 8
+        f"{name}{words}: {option.told}{inventory}", width, initial_indent="    ", subsequent_indent=" " * 8
     )
 
 
@@ -115,7 +116,7 @@ def _json(item: Setting, reads: list[str]) -> str:
         "remedy": item.remedy,
         "tuned": bool(item.changes),
         "tuned_by_default": bool(item.changes) and item.by_default,
-        "options": {name: option.doc for name, option in item.options.items()},
+        "options": {name: option.told for name, option in item.options.items()},
         "references": list(item.references),
         "reads": reads,
     }

@@ -44,7 +44,7 @@ def add_profile(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> No
         "--profile",
         metavar="NAME|FILE",
         help="what is wanted: a built-in profile or a YAML file (default: the inventory's numatune_profile, else "
-        "inference-latency). It replaces numatune_profile, as -e does for the playbooks; CPU roles and role variables "
+        "inference-latency). It replaces numatune_profile, as -e does for the playbooks; CPU roles and options "
         "of the inventory win over it",
     )
 

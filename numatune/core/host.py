@@ -72,11 +72,20 @@ class Host:
 
 @dataclass(frozen=True)
 class Option:
-    """One thing that a profile may say of a setting."""
+    """One thing that a profile may say of a setting, and the inventory by the variable `tune_SETTING_OPTION`.
+
+    `kind` is str, int, bool or dict; a number is one from 0. `default` says what holds where nobody says anything.
+    """
 
     kind: type
     doc: str
     choices: tuple[str, ...] = ()
+    default: str = ""
+
+    @property
+    def told(self) -> str:
+        """What the option means, with its default."""
+        return self.doc + (f" (default: {self.default})" if self.default else "")
 
 
 @dataclass(frozen=True)
@@ -91,6 +100,7 @@ class Setting:
     `after` names settings whose files are placed before anything of this one is changed: with this one changed, theirs
     would be taken for placed. `by_reboot` says that a reboot alone brings it. `may_be_refused` says that the kernel
     may keep some of its values, which is no failure. `part_of` names the setting whose plan covers this one too.
+    `tuned_with` names the setting with which this one is changed in one transaction: its tag stands for both.
     `agents` are the units that set the same; `value` is what the kit's builder made it of.
     """
 
@@ -109,5 +119,6 @@ class Setting:
     by_reboot: bool = False
     may_be_refused: bool = False
     part_of: str = ""
+    tuned_with: str = ""
     agents: Agents = NO_AGENTS
     value: Any = None

@@ -1,7 +1,7 @@
 """The variables of an Ansible inventory that decide what is wanted of a host, and how they change a profile.
 
-The command line and the playbooks judge by the same: `playbooks/vars/wanted.yml` hands the variables of this table to
-the roles, and a test holds the two equal.
+The command line and the playbooks judge by the same: the roles get the options of this table by the lookup
+`setting_options`, and a test holds that both come to one plan.
 """
 
 from __future__ import annotations
@@ -10,24 +10,15 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Optional
 
-from .catalogue import setting
+from .catalogue import SETTINGS, setting
+from .chosen import ALSO, also
 from .errors import InputError
 from .profile import Profile, builtin, cpu_set, from_mapping, with_settings
 
 PROFILE = "numatune_profile"
 ROLES: Mapping[str, str] = {"numatune_serving_cpus": "serving", "numatune_housekeeping_cpus": "housekeeping"}
 OPTIONS: Mapping[str, tuple[str, str]] = {
-    "numa_balancing_unit": ("numa_balancing", "unit"),
-    "cpu_governor_expected": ("cpu_governor", "expected"),
-    "cpu_governor_tuned_daemon": ("cpu_governor", "tuned"),
-    "cpu_idle_max_exit_latency_us": ("cpu_idle", "max_exit_latency_us"),
-    "irq_affinity_method": ("irq_affinity", "method"),
-    "core_isolation_mode": ("core_isolation", "mode"),
-    "core_isolation_pinned": ("core_isolation", "pinned"),
-    "core_isolation_unit": ("core_isolation", "unit"),
-    "kernel_arguments_wanted": ("kernel_arguments", "wanted"),
-    "kernel_arguments_trial": ("kernel_arguments", "trial"),
-    "kernel_arguments_retry": ("kernel_arguments", "retry"),
+    f"tune_{item.name}_{option}": (item.name, option) for item in SETTINGS if item.changes for option in item.options
 }
 """Variable to setting and option of the profile."""
 
@@ -49,6 +40,8 @@ def wanted(variables: Mapping[str, Any], given: Optional[Profile] = None) -> Pro
     for name, (of, option) in OPTIONS.items():
         if name in variables:
             profile = _named(name, with_options, profile, {of: {option: variables[name]}})
+    if variables.get(ALSO):
+        profile = _named(ALSO, lambda: replace(profile, also=also(variables[ALSO])))
     return profile
 
 

@@ -34,8 +34,8 @@ def plan_host(host: Host, findings: Iterable[Finding], only: Optional[Collection
         if not finding.bad or (only is not None and item.name not in only):
             continue
         # What a container shows is its host's to change; what is tuned where it is named is left where nobody names it.
-        left_alone = host.container or (only is None and not item.by_default)
-        made, refused = ((), ()) if left_alone else host.planned(item, finding)
+        unnamed = only is None and not item.by_default and item.name not in host.profile.also
+        made, refused = ((), ()) if host.container or unnamed else host.planned(item, finding)
         wanted.extend(() if refused else made)
         conflicts.extend(refused)
         if not made and not refused:

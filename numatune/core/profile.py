@@ -20,7 +20,10 @@ _WAIVER_KEYS = ("setting", "owner", "reason", "expires")
 
 @dataclass(frozen=True)
 class Profile:
-    """What is wanted of a host; None for a CPU set means "from the topology"."""
+    """What is wanted of a host; None for a CPU set means "from the topology".
+
+    `also` names settings that are tuned beside those that are so by default (core.inventory reads it).
+    """
 
     name: str
     settings: tuple[str, ...]
@@ -30,6 +33,7 @@ class Profile:
     housekeeping: Optional[CpuSet] = None
     housekeeping_cores_per_node: int = 1
     waivers: tuple[Waiver, ...] = ()
+    also: tuple[str, ...] = ()
 
 
 _BUILTIN = {"inference-latency": Profile("inference-latency", names())}

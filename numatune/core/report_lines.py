@@ -183,3 +183,11 @@ def summary(report: HostReport, plan: Plan) -> list[str]:
     lines += [f"  {conflict(item)}" for item in plan.conflicts]
     names = [f"{item.setting} ({word(item.status)})" for item in plan.left]
     return [*lines, f"{LEFT} {', '.join(names)}"] if names else lines
+
+
+def brief(report: HostReport, plan: Plan) -> list[str]:
+    """Return what whoever tunes reads before: what is not right by name, what is refused, what is left; no reasons."""
+    bad = [item for item in ordered(report.findings) if item.bad]
+    lines = [headline(report), *report.notes, *by_name(bad, ORDER), plan_headline(plan), *map(conflict, plan.conflicts)]
+    names = ", ".join(item.setting for item in plan.left)
+    return [*lines, f"audit.yml says why{f', and what is left to you: {names}' if names else ''}"] if bad else lines

@@ -1,7 +1,8 @@
 """The mark of a run: that a playbook began to change a host, and whether it took the host out of service.
 
-The journal (core.journal) knows what each role changed. It does not know the run that calls them, which may be cut
-between two roles or after the drain hook. This file on the host does, one JSON object at `PATH`, `numatune/run/1`:
+The journal (core.journal) knows what each transaction changed. It does not know the run that makes them, which may be
+cut between two settings or after the drain hook. This file on the host does, one JSON object at `PATH`,
+`numatune/run/1`:
 
     {"schema": "numatune/run/1", "playbook": "tune | qualify", "began": "…Z",
      "drained": "…Z" or null, "done": ["numa_balancing"], "ended": null or one of OUTCOMES, "at": null or "…Z"}

@@ -11,6 +11,7 @@ import difflib
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 
+from .catalogue import names as setting_names
 from .inventory import OPTIONS
 
 PLAYBOOKS = frozenset(
@@ -20,9 +21,14 @@ PLAYBOOKS = frozenset(
 )
 """What the playbooks read beside the roles' variables, and what they keep."""
 
-# Role to what its variables are named behind the role's own name, the options of its setting left out.
+KEPT = frozenset(
+    f"tune_{name}" for name in "away earlier everything held lost marked now reason run seen state to_do waits".split()
+)
+"""What tune.yml and qualify.yml keep between tasks, and for the playbooks that follow in the same run."""
+
+# Role to what its variables are named behind the role's own name, the options of settings left out.
 _ROLES: Mapping[str, str] = {
-    **{name: "profile serving_cpus housekeeping_cpus audit tuned settings sysroot" for name, _ in OPTIONS.values()},
+    "tune": "also profile serving_cpus housekeeping_cpus chosen only audit settings sysroot",
     "audit": "profile serving_cpus housekeeping_cpus settings tuned fail_on report_dir sysroot",
     "benchmark": "label launches options cpus results_dir packages wheels trusted_wheels pack_dir python cache_home"
     " keep throttle timeout",
@@ -32,9 +38,11 @@ ROLES = frozenset((*OPTIONS, *(f"{role}_{name}" for role, names in _ROLES.items(
 """The variables of the roles."""
 
 # What a role registers stays where a run plays several playbooks.
-_KNOWN = PLAYBOOKS | ROLES | {f"{role}_result" for role in _ROLES}
-# Of the other roles the names are everyday words, and a user's own variables may begin with them.
-_OURS = ("numatune_", *(f"{role}_" for role in _ROLES if role not in ("audit", "benchmark", "reboot")))
+_KNOWN = PLAYBOOKS | KEPT | ROLES | {f"{role}_result" for role in _ROLES}
+# The roles that there were before the role tune: of their variables some inventories may tell yet.
+_BEFORE = ("core_isolation", "cpu_governor", "cpu_idle", "irq_affinity", "kernel_arguments", "numa_balancing")
+# The roles' names are everyday words, and a user's own variables may begin with them.
+_OURS = ("numatune_", *(f"{role}_" for role in _BEFORE), *(f"tune_{name}_" for name in setting_names()))
 _ENDS = frozenset(name.rpartition("_")[2] for name in _KNOWN)
 
 
@@ -49,11 +57,14 @@ def _said(name: str) -> str:
     """Return what to say of a name: "" for one that numatune has, and for a user's own."""
     if name in _KNOWN or name.startswith("_"):
         return ""
-    # Of all other variables a host may have thousands: look at those that end like one of numatune's.
+    # Of all other variables a host may have thousands: look at those that begin or end like one of numatune's.
     ours = name.startswith(_OURS)
-    if not ours and name.rpartition("_")[2] not in _ENDS:
+    if not ours and not name.startswith("tune_") and name.rpartition("_")[2] not in _ENDS:
         return ""
-    near = difflib.get_close_matches(name, sorted(_KNOWN), n=1, cutoff=0.7 if ours else 0.9)
+    # Where the name of a role stood, the names of the role tune and of the setting stand now.
+    near = [f"tune_{name}"] if f"tune_{name}" in _KNOWN else []
+    for meant in (name, f"tune_{name}"):
+        near = near or difflib.get_close_matches(meant, sorted(_KNOWN), n=1, cutoff=0.7 if ours else 0.9)
     if not (ours or near):
         return ""
     return f"numatune has no variable {name}" + (f": did you mean {near[0]}?" if near else "")

@@ -7,12 +7,18 @@ from dataclasses import replace
 
 from .model import HostReport, Plan
 
-_NAMED = re.compile(r"`?\bplaybooks/(tune|revert|audit)\.yml\b`?")
+# With what is typed behind it: one command, as a whole.
+_NAMED = re.compile(r"`?\bplaybooks/(tune|revert|audit)\.yml\b( --tags [a-z_]+| -e [a-z_]+=[a-z]+)?`?")
 
 
 def spelled(text: str, command: str) -> str:
-    """Return a text with its playbooks named by `command`, in which {} stands for the playbook's name."""
-    return _NAMED.sub(lambda match: command.replace("{}", match[1]), text) if command else text
+    """Return a text with its playbooks named by `command`, in which {} stands for the playbook's name.
+
+    `command` is in backticks; a tag or a variable behind the playbook's name comes into them too.
+    """
+    if not command:
+        return text
+    return _NAMED.sub(lambda match: f"{command[:-1].replace('{}', match[1])}{match[2] or ''}{command[-1]}", text)
 
 
 def report_spelled(report: HostReport, command: str) -> HostReport:

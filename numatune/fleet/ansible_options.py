@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..core import inventory
+from ..core import chosen, inventory
 from ..core.variables import unknown
 
 # (key of the answer, option of Ansible's ssh plugin)
@@ -39,7 +39,7 @@ NOT_READ: Mapping[str, str] = {
     "audit_fail_on": "--fail-on says it here",
 }
 """Variables of the playbooks that decide a judgement or how it ends, and are not read here: variable to why."""
-_WANTED = (inventory.PROFILE, *inventory.ROLES, *inventory.OPTIONS, *NOT_READ)
+_WANTED = (inventory.PROFILE, chosen.ALSO, *inventory.ROLES, *inventory.OPTIONS, *NOT_READ)
 _PLAIN = ("ansible_connection", "ansible_become", "ansible_become_method", "ansible_ssh_timeout", "ansible_timeout")
 
 

@@ -9,8 +9,9 @@ name: unknown_variables
 author: the numatune maintainers
 short_description: A line for each variable that has a name like numatune's own and that nothing reads
 description:
-  - Looks at C(numatune_*), and at what begins with the name of a role that changes a setting. The names come from the
-    roles' argument specifications.
+  - Looks at C(numatune_*) and C(tune_SETTING_*), at names that had a meaning before the role C(tune) took the place of
+    six, and at what is nearly a name of ours. The names come from the roles' argument specifications.
+  - Says so too where a variable cannot be what it is, as C(audit_fail_on) with a word that is none of its own.
 options: {}
 """
 
@@ -28,6 +29,7 @@ _raw:
 """
 
 import difflib
+import functools
 from pathlib import Path
 
 import yaml
@@ -40,15 +42,20 @@ class LookupModule(LookupBase):
 
     def run(self, terms, variables=None, **kwargs):
         """Return a line for each variable of this host that has numatune's name and is unknown."""
-        return [*unknown(map(str, variables or {})).values(), *_options(variables or {})]
+        given = variables or {}
+        return [*unknown(map(str, given)).values(), *_options(given), *_words(given)]
+
+
+@functools.cache
+def _spec(role):
+    """Return the options of a role: name to what its specification says."""
+    text = (Path(__file__).parents[2] / "roles" / role / "meta/argument_specs.yml").read_text("utf-8")
+    return yaml.safe_load(text)["argument_specs"]["main"]["options"]
 
 
 def _options(variables):
     """Return a line for each option of the benchmark that there is not; the role's own check would print pages."""
-    spec = Path(__file__).parents[2] / "roles/benchmark/meta/argument_specs.yml"
-    declared = yaml.safe_load(spec.read_text("utf-8"))["argument_specs"]["main"]["options"]["benchmark_options"][
-        "options"
-    ]
+    declared = _spec("benchmark")["benchmark_options"]["options"]
     lines = []
     for name, more in (("benchmark_options", []), ("numatune_benchmark", ["cpus"])):
         given, known = variables.get(name), sorted([*declared, *more])
@@ -58,4 +65,22 @@ def _options(variables):
                 f"{name} has no option {key}: "
                 + (f"did you mean {near[0]}?" if near else f"there is {', '.join(known)}")
             )
+    return lines
+
+
+def _words(variables):
+    """Return a line for each variable of the roles that a playbook calls that cannot be what it is.
+
+    Options of settings are the core's to judge, which has more to say.
+    """
+    lines = []
+    for name, option in {**_spec("audit"), **_spec("tune")}.items():
+        value, choices = variables.get(name), option.get("choices")
+        # A template is what it comes to, which the task that reads it sees.
+        if value in (None, "") or "{{" in str(value):
+            continue
+        if name.startswith("audit_") and choices and value not in choices:
+            lines.append(f"{name}: one of {', '.join(choices)} is wanted, not {value!r}")
+        elif option["type"] == "dict" and not isinstance(value, dict):
+            lines.append(f"{name}: a mapping is wanted, not {value!r}")
     return lines

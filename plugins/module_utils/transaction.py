@@ -244,21 +244,3 @@ def _put_back(host: Host, generation: Generation) -> str:
     if undone.failure:
         return undone.failure
     return "; but ".join(["what was there is back", *undone.way.conflicts, *undone.leftovers])
-
-
-def difference(change: Change) -> dict[str, str]:
-    """Return a change as Ansible shows differences."""
-    gone = change.content is None
-    return {
-        "before_header": change.path,
-        "after_header": change.path + (" (removed)" if gone else ""),
-        "before": _shown(change, change.as_dict()["before"]),
-        "after": _shown(change, change.as_dict()["content"]),
-    }
-
-
-def _shown(change: Change, text: str | None) -> str:
-    if text is None:
-        return ""
-    text = f"link to {text}" if change.kind == "link" else text
-    return text if text.endswith("\n") else text + "\n"

@@ -60,6 +60,13 @@ plan:
   description: What tuning would do, as C(changes), C(conflicts) that forbid it, and findings that are C(left).
   returned: success
   type: dict
+transactions:
+  description:
+    - The settings that have changes or conflicts, in the order in which they are tuned; those in one list are changed
+      in one transaction, C(only) of M(numatune.latency.tune_host).
+  returned: success
+  type: list
+  elements: list
 boot_id:
   description: The id of the running boot.
   returned: success
@@ -95,6 +102,16 @@ summary:
   returned: success
   type: list
   elements: str
+brief:
+  description: What is not right, what is refused and what is left to a person, without reasons.
+  returned: success
+  type: list
+  elements: str
+would:
+  description: What C(tune.yml) would do, one line each, below what C(brief) says of it.
+  returned: success
+  type: list
+  elements: str
 """
 
 import datetime
@@ -102,11 +119,12 @@ import datetime
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.numatune.latency.plugins.module_utils.core import runs
 from ansible_collections.numatune.latency.plugins.module_utils.core.audit import judge_host
+from ansible_collections.numatune.latency.plugins.module_utils.core.chosen import transactions
 from ansible_collections.numatune.latency.plugins.module_utils.core.errors import NumatuneError
 from ansible_collections.numatune.latency.plugins.module_utils.core.host import Host
 from ansible_collections.numatune.latency.plugins.module_utils.core.plan import plan_host
 from ansible_collections.numatune.latency.plugins.module_utils.core.reboots import awaited
-from ansible_collections.numatune.latency.plugins.module_utils.core.report_lines import summary
+from ansible_collections.numatune.latency.plugins.module_utils.core.report_lines import brief, summary, would
 from ansible_collections.numatune.latency.plugins.module_utils.reading import OPTIONS, shown, snapshot_of, wanted
 from ansible_collections.numatune.latency.plugins.module_utils.store import Store
 from ansible_collections.numatune.latency.plugins.module_utils.tree import Tree, reason
@@ -173,6 +191,9 @@ def main():
         "changed": False,
         "report": report,
         "plan": plan.as_dict(),
+        "transactions": [
+            list(names) for names in transactions({item.setting for item in plan.changes + plan.conflicts})
+        ],
         "boot_id": tree.boot_id(),
         "serving_cpus": str(roles.serving) if roles.split else "",
         "interrupted": list(runs.interrupted(snapshot)),
@@ -180,6 +201,8 @@ def main():
         "stuck": not_brought(tree, report, plan, module.params["tuned"], waits),
         "reboot": waits,
         "summary": summary(judged, plan),
+        "brief": brief(judged, plan),
+        "would": would(plan)[1:],
     }
     module.exit_json(**shown(result))
 

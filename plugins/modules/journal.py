@@ -39,7 +39,7 @@ attributes:
     description: Predicts the change and writes nothing, not even a lock.
   diff_mode:
     support: full
-    description: Shows the files and values that are put back; of a GRUB menu its kernel lines.
+    description: As M(numatune.latency.tune_host) does; of a GRUB menu its kernel lines.
 author:
   - The numatune maintainers
 """
@@ -61,6 +61,11 @@ actions:
   returned: when O(state=reverted)
   type: list
   elements: dict
+paths:
+  description: The same as a person reads them, those of several CPUs or interrupts as one.
+  returned: when O(state=reverted)
+  type: list
+  elements: str
 conflicts:
   description: One line for each thing that somebody changed since, and that was left alone.
   returned: when O(state=reverted)
@@ -93,7 +98,8 @@ from ansible_collections.numatune.latency.plugins.module_utils import run_mark, 
 from ansible_collections.numatune.latency.plugins.module_utils.core import revert
 from ansible_collections.numatune.latency.plugins.module_utils.core.catalogue import SETTINGS
 from ansible_collections.numatune.latency.plugins.module_utils.core.errors import NumatuneError
-from ansible_collections.numatune.latency.plugins.module_utils.core.model import kernel_lines
+from ansible_collections.numatune.latency.plugins.module_utils.core.model import Change
+from ansible_collections.numatune.latency.plugins.module_utils.differences import differences, places
 from ansible_collections.numatune.latency.plugins.module_utils.reading import shown
 from ansible_collections.numatune.latency.plugins.module_utils.store import Store
 from ansible_collections.numatune.latency.plugins.module_utils.system import System, runner
@@ -135,23 +141,22 @@ def go_back(params, host, write):
         "run": marked,
         "stays": list(revert.stay(kept, params["to"], marked["drained"] or marked["began"])) if marked else [],
         "reboot": any(item.setting in by_reboot for item in way.actions),
-        "diff": [difference(item) for item in way.actions],
+        "paths": places([item.path for item in way.actions]),
+        "diff": differences([as_change(item) for item in way.actions]),
     }
 
 
-def difference(action):
-    """Return one step back as Ansible shows differences."""
-    name = action.path + ("/" if action.kind == "rmdir" else "")
-    before = (action.now.content or b"").decode("utf-8", "replace") if action.kind != "rmdir" else name + "\n"
-    after = (action.then.content or b"").decode("utf-8", "replace")
-    if name.endswith("/grub.cfg"):
-        before, after = kernel_lines(before), kernel_lines(after)
-    return {
-        "before_header": name,
-        "after_header": name + (" (removed)" if action.then.state == "absent" else ""),
-        "before": before,
-        "after": after,
-    }
+def as_change(action):
+    """Return one step back as the change that it is; of a menu its kernel lines alone are shown."""
+    kind = {"write": action.then.state, "remove": "file", "rmdir": "file"}.get(action.kind, action.kind)
+    if action.path.endswith("/grub.cfg"):
+        kind = "menu"
+    before, after = (
+        None if seen.state == "absent" else (seen.content or b"").decode("utf-8", "replace")
+        for seen in (action.now, action.then)
+    )
+    path = action.path + ("/" if action.kind == "rmdir" else "")
+    return Change(action.setting, kind, path, after, before, "")
 
 
 def main():

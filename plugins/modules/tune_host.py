@@ -16,7 +16,8 @@ description:
     replaced whole; each running value is read back; then the host is judged again. Where something fails or does not
     hold, what was there is put back.
   - A run that was interrupted before is finished first; a revert that was interrupted is closed with what it came to.
-  - It never reboots. Kernel arguments are first put into an entry that boots once; see the role C(kernel_arguments).
+  - It never reboots. Kernel arguments are first put into an entry that boots once; see the role
+    M(numatune.latency.tune#role).
 extends_documentation_fragment:
   - numatune.latency.host
 options:
@@ -44,7 +45,7 @@ attributes:
     description: Predicts the very changes, and writes nothing, not even a lock. It runs no script of the host's.
   diff_mode:
     support: full
-    description: Shows each file and value before and after.
+    description: Shows each file and value before and after; CPUs with one value together, of long new files the start.
 author:
   - The numatune maintainers
 """
@@ -93,10 +94,11 @@ from ansible_collections.numatune.latency.plugins.module_utils.core.audit import
 from ansible_collections.numatune.latency.plugins.module_utils.core.catalogue import setting
 from ansible_collections.numatune.latency.plugins.module_utils.core.errors import NumatuneError
 from ansible_collections.numatune.latency.plugins.module_utils.core.plan import make_plan
+from ansible_collections.numatune.latency.plugins.module_utils.differences import differences
 from ansible_collections.numatune.latency.plugins.module_utils.reading import OPTIONS, shown, snapshot_of, wanted
 from ansible_collections.numatune.latency.plugins.module_utils.store import Store
 from ansible_collections.numatune.latency.plugins.module_utils.system import System, runner
-from ansible_collections.numatune.latency.plugins.module_utils.transaction import difference, tune
+from ansible_collections.numatune.latency.plugins.module_utils.transaction import tune
 from ansible_collections.numatune.latency.plugins.module_utils.tree import Tree, TreeError, reason
 from ansible_collections.numatune.latency.plugins.module_utils.undo import Host, interrupted, settle
 
@@ -184,7 +186,7 @@ def main():
         "statuses": dict(done.statuses or {}),
         "notes": [NOT_TRIED] if not tries_menu(module) and any(item.kind == "menu" for item in done.changes) else [],
         "reboot": any(item.needs_reboot for item in done.changes),
-        "diff": [difference(item) for item in done.changes],
+        "diff": differences(done.changes),
     }
     module.exit_json(**shown(result))
 

@@ -105,6 +105,10 @@ class Run:
             found += [name] * len(re.findall(rf"^changed: \[{re.escape(host)}\]", task, flags=re.M))
         return found
 
+    def items(self, host: str) -> list[str]:
+        """Return what the role tune changed on a host, transaction by transaction."""
+        return re.findall(rf"^changed: \[{re.escape(host)}\] => \(item=(.*)\)", self.out, flags=re.M)
+
     def recap(self, host: str) -> dict[str, int]:
         """Return a host's counts."""
         line = re.search(rf"^{re.escape(host)} +: (.*)$", self.out, flags=re.M)

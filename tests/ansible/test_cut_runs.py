@@ -1,6 +1,7 @@
-"""Runs that are cut between two roles or behind a hook: named by the next audit, finished or undone by the next run.
+"""Runs that are cut between two settings or behind a hook: named by the next audit, finished or undone by the next run.
 
-The run waits at the start of one task (stops_at.py), and is ended there by a real signal.
+The run waits at the start of one task (stops_at.py), or where it starts one of its modules on the host, and is ended
+there by a real signal.
 """
 
 from __future__ import annotations
@@ -25,8 +26,7 @@ if TYPE_CHECKING:
     from conftest import Controller, FakeRoot, Run
 
 MARK = "var/lib/numatune/run.json"
-FIRST = "numatune.latency.numa_balancing : Turn automatic"
-IDLE = "numatune.latency.cpu_idle : Cap"
+FIRST = "numatune.latency.tune : Change what is planned"
 LAST = "Put the host back into service"
 _LONGEST = 240.0
 """Seconds until a run stops where it is told to, and until it ends then."""
@@ -63,10 +63,23 @@ class Cuts:
         """Run a playbook to its end."""
         return self.controller.play(*self.arguments(f"playbooks/{name}.yml", hosts, *more))
 
-    def cut(
-        self, name: str, hosts: str, at: str, number: int, *more: str, batch: int = 1, cwd: Path | None = None
-    ) -> tuple[int, str]:
-        """Run a playbook, end it by a signal at the start of a task, and return its exit code and what it printed."""
+    def interpreter(self, number: int) -> str:
+        """Return a Python for a host that waits, for the end of the run, where it is started for the numbered time."""
+        count, path = self.folder / "count", self.folder / "python"
+        count.unlink(missing_ok=True)
+        path.write_text(
+            f"#!/bin/sh\necho x >>{count}\n"
+            f'[ "$(wc -l <{count})" != {number} ] || {{ cat {self.folder}/pipe >/dev/null; exit 1; }}\n'
+            f'exec {sys.executable} "$@"\n'
+        )
+        path.chmod(0o755)
+        return str(path)
+
+    def cut(self, name: str, hosts: str, at: str, number: int, *more: str, cwd: Path | None = None) -> tuple[int, str]:
+        """Run a playbook, end it by a signal, and return its exit code and what it printed.
+
+        It is ended at the start of a task; with "" for that, where the interpreter of a host waits.
+        """
         pipe = self.folder / "pipe"
         plugins = self.folder / "callbacks"
         plugins.mkdir(exist_ok=True)
@@ -76,8 +89,7 @@ class Cuts:
         environment = self.controller.environment() | {
             "ANSIBLE_CALLBACK_PLUGINS": str(plugins),
             "ANSIBLE_COLLECTIONS_PATH": str(self.controller.repo / "collections"),
-            "NUMATUNE_STOPS_AT": at,
-            "NUMATUNE_STOPS_BATCH": str(batch),
+            "NUMATUNE_STOPS_AT": at or "no task has this name",
             "NUMATUNE_STOPS_PIPE": str(pipe),
         }
         words = self.arguments(name if "." in name else f"playbooks/{name}.yml", hosts, *more)
@@ -151,12 +163,13 @@ def far(controller: Controller, tmp_path: Path) -> Cuts:
     return Cuts(controller, tmp_path)
 
 
-def test_ctrl_c_between_two_roles_is_named_and_finished(far: Cuts) -> None:
-    """In the second of three batches."""
-    roots = {name: far.controller.root(name) for name in ("canary", "middle", "later")}
+def test_ctrl_c_between_two_settings_is_named_and_finished(far: Cuts) -> None:
+    """In the second of three batches: behind the audit, the refusals, the mark and two settings."""
+    more = {"middle": {"ansible_python_interpreter": far.interpreter(6)}}
+    roots = {name: far.controller.root(name, **more.get(name, {})) for name in ("canary", "middle", "later")}
     hosts = ",".join(roots)
     before = roots["later"].state(journal=True)
-    code, said = far.cut("tune", hosts, IDLE, signal.SIGINT, "-e", "numatune_serial=1", batch=2)
+    code, said = far.cut("tune", hosts, "", signal.SIGINT, "-e", "numatune_serial=1")
     assert code == 99, said
     states = table(said)
     assert states.pop("canary").startswith("incomplete irqbalance unknown")
@@ -175,7 +188,7 @@ def test_ctrl_c_between_two_roles_is_named_and_finished(far: Cuts) -> None:
     assert "changed numa_balancing, cpu_governor; the host is out of service since 2" in note
     audit = far.play("audit", "middle")
     said = " ".join(audit.out.split())
-    assert "note: a run of tune.yml was interrupted, unless it is still under way: it began at 2" in said
+    assert "a run of tune.yml was interrupted, unless it is still under way: it began at 2" in said
 
     again = far.play("tune", "canary,middle")
     assert again.code == 0, again.out
@@ -246,7 +259,7 @@ def test_the_table_is_printed_without_any_configuration(cuts: Cuts, tmp_path: Pa
 
 
 def test_a_host_that_waits_is_named_and_a_mark_that_is_odd_is_refused(cuts: Cuts) -> None:
-    root = cuts.controller.root("waits", core_isolation_mode="partition", core_isolation_unit="serve.service")
+    root = cuts.controller.root("waits", tune_core_isolation_mode="partition", tune_core_isolation_unit="serve.service")
     before = root.state()
     assert cuts.play("tune", "waits").code == 0
     assert cuts.marked() == ["drain waits"]
@@ -271,7 +284,7 @@ def test_a_host_that_waits_is_named_and_a_mark_that_is_odd_is_refused(cuts: Cuts
 
 
 def test_only_a_run_of_all_settings_and_with_a_hook_returns_a_host(cuts: Cuts) -> None:
-    root = cuts.controller.root("held", core_isolation_mode="partition", core_isolation_unit="serve.service")
+    root = cuts.controller.root("held", tune_core_isolation_mode="partition", tune_core_isolation_unit="serve.service")
     before = root.state()
     assert cuts.play("tune", "held").code == 0
     assert cuts.marked() == ["drain held"]
@@ -298,9 +311,10 @@ def test_only_a_run_of_all_settings_and_with_a_hook_returns_a_host(cuts: Cuts) -
 
 
 def test_a_way_back_into_the_run_that_was_cut_returns_no_host(cuts: Cuts) -> None:
-    root = cuts.controller.root("partly")
+    # Behind the audit, the refusals, the mark and two settings.
+    root = cuts.controller.root("partly", ansible_python_interpreter=cuts.interpreter(6))
     before = root.state()
-    code, said = cuts.cut("tune", "partly", IDLE, signal.SIGTERM)
+    code, said = cuts.cut("tune", "partly", "", signal.SIGTERM)
     assert code == 99, said
     assert cuts.marked() == ["drain partly"]
     mark = root.read(MARK)
@@ -324,7 +338,9 @@ def test_a_way_back_into_the_run_that_was_cut_returns_no_host(cuts: Cuts) -> Non
     assert cuts.play("tune", "partly", "--tags", "numa_balancing").code == 0
     first = root.state()
     cuts.marked()
-    code, said = cuts.cut("tune", "partly", IDLE, signal.SIGTERM)
+    # One setting less is to be changed.
+    cuts.interpreter(5)
+    code, said = cuts.cut("tune", "partly", "", signal.SIGTERM)
     assert code == 99, said
     newest = max(int(path.name[:4]) for path in (root.path / "var/lib/numatune/journal").glob("[0-9]*.json"))
     assert cuts.play("revert", "partly", "-e", f"numatune_revert_to={newest - 1}").code == 0

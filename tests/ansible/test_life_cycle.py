@@ -91,10 +91,10 @@ def test_tags_audit_predicts_no_change(cycle: SimpleNamespace) -> None:
 def test_check_mode_predicts_what_tune_changes(cycle: SimpleNamespace, host: str) -> None:
     predicted = cycle.runs["check"].changed(host)
     assert predicted == cycle.runs["tune"].changed(host)
-    assert [task.partition(" : ")[0].rpartition(".")[2] for task in predicted] == [
-        *("numa_balancing", "cpu_governor", "cpu_idle", "irq_affinity")
-    ]
-    assert "+kernel.numa_balancing = 0" in cycle.runs["check"].out
+    assert len(predicted) == 4
+    assert cycle.runs["check"].items(host) == ["numa_balancing", "cpu_governor", "cpu_idle", "irq_affinity"]
+    assert cycle.runs["tune"].items(host) == cycle.runs["check"].items(host)
+    assert f"+ /{cycle.roots[host].drop_in}: kernel.numa_balancing = 0\n" in cycle.runs["check"].out
 
 
 @pytest.mark.parametrize("host", HOSTS)
@@ -129,6 +129,9 @@ def test_reverting_in_check_mode_changes_nothing(cycle: SimpleNamespace) -> None
     assert cycle.states["revert check"] == cycle.states["edit"]
     for host in HOSTS:
         assert cycle.runs["revert check"].changed(host) == cycle.runs["revert"].changed(host) != []
+    governor = "/sys/devices/system/cpu/cpu[1-3,5-7]/cpufreq/scaling_governor"
+    assert f"would put back {governor} " in " ".join(cycle.runs["revert check"].out.split())
+    assert f"~ {governor}: performance -> schedutil\n" in cycle.runs["revert check"].out
 
 
 @pytest.mark.parametrize("host", ["stock", "bare"])
@@ -155,7 +158,7 @@ def test_the_recipe_undoes_by_hand(cycle: SimpleNamespace) -> None:
     root = cycle.roots["bare"]
     assert controller.play("playbooks/tune.yml", "--limit", "bare").code == 0
     assert root.state() == cycle.states["tune"]["bare"]
-    # One text for each role that changed something, undone from the last to the first.
+    # One text for each transaction, undone from the last to the first.
     recipes = sorted((root.path / root.journal / "journal").glob("*-undo.txt"))[-4:]
     for recipe in reversed(recipes):
         subprocess.run(["sh", str(recipe)], env={**os.environ, "ROOT": str(root.path)}, check=True, timeout=30)

@@ -33,7 +33,7 @@ REFUSED = {
     "bad_profile": "no profile named 'fast'",
     "bad_key": "unknown key 'colour'",
     "bad_type": "audit_fail_on",
-    "bad_dict": "numa_balancing_audit",
+    "bad_dict": "tune_audit: a mapping is wanted, not 'no'",
     "no_place": "is in the way",
     "agent": "power-profiles-daemon",
     "unpinned": "pinned: true",
@@ -93,12 +93,12 @@ def refused(controller: Controller) -> SimpleNamespace:
         "bad_profile": {"numatune_profile": "fast"},
         "bad_key": {"numatune_profile": {"colour": "red"}},
         "bad_type": {"audit_fail_on": "sometimes"},
-        "bad_range": {"cpu_idle_max_exit_latency_us": -1},
+        "bad_range": {"tune_cpu_idle_max_exit_latency_us": -1},
         "no_housekeeping": {"numatune_serving_cpus": "4-7"},
-        "bad_choice": {"core_isolation_mode": "full"},
-        "unpinned": {"core_isolation_mode": "kernel"},
-        "loader": {"core_isolation_mode": "kernel", "core_isolation_pinned": True},
-        "security": {"kernel_arguments_wanted": {"mitigations": "off"}},
+        "bad_choice": {"tune_core_isolation_mode": "full"},
+        "unpinned": {"tune_core_isolation_mode": "kernel"},
+        "loader": {"tune_core_isolation_mode": "kernel", "tune_core_isolation_pinned": True},
+        "security": {"tune_kernel_arguments_wanted": {"mitigations": "off"}},
     }
     for host in REFUSED:
         roots[host] = controller.root(host, **variables.get(host, {}))
@@ -125,8 +125,8 @@ def refused(controller: Controller) -> SimpleNamespace:
     before = {host: root.state(journal=True) for host, root in roots.items()}
     # All at once: by default the first that fails would stop the run.
     run = controller.play("playbooks/tune.yml", *AT_ONCE)
-    # The role's own variable, which the playbook sets: refused by its argument specification.
-    typed = controller.play("playbooks/tune.yml", "--limit", "bad_dict", "-e", '{"numa_balancing_audit": "no"}')
+    # The role's own variable, which the playbook sets.
+    typed = controller.play("playbooks/tune.yml", "--limit", "bad_dict", "-e", '{"tune_audit": "no"}')
     back = controller.play("playbooks/revert.yml", "--limit", ",".join(JOURNALS))
     return SimpleNamespace(roots=roots, before=before, run=run, typed=typed, back=back, outside=outside)
 

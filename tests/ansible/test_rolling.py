@@ -140,7 +140,7 @@ def test_the_plan_is_made_item_by_item(controller: Controller) -> None:
 
 
 def test_a_tree_is_not_rebooted_and_says_what_waits(controller: Controller) -> None:
-    root = controller.root("boots", core_isolation_mode="partition", core_isolation_unit="serve.service")
+    root = controller.root("boots", tune_core_isolation_mode="partition", tune_core_isolation_unit="serve.service")
     run = controller.play("playbooks/tune.yml", "--limit", "boots")
     assert run.code == 0, run.out
     assert states(run) == {"boots": "pending_reboot"}
@@ -152,22 +152,65 @@ def test_a_tree_is_not_rebooted_and_says_what_waits(controller: Controller) -> N
     assert "not rebooted again for the same change" in stuck.failure("boots")
 
 
+ALL = ["numa_balancing", "cpu_governor", "cpu_idle", "irqbalance, irq_affinity"]
 TAGS = {
-    "skip one": (("--skip-tags", "irq_affinity"), ["numa_balancing", "cpu_governor", "cpu_idle"]),
-    "skip the reboot": (("--skip-tags", "reboot"), ["numa_balancing", "cpu_governor", "cpu_idle", "irq_affinity"]),
-    "skip the audit": (("--skip-tags", "audit"), ["numa_balancing", "cpu_governor", "cpu_idle", "irq_affinity"]),
+    "skip one": (("--skip-tags", "irq_affinity"), ALL[:3]),
+    "skip one of two": (("--skip-tags", "irqbalance"), [*ALL[:3], "irq_affinity"]),
+    "skip the reboot": (("--skip-tags", "reboot"), ALL),
+    "skip the audit": (("--skip-tags", "audit"), ALL),
     "one": (("--tags", "cpu_idle"), ["cpu_idle"]),
+    "one that stands for two": (("--tags", "irq_affinity"), ALL[3:]),
+    "one of two": (("--tags", "irqbalance"), ["irqbalance"]),
+    "one that is not tuned by default": (("--tags", "swappiness"), ["swappiness"]),
+    "and one that is named": (("-e", "tune_also=swappiness"), [*ALL, "swappiness"]),
+    "what is named is left out": (("-e", '{"tune_also": ["swappiness"]}', "--skip-tags", "swappiness"), ALL),
 }
 
 
-@pytest.mark.parametrize(("words", "roles"), TAGS.values(), ids=TAGS)
-def test_tags_choose_what_is_tuned(controller: Controller, words: tuple[str, str], roles: list[str]) -> None:
-    name = "tag-" + "-".join(words).strip("-")
-    controller.root(name)
+@pytest.mark.parametrize(("words", "items"), TAGS.values(), ids=TAGS)
+def test_tags_choose_what_is_tuned(controller: Controller, words: tuple[str, ...], items: list[str]) -> None:
+    name = f"tag-{len(words)}-{len(items)}-{abs(hash(words)) % 999}"
+    root = controller.root(name)
+    root.write("proc/sys/vm/swappiness", "60\n")
+    root.write("etc/default/irqbalance", "# Options\n")
+    root.write("etc/systemd/system/multi-user.target.wants/irqbalance.service", "[Unit]\n")
     run = controller.play("playbooks/tune.yml", "--check", "--limit", name, *words)
     assert run.code == 0, run.out
-    assert [task.partition(" : ")[0].rpartition(".")[2] for task in run.changed(name)] == roles
+    assert run.items(name) == items
     assert states(run) == {name: "would change"}
+
+
+def test_what_is_tuned_where_it_is_named_is_tuned_by_what_its_remedy_says(controller: Controller) -> None:
+    root = controller.root("named")
+    root.write("proc/sys/vm/swappiness", "60\n")
+    audit = controller.play("playbooks/audit.yml", "--limit", "named")
+    assert "do: run playbooks/tune.yml --tags swappiness, or: sysctl" in " ".join(audit.out.split())
+    assert "left to you (tune.yml does not change these):" in " ".join(audit.out.split())
+    run = controller.play("playbooks/tune.yml", "--limit", "named", "--tags", "swappiness")
+    assert run.code == 0, run.out
+    assert run.items("named") == ["swappiness"]
+    assert states(run) == {"named": "tuned"}
+    assert root.read("proc/sys/vm/swappiness") == "10\n"
+    assert root.read(root.runtime) == "1\n"
+
+
+SLIPS = {
+    ("--tags", "cpu_idel"): "no setting has the tag cpu_idel: did you mean cpu_idle?",
+    ("--skip-tags", "irq_afinity"): "no setting has the tag irq_afinity: did you mean irq_affinity?",
+    ("--tags", "mitigations"): "mitigations is reported, and numatune never changes it",
+    ("-e", "tune_also=kms"): "no setting named 'kms' (did you mean ksm?)",
+}
+
+
+@pytest.mark.parametrize(("words", "said"), SLIPS.items(), ids=map(" ".join, SLIPS))
+def test_a_mistyped_setting_is_refused(controller: Controller, words: tuple[str, ...], said: str) -> None:
+    name = f"slip-{words[1][:5].replace('_', '-')}"
+    root = controller.root(name)
+    before = root.state(journal=True)
+    run = controller.play("playbooks/tune.yml", "--limit", name, *words)
+    assert run.code != 0
+    assert said in run.failure(name)
+    assert root.state(journal=True) == before
 
 
 def test_the_reboot_alone_is_refused(controller: Controller) -> None:
@@ -181,7 +224,7 @@ def test_the_reboot_alone_is_refused(controller: Controller) -> None:
 def test_a_no_in_words_does_not_reboot(controller: Controller, word: str) -> None:
     name = f"words-{word}"
     # On a tree, the task that refuses to reboot it is where a reboot would be.
-    controller.root(name, core_isolation_mode="partition", core_isolation_unit="serve.service")
+    controller.root(name, tune_core_isolation_mode="partition", tune_core_isolation_unit="serve.service")
     run = controller.play("playbooks/tune.yml", "--limit", name, "-e", f"reboot_ok={word}")
     assert run.code == 0, run.out
     assert states(run) == {name: "pending_reboot"}

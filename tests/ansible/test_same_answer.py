@@ -21,6 +21,7 @@ from fleet.sshd import Sshd
 from streams import COMMANDS, HEAD
 
 from numatune.core import inventory, variables
+from numatune.core.chosen import ALSO
 from numatune.core.model import Snapshot
 from numatune.core.report_lines import change, conflict, plan_headline
 from numatune.fleet.ansible_options import NOT_READ
@@ -38,14 +39,15 @@ HOSTS: dict[str, dict[str, Any]] = {
     },
     "roles": {"numatune_serving_cpus": "2-3", "numatune_housekeeping_cpus": [0, 1, 4, 5, 6, 7]},
     "options": {
-        "cpu_governor_expected": "schedutil",
-        "cpu_idle_max_exit_latency_us": "{{ 5 + 5 }}",
-        "irq_affinity_method": "place",
+        "tune_cpu_governor_expected": "schedutil",
+        "tune_cpu_idle_max_exit_latency_us": "{{ 5 + 5 }}",
+        "tune_irq_affinity_method": "place",
     },
-    "arguments": {"kernel_arguments_wanted": {"skew_tick": "1"}, "kernel_arguments_trial": "no"},
+    "arguments": {"tune_kernel_arguments_wanted": {"skew_tick": "1"}, "tune_kernel_arguments_trial": "no"},
+    "also": {"tune_also": ["swappiness"]},
     "nosuch": {"numatune_profile": "nosuch"},
     "typo": {"numatune_profile": {"settings": {"cpu_govenor": False}}},
-    "misfit": {"cpu_idle_max_exit_latency_us": "fast"},
+    "misfit": {"tune_cpu_idle_max_exit_latency_us": "fast"},
     "mistyped": {"numatune_serving_cpu": "{{ nothing_of_that_name }}", "reboot_notes": "a user's own"},
 }
 BAD = {
@@ -74,6 +76,7 @@ def said(controller: Controller, tmp_path_factory: pytest.TempPathFactory) -> Si
     with Sshd(folder / "sshd", force=force) as server:
         for number, (name, wanted) in enumerate(HOSTS.items(), 1):
             root = controller.root(name, **wanted)
+            root.write("proc/sys/vm/swappiness", "60\n")
             address = f"127.9.0.{number}"
             (folder / f"{address}.stream").write_text(stream(replay.from_root(root.path)))
             variables[name] = {**server.variables(address), **wanted, "numatune_sysroot": str(root.path)}
@@ -173,16 +176,13 @@ def test_a_profile_of_the_command_line_replaces_that_of_the_inventory_and_no_mor
 
 
 def test_the_table_of_variables_is_that_of_the_playbooks() -> None:
+    """Options come to both by `inventory.OPTIONS`; the rest is named in one file."""
     text = yaml.safe_load((REPO / "playbooks/vars/wanted.yml").read_text())
-    named = {
-        re.findall(r"\w+", str(value))[0]: (setting, option)
-        for setting, options in text["audit_settings"].items()
-        for option, value in options.items()
-    }
-    assert named == dict(inventory.OPTIONS)
     roles = {re.findall(r"\w+", text[f"audit_{role}_cpus"])[0]: role for role in ("serving", "housekeeping")}
     assert roles == dict(inventory.ROLES)
     assert inventory.PROFILE in text["audit_profile"]
+    assert "numatune.latency.setting_options" in text["audit_settings"]
+    assert ALSO in text["tune_everything"]
 
 
 def test_the_table_of_what_a_typo_is_told_by_is_that_of_the_roles() -> None:
@@ -191,5 +191,5 @@ def test_the_table_of_what_a_typo_is_told_by_is_that_of_the_roles() -> None:
     ]
     declared = {name for roles in specs for entry in roles.values() for name in entry.get("options", {})}
     assert declared == variables.ROLES
-    read = {inventory.PROFILE, *inventory.ROLES, *inventory.OPTIONS, *NOT_READ}
+    read = {inventory.PROFILE, ALSO, *inventory.ROLES, *inventory.OPTIONS, *NOT_READ}
     assert read <= variables.PLAYBOOKS | variables.ROLES

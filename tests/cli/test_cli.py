@@ -173,7 +173,9 @@ def test_settings_and_explain() -> None:
     assert "max_exit_latency_us" in told.stdout
     assert "tune.yml changes it" in told.stdout
     assert json.loads(run("explain", "cpu_idle", "--format", "json").stdout)["setting"] == "cpu_idle"
-    assert "only where it is named" in run("explain", "ksm").stdout
+    named = " ".join(run("explain", "ksm").stdout.split())
+    assert "tune.yml changes it only where it is named: `" in named
+    assert re.search(r"playbooks/tune\.yml --tags ksm`, or tune_also: \[ksm\] in the inventory\.", named)
     assert "never changes it" in run("explain", "mitigations").stdout
 
 
@@ -245,7 +247,7 @@ def test_required_settings_may_stand_in_one_word() -> None:
 def test_explain_names_the_words_of_an_option_and_its_variable() -> None:
     told = " ".join(run("explain", "cpu_governor").stdout.split())
     assert "tuned (refuse or after): " in told
-    assert "in an inventory: cpu_governor_tuned_daemon" in told
+    assert "in an inventory: tune_cpu_governor_tuned" in told
 
 
 @pytest.mark.parametrize("setting", ["irq_affinity", "cpu_governor"])
@@ -264,7 +266,8 @@ def test_explain_names_what_the_kernel_shows_and_sums_up_the_rest(setting: str) 
 def test_an_option_with_words_says_which_is_the_default() -> None:
     options = [option for setting in SETTINGS for option in setting.options.values() if option.choices]
     assert len(options) >= 3
-    assert [option.doc for option in options if not re.search(r"\(default\b|default\)", option.doc)] == []
+    assert [option.told for option in options if option.default not in option.choices] == []
+    assert all(option.told.endswith(f" (default: {option.default})") for option in options)
 
 
 def test_help_of_a_command_is_the_commands_help() -> None:

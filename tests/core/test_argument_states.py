@@ -113,7 +113,7 @@ def test_a_grub_that_never_looks_is_rebooted_twice_and_named() -> None:
     finding = host.judge()
     assert finding.status.value == "wrong"
     assert "the host was rebooted twice to try them" in finding.reason
-    assert "kernel_arguments_retry: true" in host.conflict()
+    assert "set tune_kernel_arguments_retry: true" in host.conflict()
     host.ask(WANTED, retry=True)
     host.tune()
     host.ask(WANTED)

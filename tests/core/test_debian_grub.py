@@ -284,7 +284,7 @@ def test_no_trial_where_grub_cannot_take_it_back(mounts: str | None, words: str)
     message = machine.conflict()
     assert words in message
     assert message.startswith("no trial boot: ")
-    assert "kernel_arguments_trial: false" in message
+    assert "set tune_kernel_arguments_trial: false" in message
     machine.ask(A, trial=False)
     machine.tune()
     assert machine.status() == "pending_reboot"

@@ -104,7 +104,7 @@ def test_trial_that_does_not_hold_is_not_tried_again(name: str) -> None:
     assert (conflict.path, conflict.line) == (entry.path, int(finding.evidence[-1].path.rpartition(":")[2]))
     assert conflict.text
     assert entry.text.splitlines()[conflict.line - 1].strip() == conflict.text or "options" in entry.text
-    assert "kernel_arguments_retry: true" in conflict.message
+    assert "set tune_kernel_arguments_retry: true" in conflict.message
 
     host.ask(WANTED, retry=True)
     host.tune()
@@ -323,7 +323,7 @@ def test_what_a_trial_came_to_is_not_guessed_while_its_run_is_cut() -> None:
     host.files[journal] = '{\n "state": "completed"\n}\n'
     closed = host.judge()
     assert "panicked, hung, or was followed by another" in closed.reason
-    assert "kernel_arguments_retry=true" in closed.remedy
+    assert "playbooks/tune.yml -e tune_kernel_arguments_retry=true" in closed.remedy
 
 
 def test_unread_running_or_next_arguments_are_never_ok() -> None:

@@ -124,7 +124,7 @@ def test_partition_without_a_next_boot_that_is_known_is_not_ok() -> None:
 @pytest.mark.parametrize("unit", ["", "infer", "infer.slice", "a b.service", "../x.service"])
 def test_partition_needs_the_unit_that_serves(unit: str) -> None:
     host = machine(mode="partition", **({"unit": unit} if unit else {}))
-    assert "name the unit that serves (core_isolation_unit)" in host.conflict(NAME)
+    assert "name the unit that serves (tune_core_isolation_unit)" in host.conflict(NAME)
 
 
 def test_foreign_files_are_conflicts() -> None:

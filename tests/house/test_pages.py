@@ -8,14 +8,18 @@ import importlib.util
 import re
 import unicodedata
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import yaml
 
 from numatune.cli import COMMANDS, errors
-from numatune.core import inventory, variables
+from numatune.core import catalogue, inventory, variables
 from numatune.core.catalogue import SETTINGS
+from numatune.core.chosen import ALSO, chosen
+from numatune.core.host import Option
 from numatune.core.model import Status
 from numatune.verdict.decision import VERDICTS
 
@@ -154,7 +158,7 @@ def test_every_option_of_a_command_is_told(command: str) -> None:
 
 
 def test_every_variable_is_told() -> None:
-    names = {inventory.PROFILE, *inventory.ROLES, *inventory.OPTIONS}
+    names = {inventory.PROFILE, ALSO, *inventory.ROLES, *inventory.OPTIONS}
     # What is kept between tasks, and what tests alone set.
     names |= set(variables.PLAYBOOKS) - {"numatune_reverted", "numatune_sysroot"}
     names |= {"reboot_ok", "reboot_timeout", "audit_fail_on", "audit_report_dir"}
@@ -177,9 +181,8 @@ def test_the_example_of_a_profile_is_one() -> None:
 
 
 def test_the_pages_of_the_settings_say_what_tune_changes() -> None:
-    """What the playbook names, and no other setting, is said to be changed by it."""
-    named = yaml.safe_load((ROOT / "playbooks/vars/tuned.yml").read_text("utf-8"))["tune_settings"].values()
-    by_default = {name for names in named for name in names}
+    """What the playbook tunes by itself, and no other setting, is said to be changed by it."""
+    by_default = set(chosen())
     rows = re.findall(
         r"^\| \[(\w+)\].*\| ([a-z ]+) \|$", (ROOT / "docs/settings/README.md").read_text("utf-8"), flags=re.M
     )
@@ -189,19 +192,64 @@ def test_the_pages_of_the_settings_say_what_tune_changes() -> None:
     }
     for name, said in rows:
         page = (ROOT / f"docs/settings/{name}.md").read_text("utf-8")
-        assert ("· changed by `tune.yml`" in page, "where it is named (" in page) == (
-            said == "yes",
-            said == "where it is named",
+        named = (
+            f"· changed by `tune.yml` where it is named (`--tags {name}`, or `tune_also: [{name}]` in the inventory)"
         )
+        assert ("· changed by `tune.yml`\n" in page, named in page) == (said == "yes", said == "where it is named")
 
 
-def test_the_pages_of_the_settings_are_fresh() -> None:
-    spec = importlib.util.spec_from_file_location("settings_pages", ROOT / "tools/settings_pages.py")
+def tool(name: str) -> ModuleType:
+    """Return a module of tools/."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / f"tools/{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
+    return module
+
+
+def test_the_pages_of_the_settings_are_fresh() -> None:
     there = {path.name: path.read_text("utf-8") for path in (ROOT / "docs/settings").iterdir()}
-    wanted = module.pages()
+    wanted = tool("settings_pages").pages()
     assert set(there) == set(wanted), "run `make pages`"
     assert [name for name, text in wanted.items() if there[name] != text] == [], "run `make pages`"
+
+
+def test_the_role_tune_says_what_the_settings_declare() -> None:
+    wanted = tool("tune_role").files()
+    stale = [name for name, text in wanted.items() if (ROOT / "roles/tune" / name).read_text("utf-8") != text]
+    assert stale == [], "run `make pages`"
+    specs = yaml.safe_load(wanted["meta/argument_specs.yml"])["argument_specs"]["main"]["options"]
+    defaults = yaml.safe_load(wanted["defaults/main.yml"])
+    # What the role has of its own is named like no option, and the settings' options are the rest.
+    own = {item.name for item in tool("tune_role").OWN}
+    assert set(specs) == own | set(inventory.OPTIONS)
+    assert not own & set(inventory.OPTIONS)
+    assert set(defaults) == own
+    assert [name for name in inventory.OPTIONS if f"| `{name}` |" not in wanted["README.md"]] == []
+
+
+def test_a_new_setting_needs_no_line_in_roles_or_playbooks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """None is named there by hand but kernel arguments, which a reboot tries; a new one comes into what is made."""
+    hand = [path for folder in ("roles", "playbooks") for path in (ROOT / folder).rglob("*.yml")]
+    hand = [path for path in hand if "collections" not in path.parts and path.parent != ROOT / "roles/tune/meta"]
+    named = {
+        (path.relative_to(ROOT).as_posix(), item.name)
+        for path in hand
+        for item in SETTINGS
+        for line in path.read_text("utf-8").splitlines()
+        if not line.lstrip().startswith("#") and re.search(rf"(?<![a-z_]){item.name}(?![a-z])", line)
+    }
+    assert named == {("playbooks/tasks/change.yml", "kernel_arguments")}
+    ksm = next(item for item in SETTINGS if item.name == "ksm")
+    new = replace(ksm, name="new", options={"expected": Option(int, "the wanted value", default="7")})
+    module = tool("tune_role")
+    monkeypatch.setattr(module, "OPTIONS", {**inventory.OPTIONS, "tune_new_expected": ("new", "expected")})
+    monkeypatch.setattr(module, "setting", lambda name: new if name == "new" else catalogue.setting(name))
+    made = module.files()
+    assert "# new: the wanted value (default: 7).\n# tune_new_expected: 7\n" in made["defaults/main.yml"]
+    assert "      tune_new_expected:\n        type: int\n" in made["meta/argument_specs.yml"]
+    assert (
+        "| `tune_new_expected` | [new](../../docs/settings/new.md) | the wanted value (default: 7) |"
+        in made["README.md"]
+    )

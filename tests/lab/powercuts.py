@@ -16,7 +16,7 @@ from typing import Any
 from lab.controller import Controller, Run, files, stop, values
 from lab.guest import Guest, base_image
 
-ISOLATED = {"core_isolation_mode": "kernel", "core_isolation_pinned": True}
+ISOLATED = {"tune_core_isolation_mode": "kernel", "tune_core_isolation_pinned": True}
 KINDS: dict[str, dict[str, Any]] = {
     # A stock guest: the causes that need no reboot.
     "plain": {},

@@ -37,7 +37,7 @@ class Trials:
         """Tune the kernel arguments alone, with a reboot where one is needed."""
         # What else tune.yml does is shown elsewhere, and would take longer.
         tags = ("--tags", "kernel_arguments,reboot")
-        return self.controller.play("tune", *tags, kernel_arguments_wanted=wanted, reboot_ok=True, **more)
+        return self.controller.play("tune", *tags, tune_kernel_arguments_wanted=wanted, reboot_ok=True, **more)
 
     def revert(self) -> Run:
         """Put back what was there."""
@@ -64,7 +64,7 @@ class Trials:
         assert self.next_entry() == ""
         self.guest.ssh("grub-script-check /boot/grub/grub.cfg")
 
-        finding = self.controller.audit(self.guest, kernel_arguments_wanted=wanted)["kernel_arguments"]
+        finding = self.controller.audit(self.guest, tune_kernel_arguments_wanted=wanted)["kernel_arguments"]
         assert finding["status"] == "wrong", finding
         assert "rebooted to try them once" in finding["reason"], finding
         assert said in finding["reason"], finding

@@ -113,7 +113,7 @@ def survive(references: References, kind: str, guest: Guest, moment: Moment) -> 
     if kind == "rebooted" and state == "failed":
         # The trial had booted and was not permanent yet, which looks like arguments that do not boot.
         assert "not tried again" in reason, run.out
-        run = controller.play("tune", kernel_arguments_retry=True, **KINDS[kind])
+        run = controller.play("tune", tune_kernel_arguments_retry=True, **KINDS[kind])
         state, reason = run.states()[guest.name]
     end = "rebooted" if kind == "armed" and tried else kind
     assert state == ("pending_reboot" if end == "armed" else "tuned"), run.out

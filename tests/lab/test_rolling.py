@@ -19,7 +19,7 @@ LOG = logging.getLogger("lab")
 FINE, CLOSED, HANGS = "roll-fine", "roll-closed", "roll-hangs"
 ONE_BY_ONE = {"numatune_serial": "1"}
 REBOOT_TIMEOUT = 60
-SLEEPS_AT_BOOT = {"kernel_arguments_wanted": boots.HANGS, "reboot_timeout": REBOOT_TIMEOUT}
+SLEEPS_AT_BOOT = {"tune_kernel_arguments_wanted": boots.HANGS, "reboot_timeout": REBOOT_TIMEOUT}
 
 
 @dataclass
@@ -59,7 +59,7 @@ def fleet(controller: Controller, tmp_path_factory: pytest.TempPathFactory) -> I
         for guest in guests.values():
             guest.wait()
         boots.stop_at_words(guests[HANGS])
-        controller.add(guests[FINE], core_isolation_mode="kernel", core_isolation_pinned=True)
+        controller.add(guests[FINE], tune_core_isolation_mode="kernel", tune_core_isolation_pinned=True)
         controller.add(guests[CLOSED])
         controller.add(guests[HANGS], **SLEEPS_AT_BOOT)
         marks = tmp_path_factory.mktemp("marks")

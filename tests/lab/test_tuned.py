@@ -136,7 +136,7 @@ def test_another_governor_of_tuneds_is_refused_or_written_after(host: TunedHost)
     assert files(guest) == before
     assert host.governors(SERVING) == {"conservative"}
 
-    after = {"cpu_governor_tuned_daemon": "after"}
+    after = {"tune_cpu_governor_tuned": "after"}
     run = host.controller.play("tune", **after)
     assert run.code == 0, run.out
     assert run.states()[guest.name][0] == "tuned", run.out

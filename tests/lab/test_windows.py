@@ -29,7 +29,7 @@ CUTS = int(os.environ.get("NUMATUNE_WINDOW_CUTS", "3"))
 SEED = int(os.environ.get("NUMATUNE_CUTS_SEED", "1"))
 WORKERS = min(4, os.cpu_count() or 1)
 # An argument that a kernel takes without another effect, and none of its defaults.
-WANTED = {"kernel_arguments_wanted": {"skew_tick": "1"}}
+WANTED = {"tune_kernel_arguments_wanted": {"skew_tick": "1"}}
 # What else tune.yml does is cut elsewhere, and would take longer.
 TAGS = ("--tags", "kernel_arguments,reboot")
 # Window -> what is written when it begins.

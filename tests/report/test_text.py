@@ -27,7 +27,7 @@ from numatune.core.model import (
 from numatune.core.plan import make_plan
 from numatune.core.profile import builtin, from_mapping
 from numatune.core.replay import collect
-from numatune.core.report_lines import plan_headline, summary
+from numatune.core.report_lines import brief, plan_headline, summary, would
 from numatune.core.wording import plan_spelled, report_spelled, spelled
 from numatune.report.audits import fleet, text
 from numatune.report.audits.hosts import Judged
@@ -175,6 +175,22 @@ def test_the_module_and_the_command_line_say_one_thing_in_the_same_words(made: M
     assert all(one.setting in listed for one in report.findings if not one.bad)
 
 
+def test_what_tune_shows_before_names_each_setting_that_is_not_right_once() -> None:
+    profile = builtin("inference-latency")
+    found = snapshot(host(8, 2, 1, numa_balancing="1", sysctl={}, governor="schedutil", irqs=4))
+    report, plan = judge(found, profile, TODAY), make_plan(found, profile, TODAY)
+    lines = brief(report, plan)
+    assert len(lines) <= 6
+    assert "wrong: numa_balancing, cpu_governor, cpu_idle, irq_affinity" in lines
+    assert plan_headline(plan) in lines
+    assert lines[-1].startswith("audit.yml says why, and what is left to you: ")
+    assert not [line for line in would(plan)[1:] if line in lines]
+    refused = replace(plan, conflicts=(Conflict("ksm", "", 0, "", "ksmtuned runs"),))
+    assert "refused, ksm: ksmtuned runs" in brief(report, refused)
+    right = replace(report, findings=tuple(item for item in report.findings if not item.bad))
+    assert brief(right, Plan()) == [lines[0], "tune.yml would change nothing"]
+
+
 def _bare(line: str) -> str:
     return re.sub(r"[\s:]", "", line)
 
@@ -196,6 +212,12 @@ def test_remedies_and_notes_name_the_playbook_as_it_is_typed() -> None:
         "run `ansible-playbook -i hosts.yml numatune.latency.tune`, or: sysctl"
     )
     assert spelled("run playbooks/tune.yml", "") == "run playbooks/tune.yml"
+    assert spelled("run playbooks/tune.yml --tags ksm, or: write", COMMAND) == (
+        "run `ansible-playbook -i hosts.yml numatune.latency.tune --tags ksm`, or: write"
+    )
+    assert spelled("run playbooks/tune.yml -e tune_kernel_arguments_retry=true", COMMAND) == (
+        "run `ansible-playbook -i hosts.yml numatune.latency.tune -e tune_kernel_arguments_retry=true`"
+    )
     report = HostReport(
         "findings",
         FACTS,

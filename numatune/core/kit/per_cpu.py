@@ -19,7 +19,7 @@ from .apply_service import ApplyService, of
 from .said import Right, Said, doubted, undecided
 from .starts import Start
 from .value import integer
-from .words import NOT_NOW, cpu_words, evidence, group, sentence, summary
+from .words import NOT_NOW, cpu_words, evidence, group, sentence, summary, tuned
 
 
 @dataclass(frozen=True)
@@ -108,9 +108,7 @@ class PerCpu:
             return first or said.remedy
         write = f"write {self.expected(host)} to {self.file} of {cpu_words(host.roles.serving)}"
         again = "" if said.plane is Plane.RIGHT else ", at every boot too"
-        if self.by_default:
-            return f"run playbooks/tune.yml, or {write}{again}"
-        return f"{write}{again} (numatune does it where it is named: tune_host with `only: [{self.setting}]`)"
+        return f"{tuned(self.setting, self.by_default)}, or {write}{again}"
 
     def changes(self, host: Host, finding: Finding) -> Planned:
         """Plan the service's line for the CPUs that have the file, and the running values."""

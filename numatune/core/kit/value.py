@@ -15,7 +15,7 @@ from ..sources import File, Source
 from ..status import Plane, combine, outcome
 from .said import Declared, Keeper, Right, Said, doubted, undecided
 from .starts import Start
-from .words import NOT_NOW, evidence, sentence
+from .words import NOT_NOW, evidence, sentence, tuned
 
 LISTING = "/sos_commands/kernel/sysctl_-a"
 Words = Union[str, Callable[[Host], str]]
@@ -199,19 +199,12 @@ class Value:
             return "nothing that numatune changes: see `numatune explain " + self.setting + "`"
         wanted = self.expected(host)
         now = f"sysctl {self.key}={wanted}" if self.key else f"write {wanted} to {self.path}"
-        # What is tuned where it is named is not what the playbook does by default.
-        tune, by_name = ("run playbooks/tune.yml", "") if self.by_default else ("", self._by_name)
+        tune = tuned(self.setting, self.by_default)
         if status is Status.MASKED and said.where:
-            then = tune or f"{now} and {self.keeper.by_hand}"
-            return f"remove line {said.where.line} from {said.where.path}, then {then}{by_name}"
+            return f"remove line {said.where.line} from {said.where.path}, then {tune}"
         if status is Status.PENDING_REBOOT and said.plane is Plane.RIGHT:
-            both = f"{tune}, which sets it now, or: {now}" if tune else now
-            return f"{both}; no reboot is needed{by_name}"
-        return f"{tune + ', or: ' if tune else ''}{now} and {self.keeper.by_hand}{by_name}"
-
-    @property
-    def _by_name(self) -> str:
-        return f" (numatune does it where it is named: tune_host with `only: [{self.setting}]`)"
+            return f"{tune}, which sets it now, or: {now}; no reboot is needed"
+        return f"{tune}, or: {now} and {self.keeper.by_hand}"
 
     def changes(self, host: Host, finding: Finding) -> Planned:
         """Plan what keeps the value and the running value; whoever would set it again is a conflict."""
@@ -244,7 +237,7 @@ def setting_of(
 ) -> Setting:
     """Return the setting of a value: what people read of it, and an option `expected` for a profile that differs."""
     kind: type = int if value.read is integer else str
-    options: Mapping[str, Option] = {"expected": Option(kind, f"the wanted value (default {value.wanted})", choices)}
+    options: Mapping[str, Option] = {"expected": Option(kind, "the wanted value", choices, value.wanted)}
     return Setting(
         name=value.setting,
         title=title,

@@ -52,3 +52,8 @@ def cpu_words(listed: object, verb: str = "") -> str:
 def sentence(*parts: str) -> str:
     """Join what there is to say with "; "."""
     return "; ".join(part for part in parts if part)
+
+
+def tuned(setting: str, by_default: bool) -> str:
+    """Say how numatune sets it: what is tuned where it is named is named by its tag."""
+    return "run playbooks/tune.yml" + ("" if by_default else f" --tags {setting}")

@@ -14,7 +14,7 @@ from ..runs import interrupted
 from . import isolation_plan
 from .argument_states import State
 
-_RETRY = "playbooks/tune.yml with -e kernel_arguments_retry=true"
+_RETRY = "playbooks/tune.yml -e tune_kernel_arguments_retry=true"
 
 
 class Judged(NamedTuple):

@@ -380,8 +380,8 @@ CORE_ISOLATION = Setting(
     ),
     judge=judge,
     options={
-        "mode": Option(str, "none (default), partition (cgroup v2 cpuset) or kernel (arguments)", MODES),
-        "pinned": Option(bool, "every serving thread is pinned to a CPU of its own (default false)"),
+        "mode": Option(str, "what isolates: a cgroup v2 cpuset partition, or kernel arguments", MODES, "none"),
+        "pinned": Option(bool, "every serving thread is pinned to a CPU of its own", default="false"),
         "unit": Option(str, "the systemd service that serves, which mode partition moves into a slice of its own"),
     },
     changes=isolation_plan.changes,

@@ -230,11 +230,12 @@ CPU_GOVERNOR = Setting(
     ),
     judge=judge,
     options={
-        "expected": Option(str, "the wanted governor (default performance)", GOVERNORS),
+        "expected": Option(str, "the wanted governor", GOVERNORS, "performance"),
         "tuned": Option(
             str,
-            "what to do where TuneD runs: refuse (default), or write after it, which keeps all else that it sets",
+            "what to do where TuneD runs: refuse, or write after it, which keeps all else that it sets",
             ("refuse", "after"),
+            "refuse",
         ),
     },
     changes=changes,

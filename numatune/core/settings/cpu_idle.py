@@ -383,6 +383,10 @@ CPU_IDLE = Setting(
         *agents.SOURCES,
     ),
     judge=judge,
-    options={"max_exit_latency_us": Option(int, "the cap in microseconds (default: shallowest non-polling state)")},
+    options={
+        "max_exit_latency_us": Option(
+            int, "the cap in microseconds", default="that of the shallowest state that does not poll"
+        )
+    },
     changes=changes,
 )

@@ -313,16 +313,17 @@ IRQ_AFFINITY = Setting(
     options={
         "method": Option(
             str,
-            "ban (default): irqbalance, where it is used, keeps running and keeps off the serving CPUs; place: it is "
-            "stopped. "
+            "ban: irqbalance, where it is used, keeps running and keeps off the serving CPUs; place: it is stopped. "
             "Either way every interrupt is placed, now and at each boot",
             ("ban", "place"),
+            "ban",
         ),
         "max_queues_per_cpu": Option(
             int,
-            "more network receive queues than this per housekeeping CPU are refused; the default, "
-            f"{irq_placement.QUEUES_PER_CPU}, is a judgement and not measured (Seastar's perftune gives one core in "
-            "16 to interrupts, and a driver makes about one queue per CPU)",
+            "more network receive queues than this per housekeeping CPU are refused; the default is a judgement and "
+            "not measured (Seastar's perftune gives one core in 16 to interrupts, and a driver makes about one queue "
+            "per CPU)",
+            default=str(irq_placement.QUEUES_PER_CPU),
         ),
     },
     changes=changes,

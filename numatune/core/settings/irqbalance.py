@@ -206,6 +206,7 @@ IRQBALANCE = Setting(
     # The ban alone makes interrupts right: were it written before the boot service's lines, a run that is cut between
     # them would be taken for a whole one.
     after=("irq_affinity",),
+    tuned_with="irq_affinity",
     title="irqbalance",
     severity=Severity.WARNING,
     why="irqbalance moves interrupts every ten seconds to spread their load. A serving CPU that takes a device "

@@ -94,8 +94,8 @@ def refusals(host: Host, setting: str) -> tuple[Conflict, ...]:
     unit = host.option("core_isolation", "unit") or ""
     if mode == "partition" and not boot_service.UNIT_NAME.fullmatch(unit):
         message = (
-            f"core isolation by partition: {unit!r} is no service: name the unit that serves (core_isolation_unit), "
-            "for everything outside its slice loses the serving CPUs"
+            f"core isolation by partition: {unit!r} is no service: name the unit that serves "
+            "(tune_core_isolation_unit), for everything outside its slice loses the serving CPUs"
         )
         return (Conflict(setting, "", 0, "", message),)
     return ()
@@ -156,7 +156,7 @@ def _cannot_work(host: Host) -> tuple[Conflict, ...]:
         message = f"kernel {release} makes no isolated partition (6.1 does): update it, or say pinned: false"
         found.append(("", release, message))
     prefix = "core isolation by partition: "
-    tail = ", or choose another core_isolation_mode; then run again"
+    tail = ", or choose another tune_core_isolation_mode; then run again"
     return tuple(
         Conflict("core_isolation", path, 1 if path else 0, text, f"{prefix}{message}{tail}")
         for path, text, message in found

@@ -153,7 +153,7 @@ def changes(host: Host, finding: Finding) -> Planned:
         return (*disarm, *loader.permanent(wanted)), ()
     stop = stopped(snapshot, wanted, loader, state)
     if stop and not retry:
-        again = "not tried again: look at its console, then set kernel_arguments_retry: true"
+        again = "not tried again: look at its console, then set tune_kernel_arguments_retry: true"
         message = f"{stop}; {'run playbooks/tune.yml' if interrupted(snapshot) else again}"
         return (), (_conflict(message, next_boot(snapshot, once=False).where or Line(loader.trial_path, 0, "")),)
     return _trial(snapshot, loader, wanted, facts)
@@ -175,7 +175,7 @@ def _awaited(
 def _trial(snapshot: Snapshot, loader: Loader, wanted: Mapping[str, str], facts: Facts) -> Planned:
     reason = loader.no_trial()
     if reason:
-        message = f"no trial boot: {reason}; to write the arguments at once, set kernel_arguments_trial: false"
+        message = f"no trial boot: {reason}; to write the arguments at once, set tune_kernel_arguments_trial: false"
         return (), (_conflict(message, Line(loader.environment, 0, "")),)
     other = common.variable(snapshot, loader.environment, "next_entry")
     if other not in (None, loader.trial_id):
@@ -210,8 +210,8 @@ KERNEL_ARGUMENTS = Setting(
     judge=judge,
     options={
         "wanted": Option(dict, "kernel arguments: a mapping of name to value, without a value for a bare one"),
-        "trial": Option(bool, "boot new arguments once before they are made permanent (default true)"),
-        "retry": Option(bool, "try arguments again whose trial boot did not hold (default false)"),
+        "trial": Option(bool, "boot new arguments once before they are made permanent", default="true"),
+        "retry": Option(bool, "try arguments again whose trial boot did not hold", default="false"),
     },
     changes=changes,
 )

@@ -120,6 +120,6 @@ NUMA_BALANCING: Setting = replace(
     judge=judge,
     changes=changes,
     options={
-        "unit": Option(str, "a service that gets NUMAPolicy=local, where the sysctl may not be changed (default: none)")
+        "unit": Option(str, "a service that gets NUMAPolicy=local, where the sysctl may not be changed", default="none")
     },
 )

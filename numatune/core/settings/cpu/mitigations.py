@@ -135,8 +135,8 @@ MITIGATIONS: Setting = replace(
     options={
         "expected": Option(
             str,
-            "the mitigations= that are expected, and after it the switches of single ones, as the audit shows them "
-            "(default: those of the running kernel)",
+            "the mitigations= that are expected, and after it the switches of single ones, as the audit shows them",
+            default="those of the running kernel",
         )
     },
 )

@@ -71,3 +71,17 @@ def test_many_values_of_one_setting_are_one_line_and_many_kinds_are_cut() -> Non
     assert "… and 28 more kinds" in shown
     assert len(shown.splitlines()) < 20
     assert not {sign for sign in shown if not sign.isprintable()} - {"\n"}
+
+
+@pytest.mark.parametrize("width", [48, 80])
+def test_the_sum_fits_into_the_width_and_tells_who_was_not_judged_apart(width: int) -> None:
+    summary = {"hosts": 1400, "ok": 990, "findings": 0, "incomplete": 0, "unreachable": 10, "not_judged": 400}
+    failures = [(("auth", "no key " * 20), 10, ("a",)), (("profile", "serving CPUs 16-19 do not exist"), 400, ("b",))]
+    view = fleet.Overview(summary, 2000, failures, unsure=900)
+    for shown in (
+        fleet.overview(view, "(--details shows every host; --report FMT=PATH writes them to a file)", width),
+        fleet.planned(summary, 2000, failures, width),
+    ):
+        assert [line for line in shown.splitlines() if len(line) > width] == []
+        assert "not judged: 400 hosts: profile: serving CPUs" in " ".join(shown.split())
+        assert " 400 not judged" in " ".join(shown.split("not reached:")[0].split())

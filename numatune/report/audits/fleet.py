@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from ...core.host_status import NOT_JUDGED, UNREACHABLE, failed, without_judgement
 from ...core.model import Severity
-from ..layout import WIDTH, clean
+from ..layout import WIDTH, clean, folded
 
 WORDS = {NOT_JUDGED: "not judged"}
 """A status of the JSON to how it is written for a person, where that differs."""
@@ -41,15 +41,15 @@ class Overview:
 
 def overview(view: Overview, details: str = "", width: int = WIDTH) -> str:
     """Return the totals, the failures and the findings; `details` says where the rest is."""
-    lines = [totals(view.summary, view.unsure)]
-    lines.extend(_partial(view.asked - view.summary["hosts"], view.asked))
+    lines = [folded(totals(view.summary, view.unsure), width)]
+    lines.extend(_partial(view.asked - view.summary["hosts"], view.asked, width))
     if view.carried:
         again = view.summary["hosts"] - view.carried
         lines.append(_wrapped(f"{again:,} asked again, {view.carried:,} carried over from {view.carried_from}", width))
     lines.extend(_failures(view.failures, width))
     lines.extend(_section("found", list(_findings(view, width))))
     if details:
-        lines.append(details)
+        lines.append(folded(details, width))
     return "\n".join(lines) + "\n"
 
 
@@ -162,11 +162,12 @@ def collected(summary: dict[str, int], asked: int, failures: Sequence[Group], wi
 
 def _short(head: str, summary: dict[str, int], asked: int, failures: Sequence[Group], width: int) -> str:
     unfit = f", {summary[NOT_JUDGED]:,} {WORDS[NOT_JUDGED]}" if summary[NOT_JUDGED] else ""
-    lines = [f"{head}, {summary[UNREACHABLE]:,} not reached{unfit}"]
-    lines.extend(_partial(asked - summary["hosts"], asked))
+    lines = [folded(f"{head}, {summary[UNREACHABLE]:,} not reached{unfit}", width)]
+    lines.extend(_partial(asked - summary["hosts"], asked, width))
     lines.extend(_failures(failures, width))
     return "\n".join(lines) + "\n"
 
 
-def _partial(left: int, asked: int) -> list[str]:
-    return [f"   partial: the run was stopped before {left:,} of {hosts_of(asked)} had answered"] if left > 0 else []
+def _partial(left: int, asked: int, width: int) -> list[str]:
+    said = f"partial: the run was stopped before {left:,} of {hosts_of(asked)} had answered"
+    return [_wrapped(said, width)] if left > 0 else []

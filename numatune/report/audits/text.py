@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from ...core import report_lines as said
 from ...core.model import Change, Finding, Status
-from ..layout import Style, wrapped
+from ..layout import Style, folded, wrapped
 from . import fleet, reading
 from .hosts import Judged
 from .view import View
@@ -33,7 +33,7 @@ def write_audit(view: View, style: Style) -> Iterator[str]:
         yield between + _host(host, style)
         between = "\n"
     if hosts > 1 and not view.summed:
-        yield between + fleet.totals(view.run.summary, sure) + "\n"
+        yield between + folded(fleet.totals(view.run.summary, sure), style.width) + "\n"
 
 
 def write_plan(view: View, style: Style) -> Iterator[str]:

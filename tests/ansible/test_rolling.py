@@ -184,7 +184,7 @@ def test_what_is_tuned_where_it_is_named_is_tuned_by_what_its_remedy_says(contro
     root = controller.root("named")
     root.write("proc/sys/vm/swappiness", "60\n")
     audit = controller.play("playbooks/audit.yml", "--limit", "named")
-    assert "do: run playbooks/tune.yml --tags swappiness, or: sysctl" in " ".join(audit.out.split())
+    assert "do: run playbooks/tune.yml --tags swappiness, which sets it now, or: sysctl" in " ".join(audit.out.split())
     assert "left to you (tune.yml does not change these):" in " ".join(audit.out.split())
     run = controller.play("playbooks/tune.yml", "--limit", "named", "--tags", "swappiness")
     assert run.code == 0, run.out

@@ -96,7 +96,7 @@ lab-powercuts: setup-dev ## 30 power cuts during tune.yml, at seeded random inst
 lab-windows: setup-dev ## power cuts while a trial boot is armed and while its arguments are made permanent (NUMATUNE_WINDOW_CUTS=10)
 	@tools/check-lab windows
 
-lock-wheels: setup-dev ## the table of numatune/bench/locks.py: fetches each wheel and holds it against the index (needs a network)
+lock-wheels: setup-dev ## the table of numatune/bench/packages/locks.py: fetches each wheel and holds it against the index (needs a network)
 	@$(BIN)/python tools/lock_wheels.py
 
 pages: setup-dev ## docs/settings and the options of the role tune, from what the settings declare

@@ -97,8 +97,8 @@ def record(threads: str, iterations: int) -> tuple[dict[str, Any], float]:
 
 def idle_threads(rounds: int) -> None:
     """Print what the run delay of 52 threads costs to read, whole and by its stride, with caches warm and cold."""
-    from numatune.bench.counters import timed
-    from numatune.bench.sources import Schedstat, middle
+    from numatune.bench.counters.sources import Schedstat, middle
+    from numatune.bench.counters.tiers import timed
 
     stop, ready = threading.Event(), threading.Barrier(IDLE_THREADS + 1)
     ids: list[int] = []
@@ -164,16 +164,17 @@ def compare_loops(threads: int, blocks: int, length: int) -> None:
 
 def both_loops(threads: int, blocks: int, length: int) -> tuple[list[list[int]], list[list[int]]]:
     """Latencies in ns by block, of the bare loop and of numatune's with tier B, on one session, ABBA."""
-    from numatune.bench import measure, pinning
-    from numatune.bench.cache import ensure_model
-    from numatune.bench.counters import Counters
+    from numatune.bench import measure
+    from numatune.bench.counters.tiers import Counters
     from numatune.bench.cpus import choose_cpus
-    from numatune.bench.engine import Session, import_engine
+    from numatune.bench.model.cache import ensure_model
+    from numatune.bench.model.engine import Session, import_engine
+    from numatune.bench.placing import pinning
 
     cpus = choose_cpus(threads)
     import_engine()
     model = ensure_model(MODEL, measure.ignore)
-    from numatune.bench.weights import images
+    from numatune.bench.model.weights import images
 
     bare: list[list[int]] = []
     counted: list[list[int]] = []

@@ -35,7 +35,7 @@ sys.path.insert(0, str(ROOT))
 import fleet_parts  # noqa: E402  # it needs the line above
 from fleet_clients import KEX  # noqa: E402  # after the same line
 
-from numatune.core.collector import script  # noqa: E402  # after the same line
+from numatune.core.collecting.collector import script  # noqa: E402  # after the same line
 from tests.fleet.sshd import Sshd, addresses  # noqa: E402  # after the same line
 
 BIN = Path(sys.executable).parent

@@ -58,7 +58,7 @@ def server(fleet: Fleet, against: Path | None = None, times: int = 10) -> None:
 
     With `against`, the collector's script of another version takes its turns as well.
     """
-    from numatune.core.snapshot import parse_stream
+    from numatune.core.collecting.snapshot import parse_stream
 
     stream = _over_ssh(fleet, fleet.script.read_bytes()).decode("utf-8", "replace")
     files = [path for path in parse_stream(stream).files if path.startswith("/")]
@@ -175,7 +175,7 @@ def profile(fleet: Fleet, against: Path | None = None, most: int = 200) -> None:
 
 def _known() -> Any:
     """Return an index of known_hosts files, each read once."""
-    from numatune.transport.known_hosts import KnownHosts
+    from numatune.transport.host_keys.known_hosts import KnownHosts
 
     made: dict[tuple[str, ...], KnownHosts] = {}
 

@@ -21,7 +21,8 @@ sys.path.insert(0, str(ROOT / "tests"))
 
 import synthetic  # noqa: E402  # it lies with the tests, which the line above makes importable
 
-from numatune.core import audit, profile, replay  # noqa: E402  # after the same line
+from numatune.core import audit, profile  # noqa: E402  # after the same line
+from numatune.core.collecting import replay  # noqa: E402  # after the same line
 
 
 def main() -> None:

@@ -37,7 +37,7 @@ import paramiko  # noqa: E402  # it needs the line above
 from paramiko.message import Message  # noqa: E402  # after the same line
 from ssh_session_clients import CLIENTS, SHORT  # noqa: E402  # after the same line
 
-from numatune.core.collector import script  # noqa: E402  # after the same line
+from numatune.core.collecting.collector import script  # noqa: E402  # after the same line
 from tests.fleet.canned import Canned  # noqa: E402  # after the same line
 from tests.fleet.faults import EXPECTED, GOOD, MORE, Faults  # noqa: E402  # after the same line
 from tests.fleet.sshd import Sshd, addresses  # noqa: E402  # after the same line

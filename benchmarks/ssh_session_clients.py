@@ -23,7 +23,7 @@ import fleet_clients  # noqa: E402  # it needs the line above
 import paramiko  # noqa: E402  # after the same line
 
 from numatune.transport.endpoint import Target  # noqa: E402  # after the same line
-from numatune.transport.known_hosts import KnownHosts  # noqa: E402  # after the same line
+from numatune.transport.host_keys.known_hosts import KnownHosts  # noqa: E402  # after the same line
 from numatune.transport.limits import Deadline, Limits  # noqa: E402  # after the same line
 from numatune.transport.ssh import collect  # noqa: E402  # after the same line
 from numatune.transport.ssh.connect import connect  # noqa: E402  # after the same line

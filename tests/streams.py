@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from numatune.core.asked import checksums
-from numatune.core.collector import sources
-from numatune.core.snapshot import MAGIC
+from numatune.core.collecting.asked import checksums
+from numatune.core.collecting.collector import sources
+from numatune.core.collecting.snapshot import MAGIC
 from numatune.core.sources import KERNEL_CONFIG, Command, ProgramWord, Source
 
 

@@ -1,7 +1,8 @@
 """Made-up hosts of any size: what the kernel and the configuration of one would show, as a mapping of path to text.
 
-`host()` gives the texts, `Tree` reads them in memory for `numatune.core.replay`, `write()` lays them out on disk.
-CPUs are numbered as x86 servers number them: thread 0 of every core first, node by node, then thread 1 of every core.
+`host()` gives the texts, `Tree` reads them in memory for `numatune.core.collecting.replay`, `write()` lays them out on
+disk. CPUs are numbered as x86 servers number them: thread 0 of every core first, node by node, then thread 1 of every
+core.
 """
 
 from __future__ import annotations
@@ -157,7 +158,7 @@ def _mask(cpus: int) -> str:
 
 
 class Tree:
-    """A host's files as a filesystem in memory: the protocol of `numatune.core.replay.Filesystem`."""
+    """A host's files as a filesystem in memory: the protocol of `numatune.core.collecting.replay.Filesystem`."""
 
     def __init__(self, files: Mapping[str, str]) -> None:
         self._files = files

@@ -19,13 +19,14 @@ from core.bls_trees import TREES
 from synthetic import host, write
 
 from plugins.module_utils import attributes, reading, store, system, transaction, tree, undo
-from plugins.module_utils.core import revert
 from plugins.module_utils.core.audit import judge
+from plugins.module_utils.core.change import Plan
+from plugins.module_utils.core.collecting.replay import collect
 from plugins.module_utils.core.loaders.debian_grub import TRIAL_SCRIPT
-from plugins.module_utils.core.model import HostReport, Plan, Snapshot
+from plugins.module_utils.core.model import HostReport, Snapshot
 from plugins.module_utils.core.plan import make_plan
 from plugins.module_utils.core.profile import from_mapping
-from plugins.module_utils.core.replay import collect
+from plugins.module_utils.core.undo import revert
 
 TODAY = date(2026, 11, 24)
 JOURNAL = "var/lib/numatune"

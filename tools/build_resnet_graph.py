@@ -1,12 +1,13 @@
-"""Build the ONNX graphs that the package ships: run after a change of `numatune/bench/architecture.py`.
+"""Build the ONNX graphs that the package ships: run after a change of `numatune/bench/model/architecture.py`.
 
-    python tools/build_resnet_graph.py              write numatune/bench/graphs/*.onnx and print the hashes
+    python tools/build_resnet_graph.py              write numatune/bench/model/graphs/*.onnx and print the hashes
     python tools/build_resnet_graph.py --calibrate  first measure the ranges of the activations again (minutes)
     python tools/build_resnet_graph.py --check      exit 1 when the shipped graphs differ
 
 A graph holds no weights: every tensor is external data at its offset in `<model>.weights` or `<model>-int8.weights`,
 which `numatune.bench` makes on the host. The batch, height and width are free dimensions that the engine fixes when it
-loads. The hashes are printed; `numatune/bench/expected.py` holds them. Needs the packages `onnx` and `onnxruntime`.
+loads. The hashes are printed; `numatune/bench/model/expected.py` holds them. Needs the packages `onnx` and
+`onnxruntime`.
 
 The INT8 graph wraps each operator in QuantizeLinear and DequantizeLinear, which engines fuse into integer operators.
 Calibration writes `graphs/<model>-int8.json`, rounded to five digits, so that building from it gives the same bytes on
@@ -30,12 +31,12 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 ROOT = Path(__file__).resolve().parent.parent
-GRAPHS = ROOT / "numatune/bench/graphs"
+GRAPHS = ROOT / "numatune/bench/model/graphs"
 sys.path.insert(0, str(ROOT))
 
-from numatune.bench import quantized, roof, weights  # noqa: E402  # after the path is set
-from numatune.bench.architecture import MODELS, Architecture, Convolution, architecture  # noqa: E402  # likewise
-from numatune.bench.engine import import_engine  # noqa: E402  # likewise
+from numatune.bench.model import peak, quantized, weights  # noqa: E402  # after the path is set
+from numatune.bench.model.architecture import MODELS, Architecture, Convolution, architecture  # noqa: E402  # likewise
+from numatune.bench.model.engine import import_engine  # noqa: E402  # likewise
 
 # The oldest pair that every locked engine reads without a conversion: opset 17 came with IR version 8.
 OPSET, IR_VERSION = 17, 8
@@ -157,19 +158,19 @@ def build(network: Architecture, table: Mapping[str, quantized.Activation] | Non
 
 
 def roof_bytes() -> bytes:
-    """3x3 convolutions in a row, large enough to keep every core busy; `numatune.bench.roof` times them.
+    """3x3 convolutions in a row, large enough to keep every core busy; `numatune.bench.model.peak` times them.
 
     Their weights are one constant, which the engine spreads out when it loads: a mean of the neighbours, so that the
     values stay in range and never turn denormal.
     """
-    shape = numpy_helper.from_array(np.array([roof.CHANNELS, roof.CHANNELS, 3, 3], np.int64), "shape")
-    value = numpy_helper.from_array(np.array(1.0 / (9 * roof.CHANNELS), np.float32), "value")
+    shape = numpy_helper.from_array(np.array([peak.CHANNELS, peak.CHANNELS, 3, 3], np.int64), "shape")
+    value = numpy_helper.from_array(np.array(1.0 / (9 * peak.CHANNELS), np.float32), "value")
     nodes, flow = [helper.make_node("Expand", ["value", "shape"], ["weight"], name="weight")], "image"
-    for number in range(roof.CONVOLUTIONS):
+    for number in range(peak.CONVOLUTIONS):
         name = f"convolution{number}"
         nodes.append(helper.make_node("Conv", [flow, "weight"], [name], name=name, kernel_shape=[3, 3], pads=[1] * 4))
         flow = name
-    dimensions = ["batch", roof.CHANNELS, "height", "width"]
+    dimensions = ["batch", peak.CHANNELS, "height", "width"]
     image, out = (helper.make_tensor_value_info(name, TensorProto.FLOAT, dimensions) for name in ("image", flow))
     graph = helper.make_graph(nodes, "roof", [image], [out], initializer=[shape, value])
     opset = helper.make_operatorsetid("", OPSET)

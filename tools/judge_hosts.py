@@ -25,7 +25,8 @@ def main() -> int:
 
     import synthetic
 
-    from numatune.core import audit, plan, profile, replay
+    from numatune.core import audit, plan, profile
+    from numatune.core.collecting import replay
 
     wanted = profile.builtin("inference-latency")
     today = date(2026, 1, 1)

@@ -1,4 +1,4 @@
-"""Print the table of numatune/bench/locks.py: the SHA-256 of every wheel that `numatune pack` fetches.
+"""Print the table of numatune/bench/packages/locks.py: the SHA-256 of every wheel that `numatune pack` fetches.
 
 Each wheel is downloaded as the pack does it, hashed, and held against what the index itself says of it. Run it after
 the versions in LOCKS changed, and put what it prints in place of what WHEELS holds.
@@ -16,7 +16,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from numatune.bench.locks import LOCKS, lock_for
+from numatune.bench.packages.locks import LOCKS, lock_for
 from numatune.cli.packing import ARCHITECTURES, platform_tags
 
 NEWEST = (3, 14)

@@ -12,13 +12,15 @@ import sys
 from contextlib import suppress
 from typing import Any, NoReturn, Optional
 
-from . import carried, instances, options, policy
-from .cache import cache_folder
+from . import instances, options
 from .cpus import parse_cpu_list
-from .engine import import_engine
 from .errors import BAD_INPUT, INVALID_RUN, BenchError
 from .files import check_writable
-from .packages import import_numpy, python_version
+from .model.cache import cache_folder
+from .model.engine import import_engine
+from .packages import bundled
+from .packages.optional import import_numpy, python_version
+from .placing import policy
 from .probe import DEFAULT_MIB, DEFAULT_SECONDS
 from .probe import Request as Walk
 from .probe import record as record_walk
@@ -153,10 +155,10 @@ def _reach(cpus: list[int]) -> None:
 def _find_packages(args: argparse.Namespace, packages: tuple[str, ...]) -> None:
     """Put the wheels that came along before the target's own packages, and try both: a run needs minutes."""
     beside = args.wheels or os.path.dirname(os.path.abspath(sys.argv[0]))
-    wheels = [] if args.packages == "target" else carried.find_wheels(beside, python_version(), platform.machine())
+    wheels = [] if args.packages == "target" else bundled.find_wheels(beside, python_version(), platform.machine())
     if args.packages == "carry" and not wheels:
         raise BenchError(f"no wheels in {beside}: make them with `numatune pack`, or name their folder with --wheels")
-    site = carried.unpacked(wheels, args.site or os.path.join(cache_folder(), "site"), TRUSTED) if wheels else ""
+    site = bundled.unpacked(wheels, args.site or os.path.join(cache_folder(), "site"), TRUSTED) if wheels else ""
     if site:
         sys.path.insert(0, site)
         # Bytecode beside the modules would be nothing that the wheels hold: see `carried`.

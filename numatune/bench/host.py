@@ -125,3 +125,8 @@ def seconds_since_start() -> float:
     ticks = int(fields[19])  # starttime, field 22 of the whole line, since boot
     elapsed = time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
     return round(elapsed, 2)
+
+
+def plain_name(raw: bytes) -> str:
+    """A task's name as its comm has it, which may be any bytes: escapes of a terminal, half a letter at the end."""
+    return "".join(sign if sign.isprintable() else "?" for sign in raw.decode("utf-8", "replace").strip())

@@ -16,10 +16,10 @@ from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from . import validity
-from .cache import ensure_model
 from .cpus import cores_of_each_node
 from .errors import INVALID_RUN, BenchError
 from .measure import Progress, Say, ignore
+from .model.cache import ensure_model
 from .recorder import ONE, PER_NODE, Request, check, record
 
 INSTANCES = (ONE, PER_NODE)

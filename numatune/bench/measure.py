@@ -16,13 +16,14 @@ from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
 from dataclasses import dataclass
 from typing import Any, Callable, Optional
 
-from . import SCHEMA, host, pinning, validity
-from .costs import measure_tiers
-from .counters import Counters
+from . import SCHEMA, host, validity
+from .counters.costs import measure_tiers
+from .counters.sources import Deltas
+from .counters.surroundings import Surroundings
+from .counters.tiers import Counters
 from .cpus import format_cpu_list
-from .process import allow_many_files
-from .sources import Deltas
-from .surroundings import Surroundings
+from .open_files import allow_many_files
+from .placing import pinning
 from .validity import Event
 
 WARM_UP_AT_MOST, WARM_UP_SECONDS = 5, 1.0
@@ -97,8 +98,8 @@ def run_pinned(
     """Run `workload` with the calling thread on cpus[0]; its other threads pin themselves, and that is verified.
 
     `progress` gets (done, in all), first at the first iteration and then a few times a second: iterations, or where
-    the time is limited tenths of seconds. `tier` is B, C or D (see `numatune.bench.counters`). `during` is entered
-    around the timed loop alone, once the workload is warm and its threads are verified.
+    the time is limited tenths of seconds. `tier` is B, C or D (see `numatune.bench.counters.tiers`). `during` is
+    entered around the timed loop alone, once the workload is warm and its threads are verified.
 
     Growth is counted from before the warm-up: to look at every task of a large host takes a while, and the workload
     would be cold again after it.

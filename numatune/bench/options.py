@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Optional
 
-from . import DEFAULT_ITERATIONS, QUICK_ITERATIONS, policy
-from .architecture import MODELS
-from .cache import PRECISIONS
+from . import DEFAULT_ITERATIONS, QUICK_ITERATIONS
 from .cpus import SCOPES, parse_cpu_list
 from .instances import INSTANCES
+from .model.architecture import MODELS
+from .model.cache import PRECISIONS
+from .placing import policy
 from .recorder import LARGEST_BATCH, Request
 
 TIERS = ("B", "C", "D")

@@ -13,12 +13,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Optional
 
-from . import memory, policy, validity
+from . import validity
 from .cpus import node_of_cpus, spread_cpus
 from .errors import BenchError
 from .measure import Limits, Progress, Say, Step, frame, ignore, look_around, run_pinned
-from .packages import import_numpy
-from .walk import walking
+from .packages.optional import import_numpy
+from .placing import memory, policy
+from .placing.walk import walking
 
 NAME = "memory-walk"
 DEFAULT_SECONDS, DEFAULT_MIB = 20.0, 256

@@ -12,16 +12,17 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Callable, Optional
 
-from . import DEFAULT_ITERATIONS, host, policy, validity
-from .architecture import architecture, check_size
-from .cache import CachedModel, ensure_model
+from . import DEFAULT_ITERATIONS, host, validity
 from .cpus import choose_cpus, instruction_sets, node_of_cpus, scope_of
-from .engine import Session, engine_options, import_engine
 from .errors import INVALID_RUN, BenchError
-from .locks import lock_for
 from .measure import Limits, Opening, Progress, Say, Step, frame, ignore, look_around, now, run_pinned
-from .packages import python_version
-from .roof import describe, measure_roof
+from .model.architecture import architecture, check_size
+from .model.cache import CachedModel, ensure_model
+from .model.engine import Session, engine_options, import_engine
+from .model.peak import describe, measure_roof
+from .packages.locks import lock_for
+from .packages.optional import python_version
+from .placing import policy
 
 LARGEST_BATCH = 64
 MOST_ITERATIONS = 1_000_000
@@ -70,7 +71,7 @@ def check(request: Request) -> None:
     if not 1 <= request.batch <= LARGEST_BATCH:
         raise BenchError(f"--batch {request.batch}: 1 to {LARGEST_BATCH} images at a time")
     if request.inject is not None:
-        from . import inject
+        from .injecting import inject
 
         inject.check(request.inject, request.agreed)
 
@@ -93,7 +94,7 @@ def record(
     if request.precision == "int8" and platform.machine() == "x86_64" and not set(VNNI) & set(flags):
         say("this CPU has no VNNI: its sums of 8-bit products may saturate, so the INT8 answer is less exact here")
 
-    from .weights import images  # numpy: not before the engine's environment is set
+    from .model.weights import images  # numpy: not before the engine's environment is set
 
     @contextmanager
     def loaded() -> Iterator[Step]:
@@ -146,7 +147,7 @@ def _injection(
     kind = request.inject
     if kind is None:
         return nullcontext
-    from .inject import injecting
+    from .injecting.inject import injecting
 
     @contextmanager
     def disturbed() -> Iterator[None]:

@@ -12,8 +12,8 @@ from pathlib import Path
 from .. import __version__
 from ..core.audit import judge
 from ..core.catalogue import setting
-from ..core.facts import read_by_root
 from ..core.host_status import without_judgement
+from ..core.machine.facts import read_by_root
 from ..core.model import Severity, Snapshot
 from ..core.wording import report_spelled
 from ..report.audits import reading

@@ -115,9 +115,9 @@ def _record(args: argparse.Namespace, bar: Progress) -> list[tuple[str, dict[str
 
 
 def _this_host() -> Host:
+    from ..core.collecting.snapshot import parse_stream
     from ..core.host import Host
     from ..core.profile import builtin
-    from ..core.snapshot import parse_stream
     from ..transport import local
 
     return Host(parse_stream(local.stream()), builtin("inference-latency"))

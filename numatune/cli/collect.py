@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..core import withheld
-from ..core.collector import script
+from ..core.collecting.collector import script
 from ..core.names import file_name
 from ..report.audits import fleet
 from ..store.rows import plain

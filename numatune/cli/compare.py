@@ -11,7 +11,7 @@ import argparse
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from ..bench.packages import said_missing
+from ..bench.packages.optional import said_missing
 from ..report.formats import RUNS
 from ..report.runs.comparison import lines_of
 from ..report.runs.said import Said

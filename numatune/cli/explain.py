@@ -8,8 +8,8 @@ import sys
 import textwrap
 
 from ..core.catalogue import setting
-from ..core.host import Setting
 from ..core.inventory import OPTIONS
+from ..core.setting import Setting
 from ..core.sources import shown
 from ..core.wording import spelled
 from . import output, playbooks

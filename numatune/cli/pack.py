@@ -14,8 +14,8 @@ import tempfile
 from pathlib import Path
 
 from .. import __version__
-from ..bench.carried import wanted
 from ..bench.errors import BenchError
+from ..bench.packages.bundled import wanted
 from . import packing
 from .errors import OK, CliError
 from .output import write_whole

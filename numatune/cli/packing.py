@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from ..bench.wheels import OLDEST_GLIBC, choose, distrust, parse_wheel_name
+from ..bench.packages.wheels import OLDEST_GLIBC, choose, distrust, parse_wheel_name
 
 PROGRAM = "numatune-bench.pyz"
 ARCHITECTURES = ("x86_64", "aarch64")
@@ -58,7 +58,7 @@ def recorder_files(bench: Path) -> dict[str, bytes]:
 def program(files: Mapping[str, bytes], version: str, trusted: Iterable[str] = ()) -> bytes:
     """The zip file: the same bytes for the same files, whoever makes it, so that Ansible copies it once.
 
-    It runs a wheel whose hash is of `numatune.bench.locks`, or `trusted`, and no other.
+    It runs a wheel whose hash is of `numatune.bench.packages.locks`, or `trusted`, and no other.
 
     It is not compressed, since libraries compress differently, and its entries carry no times.
     """

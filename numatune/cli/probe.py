@@ -7,8 +7,8 @@ import sys
 from typing import Any
 
 from .. import __version__
-from ..bench import policy
 from ..bench.options import add_anyway, thread_count
+from ..bench.placing import policy
 from ..bench.probe import DEFAULT_MIB, DEFAULT_SECONDS
 from ..report.formats import RUNS
 from ..report.runs.probe_report import wording

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .. import __version__
-from ..bench.packages import said_missing
+from ..bench.packages.optional import said_missing
 from ..report.layout import clean
 from . import output
 from .errors import BAD_INPUT, INCOMPLETE, OK, CliError

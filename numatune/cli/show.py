@@ -6,7 +6,7 @@ import argparse
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from ..bench.packages import said_missing
+from ..bench.packages.optional import said_missing
 from ..report.formats import RUNS
 from ..report.runs import table
 from ..report.runs.said import Said

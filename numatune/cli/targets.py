@@ -9,11 +9,12 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+from ..core.collecting.snapshot import parse_stream
 from ..core.errors import InputError, NumatuneError, SnapshotError
 from ..core.host_status import PROFILE
 from ..core.model import Snapshot
-from ..core.profile import Profile, builtin, from_mapping
-from ..core.snapshot import parse_stream
+from ..core.profile import builtin, from_mapping
+from ..core.wanted import Profile
 from ..fleet.work import internal
 from ..report.audits.hosts import Judged
 from . import fleet_options, yaml_file
@@ -51,7 +52,8 @@ def add_profile(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> No
 
 def streams(args: argparse.Namespace) -> Iterator[tuple[str, str | None, Snapshot]]:
     """Yield name, framed stream and snapshot of each host; the stream is None for a captured tree."""
-    from ..transport import local, replay
+    from ..transport import local
+    from ..transport.captured import replay
 
     if args.root is not None:
         yield Path(os.path.realpath(args.root)).name or "/", None, replay.from_root(args.root)
@@ -71,7 +73,7 @@ def judged(args: argparse.Namespace, make: Callable[[str, Snapshot], Judged]) ->
     if len(args.snapshot) < 2:
         yield from (_made(name, snapshot, make) for name, snapshot in _one(args))
         return
-    from ..transport import replay
+    from ..transport.captured import replay
 
     for path in args.snapshot:
         try:

@@ -10,8 +10,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from .. import __version__
-from ..bench.latency_line import UNITS
-from ..bench.watch import DEFAULT_INTERVAL, LONGEST, SHORTEST
+from ..bench.watching.latency_line import UNITS
+from ..bench.watching.watch import DEFAULT_INTERVAL, LONGEST, SHORTEST
 from ..report.formats import RUNS
 from ..report.runs.said import Said
 from ..report.runs.words import count
@@ -22,7 +22,7 @@ from .recording import Progress, record_to
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ..bench.latency_log import LatencyLog
+    from ..bench.watching.latency_log import LatencyLog
 
 _LATEST = 1000
 """Requests of which the median is shown while it watches: it must cost next to nothing."""
@@ -123,8 +123,8 @@ def state_of(seconds: float, duration: float | None, log: LatencyLog | None) -> 
 
 
 def _record(args: argparse.Namespace, bar: Status) -> dict[str, Any]:
-    from ..bench.stop import Stop, stopped_by_signals
-    from ..bench.watch import Request, record
+    from ..bench.watching.stop import Stop, stopped_by_signals
+    from ..bench.watching.watch import Request, record
 
     request = Request(
         pid=args.pid,

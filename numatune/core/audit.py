@@ -7,13 +7,13 @@ from dataclasses import replace
 from datetime import date
 from typing import Optional
 
-from . import runs
-from .boot import OUTSIDE
 from .catalogue import setting
-from .facts import facts
 from .host import Host
+from .loaders.next_boot import OUTSIDE
+from .machine.facts import facts
 from .model import UNASKED, Finding, HostReport, Severity, Snapshot, Status
-from .profile import Profile
+from .undo import runs
+from .wanted import Profile
 
 # What tune refuses is shown in so many words.
 _SHOWN = 3
@@ -91,7 +91,7 @@ def _refused(host: Host, finding: Finding) -> str:
     """Return what must be done first, in tune's own words, where the remedy is tune and tune refuses; else ""."""
     if "playbooks/tune.yml" not in finding.remedy:
         return ""
-    messages = list(dict.fromkeys(item.message for item in host.planned(setting(finding.setting), finding)[1]))
+    messages = list(dict.fromkeys(item.message for item in setting(finding.setting).planned(host, finding)[1]))
     more = [f"{len(messages) - _SHOWN} more, which `numatune plan` names"] * (len(messages) > _SHOWN)
     return "; ".join([*messages[:_SHOWN], *more]).replace("then run again", "then run playbooks/tune.yml")
 

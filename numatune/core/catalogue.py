@@ -10,19 +10,19 @@ from __future__ import annotations
 from difflib import get_close_matches
 
 from .errors import InputError
-from .host import Setting
-from .settings.core_isolation import CORE_ISOLATION
+from .setting import Setting
+from .settings.cpu.cpu_governor import CPU_GOVERNOR
+from .settings.cpu.cpu_idle import CPU_IDLE
 from .settings.cpu.mitigations import MITIGATIONS
-from .settings.cpu_governor import CPU_GOVERNOR
-from .settings.cpu_idle import CPU_IDLE
-from .settings.irq_affinity import IRQ_AFFINITY
-from .settings.irqbalance import IRQBALANCE
+from .settings.interrupts.irq_affinity import IRQ_AFFINITY
+from .settings.interrupts.irqbalance import IRQBALANCE
+from .settings.isolation.core_isolation import CORE_ISOLATION
+from .settings.isolation.kernel_arguments import KERNEL_ARGUMENTS
 from .settings.isolation.timer_migration import TIMER_MIGRATION
-from .settings.kernel_arguments import KERNEL_ARGUMENTS
 from .settings.memory.ksm import KSM
+from .settings.memory.numa_balancing import NUMA_BALANCING
 from .settings.memory.swappiness import SWAPPINESS
 from .settings.memory.transparent_hugepage import TRANSPARENT_HUGEPAGE, TRANSPARENT_HUGEPAGE_DEFRAG
-from .settings.numa_balancing import NUMA_BALANCING
 
 SETTINGS: tuple[Setting, ...] = (
     NUMA_BALANCING,

@@ -12,7 +12,7 @@ from typing import Any
 
 from .catalogue import SETTINGS, setting
 from .errors import InputError
-from .host import Setting
+from .setting import Setting
 
 ALSO = "tune_also"
 """The variable that names settings beside those that are tuned by default."""

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from .errors import InputError
-from .parsers.numbers import natural
+from .numbers import natural
 
 # No kernel is built for more (CONFIG_NR_CPUS tops out at 8192); the cap keeps hostile text from allocating.
 _LIMIT = 1 << 16

@@ -13,7 +13,8 @@ from typing import Any, Optional
 from .catalogue import SETTINGS, setting
 from .chosen import ALSO, also
 from .errors import InputError
-from .profile import Profile, builtin, cpu_set, from_mapping, with_settings
+from .profile import builtin, cpu_set, from_mapping, with_settings
+from .wanted import Profile
 
 PROFILE = "numatune_profile"
 ROLES: Mapping[str, str] = {"numatune_serving_cpus": "serving", "numatune_housekeeping_cpus": "housekeeping"}

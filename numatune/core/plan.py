@@ -8,9 +8,10 @@ from typing import Optional
 
 from .audit import judge_host
 from .catalogue import setting
+from .change import Change, Conflict, Left, Plan
 from .host import Host
-from .model import Change, Conflict, Finding, Left, Plan, Snapshot
-from .profile import Profile
+from .model import Finding, Snapshot
+from .wanted import Profile
 
 
 def make_plan(snapshot: Snapshot, profile: Profile, today: date, only: Optional[Collection[str]] = None) -> Plan:
@@ -35,7 +36,7 @@ def plan_host(host: Host, findings: Iterable[Finding], only: Optional[Collection
             continue
         # What a container shows is its host's to change; what is tuned where it is named is left where nobody names it.
         unnamed = only is None and not item.by_default and item.name not in host.profile.also
-        made, refused = ((), ()) if host.container or unnamed else host.planned(item, finding)
+        made, refused = ((), ()) if host.container or unnamed else item.planned(host, finding)
         wanted.extend(() if refused else made)
         conflicts.extend(refused)
         if not made and not refused:

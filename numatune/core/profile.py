@@ -1,9 +1,9 @@
-"""What is wanted: the built-in profile, and profiles that a user writes."""
+"""The built-in profile, and profiles that a user writes, as `wanted` has them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import date, datetime
 from difflib import get_close_matches
 from typing import Any, Optional
@@ -12,28 +12,11 @@ from .catalogue import SETTINGS, names
 from .cpuset import CpuSet, parse_list
 from .errors import InputError
 from .model import Severity, Waiver
+from .wanted import Profile
 
 _KEYS = ("name", "extends", "description", "cpus", "settings", "waivers")
 _CPU_KEYS = ("serving", "housekeeping", "housekeeping_cores_per_node")
 _WAIVER_KEYS = ("setting", "owner", "reason", "expires")
-
-
-@dataclass(frozen=True)
-class Profile:
-    """What is wanted of a host; None for a CPU set means "from the topology".
-
-    `also` names settings that are tuned beside those that are so by default (core.inventory reads it).
-    """
-
-    name: str
-    settings: tuple[str, ...]
-    severities: Mapping[str, Severity] = field(default_factory=dict)
-    options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    serving: Optional[CpuSet] = None
-    housekeeping: Optional[CpuSet] = None
-    housekeeping_cores_per_node: int = 1
-    waivers: tuple[Waiver, ...] = ()
-    also: tuple[str, ...] = ()
 
 
 _BUILTIN = {"inference-latency": Profile("inference-latency", names())}

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from .model import RUN_UNKNOWN, Change, Conflict, Finding, HostReport, Left, Plan, Severity, Status, phrase
+from .change import Change, Conflict, Left, Plan, phrase
+from .model import RUN_UNKNOWN, Finding, HostReport, Severity, Status
 
 ORDER = (
     Status.WRONG,

@@ -1,7 +1,7 @@
 """What became of one host in a run of tune.yml or qualify.yml, and whether it serves when the run ends.
 
 The playbooks ask again after each step, with the host's latest audit and what they noted of it so far
-(`playbooks/vars/tuned.yml`). core.run_mark has the mark that a run leaves on the host.
+(`playbooks/vars/tuned.yml`). core.undo.run_mark has the mark that a run leaves on the host.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple, Optional
 
-from .run_mark import PATH
+from .undo.run_mark import PATH
 
 _FINE = ("ok", "waived", "not_applicable")
 _CHANGED = ("tuned", "incomplete")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from .model import HostReport, Plan
+from .change import Plan
+from .model import HostReport
 
 # With what is typed behind it: one command, as a whole.
 _NAMED = re.compile(r"`?\bplaybooks/(tune|revert|audit)\.yml\b( --tags [a-z_]+| -e [a-z_]+=[a-z]+)?`?")

@@ -13,20 +13,20 @@ import time
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
-from ..core.collector import script
+from ..core.collecting.collector import script
 from ..core.host_status import UNREACHABLE
 from ..transport.endpoint import Target
 from ..transport.failure import Failure
 from ..transport.limits import Limits
-from . import crew, transports
+from . import transports, worker_processes
 from .again import AT_ONCE, Again
-from .crew import Member
 from .events import Event, NotDone
 from .jumps import Schedule
 from .stop import Stop
 from .tally import Tally
 from .work import Work
 from .worker import Job, hung
+from .worker_processes import Member
 
 PER_JUMP = 8
 _STOP_S = 1.0
@@ -61,7 +61,7 @@ def run(
     if forks < 1 or per_jump < 1:
         raise ValueError("forks and the limit per jump host are at least 1")
     opener = transports.find(transport, targets) if isinstance(transport, str) else transport
-    slots = crew.processes(len(targets), forks)
+    slots = worker_processes.processes(len(targets), forks)
     threads = -(-forks // slots)
     born = int.from_bytes(os.urandom(4)) if seed is None else seed
     job = Job(targets, work, script(), limits, opener, threads, born)
@@ -114,7 +114,7 @@ class _Pool:
         """End every worker: let it close its connections after a whole run, kill it otherwise."""
         members = self._members()
         if self._clean:
-            crew.dismiss(members)
+            worker_processes.dismiss(members)
         else:
             for member in members:
                 member.kill()
@@ -170,7 +170,7 @@ class _Pool:
             member = self._slots[slot]
             if member is None:
                 try:
-                    member = self._slots[slot] = crew.start(slot, self._job, self._members())
+                    member = self._slots[slot] = worker_processes.start(slot, self._job, self._members())
                 except OSError:
                     self._schedule.give_back(number)
                     if not self._in_flight():

@@ -19,8 +19,8 @@ from ..transport.failure import Failure, clean
 from ..transport.limits import Limits
 
 if TYPE_CHECKING:
-    from ..transport.known_hosts import KnownHosts
-    from ..transport.room import Place
+    from ..transport.host_keys.known_hosts import KnownHosts
+    from ..transport.output_memory import Place
 
 
 _NOTE = 300
@@ -123,7 +123,7 @@ class Paramiko:
     """Opens paramiko and fabric; `known` are the run's host keys by their files, read once, here."""
 
     def __init__(self, targets: Iterable[Target]) -> None:
-        from ..transport.known_hosts import KnownHosts
+        from ..transport.host_keys.known_hosts import KnownHosts
 
         importlib.import_module("numatune.transport.ssh")
         ends = (end for target in targets for end in (target.endpoint, *target.endpoint.jumps))

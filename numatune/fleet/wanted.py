@@ -10,8 +10,8 @@ from dataclasses import replace
 from ..core.errors import InputError
 from ..core.host_status import PROFILE as UNFIT
 from ..core.inventory import PROFILE, wanted
-from ..core.profile import Profile
 from ..core.variables import unknown
+from ..core.wanted import Profile
 from ..transport.endpoint import Target
 from ..transport.failure import clean
 from .ansible_options import NOT_READ

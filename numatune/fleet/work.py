@@ -11,15 +11,15 @@ from typing import Any, NamedTuple
 
 from ..core import withheld
 from ..core.audit import judge
+from ..core.collecting.snapshot import parse_stream
 from ..core.errors import InputError, NumatuneError
 from ..core.host_status import PROFILE
 from ..core.model import Severity, Snapshot
 from ..core.plan import make_plan
-from ..core.profile import Profile
-from ..core.snapshot import parse_stream
+from ..core.wanted import Profile
 from ..core.wording import plan_spelled, report_spelled
 from ..transport.failure import Failure
-from ..transport.room import TEXT
+from ..transport.output_memory import TEXT
 
 KINDS = ("judge", "collect", "plan")
 MOST_LINES = 400_000

@@ -21,7 +21,7 @@ from ..transport.delay import starved
 from ..transport.endpoint import Target
 from ..transport.failure import Failure
 from ..transport.limits import Deadline, Limits
-from ..transport.room import OutputMemory, Place
+from ..transport.output_memory import OutputMemory, Place
 from .channel import LostError, WorkerEnd
 from .lateness import BEAT_S, Lateness, Mark
 from .retry import StoppedError, attempts

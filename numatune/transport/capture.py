@@ -6,7 +6,7 @@ import time
 import zlib
 from collections.abc import Callable
 
-from . import outcome, room
+from . import outcome, output_memory
 from .failure import Failure, clean
 from .limits import MIB, Deadline
 
@@ -24,7 +24,9 @@ class Capture:
     secrets out of what is quoted, `waited_s` says for how long the program that brings it got no CPU here.
     """
 
-    def __init__(self, limit_bytes: int, deadline: Deadline | None = None, place: room.Place | None = None) -> None:
+    def __init__(
+        self, limit_bytes: int, deadline: Deadline | None = None, place: output_memory.Place | None = None
+    ) -> None:
         self.limit = limit_bytes
         self.place = place
         self.deadline = deadline
@@ -130,7 +132,7 @@ class Capture:
         was lost.
         """
         if self.place is not None:
-            self.place.settle(room.TEXT * self.size, self.deadline)
+            self.place.settle(output_memory.TEXT * self.size, self.deadline)
         kept = self._kept or bytearray(self._head)
         if kept.isascii():
             return kept.decode("ascii")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 
-from ..core.collector import script
+from ..core.collecting.collector import script
 from ..core.errors import SnapshotError
 
 _SECONDS = 60

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..core.snapshot import MAGIC
+from ..core.collecting.snapshot import MAGIC
 from .failure import Failure, clean, hidden
 
 HEAD = 64 << 10

@@ -12,7 +12,7 @@ from __future__ import annotations
 import errno
 import os
 
-from .core.journal import Seen
+from .core.undo.journal import Seen
 
 ACL = "system.posix_acl_access"
 _LABEL = "security.selinux"

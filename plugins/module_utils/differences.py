@@ -12,9 +12,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
+from .core.change import Change
 from .core.cpuset import CpuSet
-from .core.model import Change
-from .core.parsers.text import lines
+from .core.text import lines
 
 _NUMBER = re.compile(r"(?<=/cpu)[0-9]+(?=/)|(?<=/irq/)[0-9]+(?=/)")
 _WHOLE = 4

@@ -10,13 +10,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from .core import withheld
-from .core.collector import script
+from .core.collecting.collector import script
+from .core.collecting.replay import collect
+from .core.collecting.snapshot import parse_stream
 from .core.inventory import named, with_options, with_roles
 from .core.model import Snapshot
-from .core.plain import plain
-from .core.profile import Profile
-from .core.replay import collect
-from .core.snapshot import parse_stream
+from .core.printable import plain
+from .core.wanted import Profile
 from .tree import Tree, TreeError
 
 _KINDS = ((stat.S_ISREG, "file"), (stat.S_ISDIR, "dir"), (stat.S_ISLNK, "link"))

@@ -1,6 +1,6 @@
 # Copyright: the numatune maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""The mark of a run on a target, read and written; core.run_mark says what is in it and when it is there."""
+"""The mark of a run on a target, read and written; core.undo.run_mark says what is in it and when it is there."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import contextlib
 from collections.abc import Sequence
 from dataclasses import replace
 
-from .core import run_mark
 from .core.errors import NumatuneError
-from .core.journal import Seen
-from .core.run_mark import PATH, Mark
+from .core.undo import run_mark
+from .core.undo.journal import Seen
+from .core.undo.run_mark import PATH, Mark
 from .tree import Tree
 from .undo import Host
 

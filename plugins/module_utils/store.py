@@ -1,6 +1,6 @@
 # Copyright: the numatune maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""The journal's files on a target, under /var/lib/numatune/journal; core.journal says what is in them."""
+"""The journal's files on a target, under /var/lib/numatune/journal; core.undo.journal says what is in them."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import stat
 import time
 from collections.abc import Iterator
 
-from .core.journal import Generation, JournalError, Seen, file_name, recipe_name
-from .core.journal_file import dump, load
-from .core.recipe import recipe
+from .core.undo.journal import Generation, JournalError, Seen, file_name, recipe_name
+from .core.undo.journal_file import dump, load
+from .core.undo.recipe import recipe
 from .tree import Tree, TreeError, sync_directory
 
 FOLDER = "/var/lib/numatune/journal"

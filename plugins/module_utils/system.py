@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any, Callable
 
 from . import attributes
-from .core.journal import Seen
+from .core.undo.journal import Seen
 from .tree import Tree, TreeError, sync_directory
 
 Command = Callable[[Sequence[str]], "tuple[int, str, str]"]

@@ -3,7 +3,7 @@
 """Changes to a target as one transaction: refused before the first write, journaled, made, proven, or put back.
 
 One module run is one transaction, under a lock that the kernel drops when the process ends: a generation that is
-`recorded` or `reverting` while nobody holds the lock was interrupted (core.journal has the states).
+`recorded` or `reverting` while nobody holds the lock was interrupted (core.undo.journal has the states).
 """
 
 from __future__ import annotations
@@ -16,11 +16,13 @@ from dataclasses import dataclass, replace
 
 from . import store as stores
 from . import undo
-from .core import catalogue, journal
+from .core import catalogue
+from .core.change import Change, Plan
 from .core.errors import NumatuneError
-from .core.journal import ABSENT, Generation, Seen
-from .core.model import Change, Plan, Status
+from .core.model import Status
 from .core.parsers.interrupts import KEPT
+from .core.undo import journal
+from .core.undo.journal import ABSENT, Generation, Seen
 from .core.withheld import MARK
 from .store import now
 from .tree import Tree, TreeError, reason

@@ -17,8 +17,8 @@ from dataclasses import replace
 
 from . import attributes
 from .core.errors import InputError, NumatuneError
-from .core.journal import ABSENT, NO_BLOCK, Seen
 from .core.parsers import choices, grub
+from .core.undo.journal import ABSENT, NO_BLOCK, Seen
 
 _KERNEL = ("/proc/", "/sys/")
 _MARGIN = 64 << 10

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The way back on a target: what can be put back is put back, whatever fails on the way, and each failure is named.
 
-core.journal has the states of a generation, core.revert decides what the steps are; here they are done.
+core.undo.journal has the states of a generation, core.undo.revert decides what the steps are; here they are done.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ import contextlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from .core import journal
-from .core.journal import UNFINISHED, Entry, Generation, Seen, value_of
 from .core.loaders.bls import FOLDER as ENTRIES
 from .core.loaders.loader import OWNED
-from .core.revert import Action, Reversal, begin, mark, open_generations, paths, plan_back
-from .core.run_mark import UNDOES
+from .core.undo import journal
+from .core.undo.journal import UNFINISHED, Entry, Generation, Seen, value_of
+from .core.undo.revert import Action, Reversal, begin, mark, open_generations, paths, plan_back
+from .core.undo.run_mark import UNDOES
 from .store import Store, now
 from .system import System
 from .tree import Tree, TreeError, reason
@@ -97,7 +97,7 @@ def _places(generations: Iterable[Generation]) -> set[tuple[str, str]]:
 
 
 def _record(host: Host, generations: Iterable[Generation]) -> None:
-    """Write what became of generations, from the newest to the oldest: see core.journal."""
+    """Write what became of generations, from the newest to the oldest: see core.undo.journal."""
     for item in sorted(generations, key=lambda item: -item.number):
         host.store.update(item)
 

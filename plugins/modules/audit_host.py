@@ -117,7 +117,6 @@ would:
 import datetime
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.numatune.latency.plugins.module_utils.core import runs
 from ansible_collections.numatune.latency.plugins.module_utils.core.audit import judge_host
 from ansible_collections.numatune.latency.plugins.module_utils.core.chosen import transactions
 from ansible_collections.numatune.latency.plugins.module_utils.core.errors import NumatuneError
@@ -125,6 +124,7 @@ from ansible_collections.numatune.latency.plugins.module_utils.core.host import 
 from ansible_collections.numatune.latency.plugins.module_utils.core.plan import plan_host
 from ansible_collections.numatune.latency.plugins.module_utils.core.reboots import awaited
 from ansible_collections.numatune.latency.plugins.module_utils.core.report_lines import brief, summary, would
+from ansible_collections.numatune.latency.plugins.module_utils.core.undo import runs
 from ansible_collections.numatune.latency.plugins.module_utils.reading import OPTIONS, shown, snapshot_of, wanted
 from ansible_collections.numatune.latency.plugins.module_utils.store import Store
 from ansible_collections.numatune.latency.plugins.module_utils.tree import Tree, reason

@@ -95,10 +95,10 @@ reboot:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.numatune.latency.plugins.module_utils import run_mark, undo
-from ansible_collections.numatune.latency.plugins.module_utils.core import revert
 from ansible_collections.numatune.latency.plugins.module_utils.core.catalogue import SETTINGS
+from ansible_collections.numatune.latency.plugins.module_utils.core.change import Change
 from ansible_collections.numatune.latency.plugins.module_utils.core.errors import NumatuneError
-from ansible_collections.numatune.latency.plugins.module_utils.core.model import Change
+from ansible_collections.numatune.latency.plugins.module_utils.core.undo import revert
 from ansible_collections.numatune.latency.plugins.module_utils.differences import differences, places
 from ansible_collections.numatune.latency.plugins.module_utils.reading import shown
 from ansible_collections.numatune.latency.plugins.module_utils.store import Store

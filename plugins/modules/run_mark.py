@@ -70,7 +70,7 @@ from dataclasses import replace
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.numatune.latency.plugins.module_utils import run_mark
 from ansible_collections.numatune.latency.plugins.module_utils.core.errors import NumatuneError
-from ansible_collections.numatune.latency.plugins.module_utils.core.run_mark import OUTCOMES, begin
+from ansible_collections.numatune.latency.plugins.module_utils.core.undo.run_mark import OUTCOMES, begin
 from ansible_collections.numatune.latency.plugins.module_utils.reading import shown
 from ansible_collections.numatune.latency.plugins.module_utils.store import Store, now
 from ansible_collections.numatune.latency.plugins.module_utils.tree import Tree, TreeError, reason

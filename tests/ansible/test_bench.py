@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 from measuring import repack, small
 
-from numatune.bench.locks import lock_for
+from numatune.bench.packages.locks import lock_for
 
 if TYPE_CHECKING:
     from conftest import Controller

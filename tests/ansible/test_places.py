@@ -147,7 +147,7 @@ def test_built_installed_and_named_from_an_empty_folder(controller: Controller, 
         *("FILES.json", "MANIFEST.json", "plugins", "roles", "playbooks", "meta", "docs", "numatune"),
         *("README.md", "LICENSE", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"),
     }
-    assert "numatune/core/settings/numa_balancing.py" in names
+    assert "numatune/core/settings/memory/numa_balancing.py" in names
     assert {"docs/tune.md", "docs/settings/numa_balancing.md", "docs/report.png"} <= set(names)
     assert not [name for name in names if "__pycache__" in name]
     # The default place below this controller's home, so that the empty folder needs no configuration.

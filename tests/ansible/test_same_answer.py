@@ -26,7 +26,7 @@ from numatune.core.model import Snapshot
 from numatune.core.report_lines import change, conflict, plan_headline
 from numatune.fleet.ansible_options import NOT_READ
 from numatune.report.audits.reading import host
-from numatune.transport import replay
+from numatune.transport.captured import replay
 
 if TYPE_CHECKING:
     from conftest import Controller

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from bench.conftest import Start
 
-from numatune.bench import packages
+from numatune.bench.packages import optional
 
 SMALL = ("bench", "--model", "resnet50", "--size", "64")
 ENDED = (0, 3)  # 3 where this machine was busy: the run is recorded and marked
@@ -98,7 +98,7 @@ def test_a_full_disk_under_the_weights(start: Start, tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("own_cache")
 def test_a_full_disk_under_the_result(start: Start, tmp_path: Path) -> None:
-    from numatune.bench.cache import ensure_model
+    from numatune.bench.model.cache import ensure_model
 
     ensure_model("resnet50", lambda line: None)
     (tmp_path / "run.json").write_text("an older result")
@@ -160,21 +160,21 @@ def test_a_missing_package_is_one_line(
     assert main(["bench", "-o", str(tmp_path / "r.json")]) == 2
     _out, err = capsys.readouterr()
     assert err.splitlines()[-1].startswith(f"numatune: {name} is not installed")
-    assert err.splitlines()[-1].endswith(f"the benchmark needs it; run `{packages.how_to_install()}`")
+    assert err.splitlines()[-1].endswith(f"the benchmark needs it; run `{optional.how_to_install()}`")
 
 
 def test_what_installs_the_packages_works_as_it_is_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """By pip itself, which says what it would install: of the checkout here, and of a wheel the packages by name."""
     root = Path(__file__).parents[2]
     wanted = tomllib.loads((root / "pyproject.toml").read_text())["project"]["optional-dependencies"]["bench"]
-    assert sorted(packages.PACKAGES) == sorted(wanted)
+    assert sorted(optional.PACKAGES) == sorted(wanted)
     monkeypatch.setattr(sys, "executable", str(root / ".venv/bin/python"))
     for folder, typed in (
         (root, ".venv/bin/python -m pip install '.[bench]'"),
         (tmp_path, f"{root}/.venv/bin/python -m pip install '{root}[bench]'"),
     ):
         monkeypatch.chdir(folder)
-        assert packages.how_to_install() == typed
-    monkeypatch.setattr(packages, "_HERE", str(tmp_path / "site-packages" / "numatune"))
+        assert optional.how_to_install() == typed
+    monkeypatch.setattr(optional, "_HERE", str(tmp_path / "site-packages" / "numatune"))
     monkeypatch.setattr(sys, "executable", "/usr/bin/python3")
-    assert shlex.split(packages.how_to_install())[4:] == wanted
+    assert shlex.split(optional.how_to_install())[4:] == wanted

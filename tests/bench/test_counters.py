@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from numatune.bench import costs, counters, perf, sources
-from numatune.bench.counters import Counters
-from numatune.bench.cpufiles import Frequency, Idle, Quota, Throttling
+from numatune.bench.counters import costs, perf, sources, tiers
+from numatune.bench.counters.cpufiles import Frequency, Idle, Quota, Throttling
+from numatune.bench.counters.procstat import Interrupts, ProcStat
+from numatune.bench.counters.sources import SchedMigrations, Schedstat, SmallFiles, middle, spread
+from numatune.bench.counters.tiers import Counters
+from numatune.bench.counters.vmstat import COUNTERS as VMSTAT
 from numatune.bench.parsers import cpu_stat_files, parse_cpu_stat, parse_interrupts, parse_vmstat
-from numatune.bench.procstat import Interrupts, ProcStat
-from numatune.bench.sources import SchedMigrations, Schedstat, SmallFiles, middle, spread
-from numatune.bench.vmstat import COUNTERS as VMSTAT
 
-TIER_B = {*counters.USAGE, "cpu_migrations", *counters.SCHEDSTAT}
+TIER_B = {*tiers.USAGE, "cpu_migrations", *Schedstat.COUNTERS}
 TIER_D = {
     *("steal_ns", "irq_ns", "softirq_ns", "host_switches", "interrupts", "idle_exits", "idle_ns"),
     *("frequency_changes", "throttle_events", "quota_throttled", "quota_throttled_ns"),
@@ -62,7 +62,7 @@ def test_each_counter_of_a_tier_is_read_or_named(tier: str, names: set[str]) -> 
     assert all(made.unavailable.values())
     for name, values in deltas.items():
         assert all(value is None or value >= 0 for value in values), name
-        assert name in counters.USAGE or made.strides[name] >= 1
+        assert name in tiers.USAGE or made.strides[name] >= 1
 
 
 def test_the_readings_stay_when_the_files_are_closed() -> None:
@@ -128,7 +128,7 @@ def test_counters_that_are_read_by_blocks_say_so(monkeypatch: pytest.MonkeyPatch
 
 
 def test_what_would_fill_the_memory_is_read_more_rarely(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(counters, "MOST_BYTES", 640)
+    monkeypatch.setattr(tiers, "MOST_BYTES", 640)
     made = taken("B", 39)
     made.close()
     if "run_delay_ns" in made.unavailable:

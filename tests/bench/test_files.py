@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from numatune.bench import cache as weight_cache
-from numatune.bench import weights
 from numatune.bench.errors import BenchError
 from numatune.bench.files import check_writable, replacing
+from numatune.bench.model import cache as weight_cache
+from numatune.bench.model import weights
 
 MODEL = "resnet50"
 

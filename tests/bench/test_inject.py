@@ -23,8 +23,10 @@ from typing import Any
 import pytest
 from bench.conftest import ROOT
 
-from numatune.bench import guardian, inject, pinning, recorder
+from numatune.bench import recorder
 from numatune.bench.errors import BenchError
+from numatune.bench.injecting import guardian, inject
+from numatune.bench.placing import pinning
 
 CPU = min(os.sched_getaffinity(0))
 
@@ -32,7 +34,7 @@ CPU = min(os.sched_getaffinity(0))
 PROGRAM = """
 import json, sys, time
 sys.path.insert(0, sys.argv[1])
-from numatune.bench import inject
+from numatune.bench.injecting import inject
 inject.PERIOD_SECONDS = inject.FORK_PERIOD_SECONDS = 0.05
 inject.STOP_SECONDS = tuple(json.loads(sys.argv[4]))
 with inject.injecting(sys.argv[2], [int(sys.argv[5])], sys.argv[3]) as label:

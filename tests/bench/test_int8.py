@@ -13,13 +13,13 @@ from bench.conftest import Start
 from bench.test_command import ENDED, finish
 from bench.test_model import load_tool, silent
 
-from numatune.bench import cache as weight_cache
-from numatune.bench import quantized, weights
-from numatune.bench.architecture import MODELS, architecture
 from numatune.bench.cpus import instruction_sets
-from numatune.bench.engine import Session, import_engine
 from numatune.bench.errors import BenchError
-from numatune.bench.expected import GRAPH_SHA256, WEIGHTS_SHA256
+from numatune.bench.model import cache as weight_cache
+from numatune.bench.model import quantized, weights
+from numatune.bench.model.architecture import MODELS, architecture
+from numatune.bench.model.engine import Session, import_engine
+from numatune.bench.model.expected import GRAPH_SHA256, WEIGHTS_SHA256
 from numatune.bench.recorder import VNNI
 
 PRECISE = bool({*VNNI, "i8mm", "asimddp"} & {*instruction_sets()})

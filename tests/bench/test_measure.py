@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from numatune.bench import costs, host, measure, validity
+from numatune.bench import host, measure, validity
+from numatune.bench.counters import costs
 from numatune.bench.measure import Limits, Step, frame, ignore, run_pinned
 
 CPU = [min(os.sched_getaffinity(0))]

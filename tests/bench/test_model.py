@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from bench.reference import Reference, integers
 
-from numatune.bench import cache as weight_cache
-from numatune.bench.architecture import MODELS, architecture, check_size
-from numatune.bench.engine import Session
 from numatune.bench.errors import BenchError
-from numatune.bench.expected import GRAPH_SHA256, WEIGHTS_SHA256
-from numatune.bench.weights import image, images, signed_stream, tensors
+from numatune.bench.model import cache as weight_cache
+from numatune.bench.model.architecture import MODELS, architecture, check_size
+from numatune.bench.model.engine import Session
+from numatune.bench.model.expected import GRAPH_SHA256, WEIGHTS_SHA256
+from numatune.bench.model.weights import image, images, signed_stream, tensors
 
 ROOT = Path(__file__).parents[2]
 

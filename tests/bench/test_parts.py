@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from numatune.bench import cpus, locks, pinning, validity
-from numatune.bench.engine import affinity_groups
+from numatune.bench import cpus, validity
 from numatune.bench.errors import INVALID_RUN, BenchError
-from numatune.bench.pinning import ThreadPlace
+from numatune.bench.model.engine import affinity_groups
+from numatune.bench.packages import locks
+from numatune.bench.placing import pinning
+from numatune.bench.placing.pinning import ThreadPlace
 
 PACKAGE = Path(__file__).parents[2] / "numatune/bench"
 

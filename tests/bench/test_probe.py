@@ -15,9 +15,11 @@ from typing import Any
 import pytest
 from bench.conftest import ROOT, Start
 
-from numatune.bench import cpus, memory, parsers, policy, vmstat, walk
+from numatune.bench import cpus, parsers
+from numatune.bench.counters import vmstat
 from numatune.bench.errors import BenchError
-from numatune.bench.policy import Policy
+from numatune.bench.placing import memory, policy, walk
+from numatune.bench.placing.policy import Policy
 from numatune.report.runs.probe_report import conclude
 
 SHORT = ("probe", "--seconds", "0.4", "--size", "8")

@@ -13,8 +13,10 @@ import pytest
 from bench.conftest import Start
 from bench.test_command import ENDED, SMALL, finish
 
-from numatune.bench import cpus, instances, options, policy, recorder, roof
+from numatune.bench import cpus, instances, options, recorder
 from numatune.bench.errors import BenchError
+from numatune.bench.model import peak
+from numatune.bench.placing import policy
 from numatune.bench.recorder import Request
 from numatune.cli import bench as command
 
@@ -165,7 +167,7 @@ def test_the_result_says_how_the_run_was_placed_and_what_the_audit_finds(start: 
     ],
 )
 def test_no_share_of_the_roof_exceeds_it(roofs: list[float | None], said: dict[str, Any]) -> None:
-    assert roof.describe(50_000, [1000, 1000, 9000], roofs) == {"gflops": 100.0, **said}
+    assert peak.describe(50_000, [1000, 1000, 9000], roofs) == {"gflops": 100.0, **said}
 
 
 def test_an_explicit_memory_policy_is_set_and_said_to_hide(start: Start, tmp_path: Path) -> None:

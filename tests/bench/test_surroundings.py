@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from numatune.bench import kmsg, surroundings, tasks
+from numatune.bench.counters import kmsg, surroundings, tasks
+from numatune.bench.counters.kmsg import KernelLog, parse_record
+from numatune.bench.counters.surroundings import Frequencies, Surroundings, growth, parse_diskstats
+from numatune.bench.counters.tasks import Snapshot, foreign_load, snapshot
 from numatune.bench.host import read_text
-from numatune.bench.kmsg import KernelLog, parse_record
-from numatune.bench.surroundings import Frequencies, Surroundings, growth, parse_diskstats
-from numatune.bench.tasks import Snapshot, foreign_load, snapshot
 
 HERE = sorted(os.sched_getaffinity(0))
 

@@ -20,9 +20,9 @@ from types import SimpleNamespace
 import pytest
 from measuring import calm_python, repack
 
-from numatune.bench import carried, wheels
 from numatune.bench.errors import BenchError
-from numatune.bench.locks import LOCKS, WHEELS, lock_for
+from numatune.bench.packages import bundled, wheels
+from numatune.bench.packages.locks import LOCKS, WHEELS, lock_for
 from numatune.cli import main, pack, packing
 
 HERE = sys.version_info[:2]
@@ -174,7 +174,7 @@ def test_the_same_bytes_each_time_and_nothing_but_the_recorder(tmp_path: Path) -
     first, second = ((tmp_path / name / packing.PROGRAM).read_bytes() for name in ("a", "b"))
     assert first == second
     names = zipfile.ZipFile(tmp_path / "a" / packing.PROGRAM).namelist()
-    assert {"__main__.py", "numatune/__init__.py", "numatune/bench/graphs/resnet152.onnx"} <= set(names)
+    assert {"__main__.py", "numatune/__init__.py", "numatune/bench/model/graphs/resnet152.onnx"} <= set(names)
     assert all(name.startswith("numatune/bench/") for name in names[1:] if name != "numatune/__init__.py")
     assert not [name for name in names if "__pycache__" in name]
 
@@ -336,7 +336,7 @@ def test_which_wheel_is_for_which_target(name: str, python: tuple[int, int], arc
 def test_what_is_not_as_it_was_unpacked_is_unpacked_again(known: Path, tmp_path: Path, harm: str) -> None:
     """What a power cut left, or somebody put there."""
     brought = [str(path) for path in sorted(known.iterdir())]
-    site = Path(carried.unpacked(brought, str(tmp_path / "site")))
+    site = Path(bundled.unpacked(brought, str(tmp_path / "site")))
     module = site / "numpy/__init__.py"
     if harm == "cut":
         module.write_text("")
@@ -352,7 +352,7 @@ def test_what_is_not_as_it_was_unpacked_is_unpacked_again(known: Path, tmp_path:
         module.symlink_to(tmp_path / "same.py")
     else:
         site.chmod(0o777)
-    assert carried.unpacked(brought, str(tmp_path / "site")) == str(site)
+    assert bundled.unpacked(brought, str(tmp_path / "site")) == str(site)
     assert module.read_text() == (site / "onnxruntime/__init__.py").read_text() == "VALUE = 1\n"
     assert not list(site.rglob("*.pyc"))
     assert not (site / "sitecustomize.py").exists()
@@ -366,9 +366,9 @@ def test_a_folder_that_others_can_write_is_refused(known: Path, tmp_path: Path) 
     (tmp_path / "shared").chmod(0o777)
     brought = [str(path) for path in known.iterdir()]
     with pytest.raises(BenchError, match=r"shared can be written by others: .* --site"):
-        carried.unpacked(brought, str(tmp_path / "shared/site"))
+        bundled.unpacked(brought, str(tmp_path / "shared/site"))
     (tmp_path / "shared").chmod(0o1777)
-    assert carried.unpacked(brought, str(tmp_path / "shared/site"))
+    assert bundled.unpacked(brought, str(tmp_path / "shared/site"))
 
 
 def test_a_folder_that_a_group_can_write_is_refused_but_for_ones_own_group(
@@ -384,38 +384,38 @@ def test_a_folder_that_a_group_can_write_is_refused_but_for_ones_own_group(
             found = about(path, **more)
             return os.stat_result([*found[:5], group, *found[6:]]) if path == str(shared) else found
 
-        monkeypatch.setattr(carried.os, "stat", stat_of)
+        monkeypatch.setattr(bundled.os, "stat", stat_of)
 
     of_group(100)
     with pytest.raises(BenchError, match=r"shared can be written by others: .* --site"):
-        carried._refuse_of_others(str(shared))
+        bundled._refuse_of_others(str(shared))
     shared.chmod(0o1775)
-    carried._refuse_of_others(str(shared))
+    bundled._refuse_of_others(str(shared))
     shared.chmod(0o775)
     of_group(0)
-    carried._refuse_of_others(str(shared))
+    bundled._refuse_of_others(str(shared))
     own = about(shared).st_uid
-    monkeypatch.setattr(carried.os, "getegid", lambda: own)
+    monkeypatch.setattr(bundled.os, "getegid", lambda: own)
     of_group(own)
-    carried._refuse_of_others(str(shared))
+    bundled._refuse_of_others(str(shared))
 
 
 def test_other_wheels_are_unpacked_beside(known: Path, tmp_path: Path) -> None:
     brought = sorted(known.iterdir())
-    first = carried.unpacked([str(path) for path in brought], str(tmp_path / "site"))
+    first = bundled.unpacked([str(path) for path in brought], str(tmp_path / "site"))
     with zipfile.ZipFile(brought[0], "a") as archive:
         archive.writestr("numpy/more.py", "")
     with pytest.raises(BenchError, match="SHA-256"):
-        carried.unpacked([str(path) for path in brought], str(tmp_path / "site"))
+        bundled.unpacked([str(path) for path in brought], str(tmp_path / "site"))
     mine = trust(known)[1::2]
-    assert carried.unpacked([str(path) for path in brought], str(tmp_path / "site"), mine) != first
+    assert bundled.unpacked([str(path) for path in brought], str(tmp_path / "site"), mine) != first
 
 
 def test_half_of_the_wheels_are_refused(tmp_path: Path) -> None:
     brought = made_wheels(tmp_path / "wheels")
-    assert carried.find_wheels(str(tmp_path / "wheels"), HERE, ARCH) == [str(path) for path in brought]
+    assert bundled.find_wheels(str(tmp_path / "wheels"), HERE, ARCH) == [str(path) for path in brought]
     brought[0].unlink()
     with pytest.raises(BenchError, match=r"has no wheel of numpy .* make the pack for this target"):
-        carried.find_wheels(str(tmp_path / "wheels"), HERE, ARCH)
+        bundled.find_wheels(str(tmp_path / "wheels"), HERE, ARCH)
     brought[1].unlink()
-    assert carried.find_wheels(str(tmp_path / "wheels"), HERE, ARCH) == []
+    assert bundled.find_wheels(str(tmp_path / "wheels"), HERE, ARCH) == []

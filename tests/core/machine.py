@@ -9,13 +9,14 @@ from typing import Any
 from synthetic import Link, Tree, host
 
 from numatune.core import catalogue
-from numatune.core.boot import next_boot
+from numatune.core.change import Change, Plan
+from numatune.core.collecting.replay import collect
 from numatune.core.host import Host
-from numatune.core.model import Change, Finding, Plan, Snapshot
+from numatune.core.loaders.next_boot import next_boot
+from numatune.core.model import Finding, Snapshot
 from numatune.core.parsers import grub
 from numatune.core.plan import make_plan
 from numatune.core.profile import from_mapping
-from numatune.core.replay import collect
 
 TODAY = date(2027, 1, 1)
 BOOT_ID = "proc/sys/kernel/random/boot_id"

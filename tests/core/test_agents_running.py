@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from numatune.core import agents
+from numatune.core.machine import agents
 from numatune.core.model import Reading, Snapshot, State
 
 RUNNING = [

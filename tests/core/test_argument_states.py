@@ -11,8 +11,8 @@ from core.machine import Machine
 
 from numatune.core.loaders.records import Armed, Trial, short
 from numatune.core.parsers import grub
-from numatune.core.settings import argument_states
-from numatune.core.settings.argument_states import Facts, State, mark_of, state_of
+from numatune.core.settings.isolation import argument_states
+from numatune.core.settings.isolation.argument_states import Facts, State, mark_of, state_of
 
 WANTED = {"skew_tick": "1", "nosmt": None}
 HERE, BEFORE = "boot-now", "boot-before"

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from numatune.core.arguments import check, edited, held, join, merged, missing, quoted, shown
 from numatune.core.errors import InputError
+from numatune.core.loaders.arguments import check, edited, held, join, merged, missing, quoted, shown
 from numatune.core.parsers import grub
 
 TAKEN = {

@@ -12,12 +12,12 @@ import streams
 from synthetic import host
 
 from numatune.core.audit import judge
-from numatune.core.collector import make_script, sources
+from numatune.core.collecting.collector import make_script, sources
+from numatune.core.collecting.snapshot import MAGIC, Snapshot, parse_stream
 from numatune.core.host import Host
 from numatune.core.kit.starts import kernel_config
 from numatune.core.model import State, Status
 from numatune.core.profile import builtin
-from numatune.core.snapshot import MAGIC, Snapshot, parse_stream
 from numatune.core.sources import BuildOption, Command, Directory, Extract, File, ProgramWord, Source
 
 PROFILE = builtin("inference-latency")

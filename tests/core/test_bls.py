@@ -7,10 +7,10 @@ from core.bls_trees import ENTRIES, MACHINE, TREES, block, path, rescue
 from core.grub_cfg import menu
 from core.machine import MOUNTS, Machine
 
-from numatune.core.arguments import merged
+from numatune.core.change import Change
 from numatune.core.loaders import bls
 from numatune.core.loaders import find as loaders
-from numatune.core.model import Change
+from numatune.core.loaders.arguments import merged
 from numatune.core.parsers import cmdline, grub
 
 WANTED = {"skew_tick": "1", "nohz": "on"}

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import pytest
 
-from numatune.core.boot import next_boot
+from numatune.core.loaders.next_boot import next_boot
 from numatune.core.model import Reading, Snapshot, State
 
 GRUB, ENV = "/boot/grub/grub.cfg", "/boot/grub/grubenv"

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 from synthetic import Link, Tree, write
 
-from numatune.core import boot_service
-from numatune.core.boot_service import LINK_PATHS, SCRIPT, UNIT_TEXT
-from numatune.core.replay import collect
+from numatune.core import ours
+from numatune.core.collecting.replay import collect
+from numatune.core.kit import boot_service
+from numatune.core.kit.boot_service import LINK_PATHS, SCRIPT, UNIT_TEXT
 from numatune.core.status import Plane
 
 CPU, IRQ, CONF = "sys/devices/system/cpu", "proc/irq", "etc/numatune/apply.d"
@@ -66,7 +67,7 @@ def governors(*cpus: int, value: str = "powersave\n") -> dict[str, str]:
 
 
 def test_values_are_set_and_set_again(shell: str, tmp_path: Path) -> None:
-    host = Host(tmp_path, {f"{CONF}/a.conf": boot_service.HEADER + PERFORMANCE, **governors(0, 1, 2, 3)})
+    host = Host(tmp_path, {f"{CONF}/a.conf": ours.HEADER + PERFORMANCE, **governors(0, 1, 2, 3)})
     for _ in range(2):
         assert host.run(shell) == (0, "", "")
         assert {host.read(path) for path in governors(0, 1, 2, 3)} == {"performance\n"}
@@ -221,7 +222,7 @@ def test_unit_follows_tuned_alone_and_waits_for_the_network_that_it_asks_for() -
 
 def test_each_unit_that_wants_it_has_its_link() -> None:
     """PartOf= passes on that TuneD stops, not that it starts again: that is what its own link is for."""
-    wanted = {f"/etc/systemd/system/{name}.wants/{boot_service.UNIT}" for name in unit("WantedBy")}
+    wanted = {f"/etc/systemd/system/{name}.wants/{ours.UNIT}" for name in unit("WantedBy")}
     assert set(LINK_PATHS) == wanted == {path for path in wanted if "tuned.service" in path or "multi-user" in path}
     assert len(wanted) == 2
 

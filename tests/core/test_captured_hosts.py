@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from numatune.core.audit import judge
-from numatune.core.collector import sources
+from numatune.core.collecting.collector import sources
 from numatune.core.model import HostReport, Snapshot, Status
 from numatune.core.profile import builtin
 from numatune.core.sources import CONFIGS
-from numatune.transport.replay import from_file, from_root
+from numatune.transport.captured.replay import from_file, from_root
 
 HOSTS = Path(__file__).parents[1] / "hosts"
 NAMES = sorted(path.name.removesuffix(".tar.gz") for path in HOSTS.glob("*.tar.gz"))

@@ -11,9 +11,9 @@ from synthetic import Tree, host
 from numatune.core import inventory
 from numatune.core.catalogue import SETTINGS, setting
 from numatune.core.chosen import also, chosen, transactions
+from numatune.core.collecting.replay import collect
 from numatune.core.errors import InputError
 from numatune.core.plan import make_plan
-from numatune.core.replay import collect
 
 DEFAULT = (
     "numa_balancing",

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 from streams import HEAD
 
-from numatune.core.collector import make_script, script, sources
+from numatune.core.collecting.collector import make_script, script, sources
+from numatune.core.collecting.snapshot import MAGIC, parse_stream
 from numatune.core.model import Snapshot, State
-from numatune.core.snapshot import MAGIC, parse_stream
 from numatune.core.sources import KERNEL_CONFIG, BuildOption, Command, Directory, File, ProgramWord, Source
 
 SHELLS = [

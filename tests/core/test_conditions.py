@@ -12,16 +12,17 @@ from synthetic import CPU, NODE, Link, Tree, host
 
 from numatune.core import catalogue
 from numatune.core.audit import judge
-from numatune.core.container import container
-from numatune.core.facts import facts
+from numatune.core.change import Plan
+from numatune.core.collecting.replay import collect
+from numatune.core.collecting.snapshot import Snapshot
 from numatune.core.host import Host
-from numatune.core.model import Finding, HostReport, Plan, Reading, Severity, State
+from numatune.core.machine.container import container
+from numatune.core.machine.facts import facts
+from numatune.core.machine.topology import read
+from numatune.core.model import Finding, HostReport, Reading, Severity, State
 from numatune.core.plan import make_plan
 from numatune.core.profile import from_mapping
-from numatune.core.replay import collect
-from numatune.core.settings import cpu_governor_boot
-from numatune.core.snapshot import Snapshot
-from numatune.core.topology import read
+from numatune.core.settings.cpu import cpu_governor_boot
 
 TODAY = date(2027, 1, 1)
 NOBODY = {"cpu_dma_latency": "2000000000\n"}
@@ -595,7 +596,7 @@ def test_irqbalances_file_is_the_distributions() -> None:
     kernel = {"proc/sys/kernel/osrelease": "5.14.0-427.el9.x86_64\n"}
     case = Case(files={**kernel, "etc": None}, commands={"units": ACTIVE.replace("tuned", "irqbalance")}, captured=True)
     host_ = Host(snapshot(case), from_mapping({}))
-    from numatune.core.settings import irqbalance_files
+    from numatune.core.settings.interrupts import irqbalance_files
 
     assert irqbalance_files.file(host_.snapshot) == "/etc/sysconfig/irqbalance"
 

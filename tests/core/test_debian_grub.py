@@ -9,8 +9,8 @@ import pytest
 from core.grub_cfg import debian, menu
 from core.machine import MOUNTS, Machine
 
-from numatune.core.arguments import join, merged
 from numatune.core.loaders import find as loaders
+from numatune.core.loaders.arguments import join, merged
 from numatune.core.loaders.debian_grub import drop_in, predicted, with_trial
 from numatune.core.parsers import grub
 

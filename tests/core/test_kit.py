@@ -15,15 +15,17 @@ from synthetic import Link, Tree, host
 
 from numatune.core import catalogue
 from numatune.core.audit import judge_host
-from numatune.core.host import Host, Setting
+from numatune.core.change import Plan
+from numatune.core.collecting.replay import collect
+from numatune.core.host import Host
 from numatune.core.kit.sysctl_d import SysctlD
 from numatune.core.kit.tmpfiles_d import TmpfilesD
-from numatune.core.model import Finding, Plan, Reading, Snapshot, State
+from numatune.core.model import Finding, Reading, Snapshot, State
 from numatune.core.parsers import sysctl, tmpfiles
 from numatune.core.parsers.choices import shown_after
 from numatune.core.plan import plan_host
 from numatune.core.profile import from_mapping
-from numatune.core.replay import collect
+from numatune.core.setting import Setting
 
 TODAY = date(2027, 1, 1)
 GRUB = "boot/grub/grub.cfg"

@@ -9,15 +9,15 @@ from typing import Any
 import pytest
 from synthetic import CPU, Link, Tree, host
 
-from numatune.core import boot_service
-from numatune.core.agents import Agent, Agents
+from numatune.core.collecting.replay import collect
 from numatune.core.host import Host
+from numatune.core.kit import boot_service
 from numatune.core.kit.per_cpu import PerCpu
 from numatune.core.kit.starts import always, argument, first
 from numatune.core.kit.value import setting_of
+from numatune.core.machine.agents import Agent, Agents
 from numatune.core.model import Finding, Reading, State
-from numatune.core.profile import Profile
-from numatune.core.replay import collect
+from numatune.core.wanted import Profile
 
 FILE = "power/energy_perf_bias"
 ITEM = setting_of(

@@ -23,15 +23,15 @@ import pytest
 from odd_text import ENDS, ODD
 from synthetic import Tree, host
 
-from numatune.core import boot_service
+from numatune.core import ours
 from numatune.core.audit import judge
+from numatune.core.collecting.replay import collect
+from numatune.core.collecting.snapshot import MAGIC, parse_stream
 from numatune.core.errors import InputError, SnapshotError
 from numatune.core.model import Reading, Snapshot, State
 from numatune.core.plan import make_plan
 from numatune.core.profile import from_mapping
-from numatune.core.replay import collect
-from numatune.core.snapshot import MAGIC, parse_stream
-from numatune.transport.replay import from_file, from_root
+from numatune.transport.captured.replay import from_file, from_root
 
 HOSTS = Path(__file__).parents[1] / "hosts"
 NAMES = sorted(path.name.removesuffix(".tar.gz") for path in HOSTS.glob("*.tar.gz"))
@@ -52,7 +52,7 @@ PROFILES = [
 ]
 UNITS = "".join(
     f"Id={unit}\nLoadState=loaded\nActiveState=active\nUnitFileState=enabled\nMainPID=7\nConditionResult=yes\n\n"
-    for unit in ("irqbalance.service", "tuned.service", "systemd-sysctl.service", boot_service.UNIT)
+    for unit in ("irqbalance.service", "tuned.service", "systemd-sysctl.service", ours.UNIT)
 )
 COMMANDS = {
     "units": UNITS,

@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 from synthetic import Tree, host
 
+from numatune.core.change import Plan
+from numatune.core.collecting.replay import collect
 from numatune.core.host import Host
-from numatune.core.model import Plan, Reading, State
+from numatune.core.model import Reading, State
 from numatune.core.plan import make_plan
 from numatune.core.profile import from_mapping
-from numatune.core.replay import collect
-from numatune.core.settings import numa_balancing
+from numatune.core.settings.memory import numa_balancing
 
 UNIT = "serve.service"
 DROP_IN = f"etc/systemd/system/{UNIT}.d/zz-numatune-memory.conf"

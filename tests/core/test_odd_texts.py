@@ -15,9 +15,11 @@ from typing import Any, NamedTuple
 import pytest
 from odd_text import EXAMPLES, texts
 
-from numatune.core import cpuset
+from numatune.core import cpuset, text
+from numatune.core.collecting.snapshot import MAGIC, parse_stream
 from numatune.core.errors import InputError, SnapshotError
 from numatune.core.model import Line
+from numatune.core.numbers import c_integer, natural
 from numatune.core.parsers import (
     bls,
     cmdline,
@@ -27,12 +29,9 @@ from numatune.core.parsers import (
     shell,
     sysctl,
     sysfs_conf,
-    text,
     tmpfiles,
     tuned,
 )
-from numatune.core.parsers.numbers import c_integer, natural
-from numatune.core.snapshot import MAGIC, parse_stream
 
 PATH = "/a/b.conf"
 KEY = "kernel.numa_balancing"
@@ -227,7 +226,7 @@ def test_parsers_work_grows_with_the_text(name: str) -> None:
 
 
 def test_nobody_splits_lines_as_python_does() -> None:
-    """A form feed in a comment is no end of it: `parsers.text` says where lines end."""
+    """A form feed in a comment is no end of it: `core.text` says where lines end."""
     core = Path(sys.modules["numatune"].__file__ or "").parent / "core"
     assert [path for path in core.rglob("*.py") if ".splitlines(" in path.read_text()] == []
 

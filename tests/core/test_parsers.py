@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from numatune.core.errors import InputError
+from numatune.core.numbers import c_integer, natural
 from numatune.core.parsers import bls, cmdline, grub, interrupts, shell, sysctl, tmpfiles, tuned
-from numatune.core.parsers.numbers import c_integer, natural
 
 TOKENS = [
     ("ro quiet\n", ["ro", "quiet"]),

@@ -12,13 +12,18 @@ from types import FrameType
 import pytest
 from synthetic import Link, Tree, host
 
-from numatune.core import agents, boot, catalogue, container, facts, roles, topology, tuned, units
+from numatune.core import catalogue
 from numatune.core.audit import judge_host
-from numatune.core.host import Host, Planned
-from numatune.core.model import Change, Finding, Plan, Severity, Status
+from numatune.core.change import Change, Plan
+from numatune.core.collecting.replay import collect
+from numatune.core.host import Host
+from numatune.core.loaders import next_boot
+from numatune.core.machine import agents, container, facts, roles, topology, tuned, units
+from numatune.core.model import Finding, Severity, Status
 from numatune.core.plan import make_plan, plan_host
-from numatune.core.profile import Profile, builtin
-from numatune.core.replay import collect
+from numatune.core.profile import builtin
+from numatune.core.setting import Planned
+from numatune.core.wanted import Profile
 
 TODAY = date(2027, 1, 1)
 
@@ -100,7 +105,7 @@ def test_systemd_is_asked_for_every_agent_that_a_setting_names() -> None:
 
 
 FACTS = (
-    *(topology.read, roles.assign, boot.next_boot, container.container),
+    *(topology.read, roles.assign, next_boot.next_boot, container.container),
     *(facts.kernel_release, facts.architecture, facts.virtualization),
     *(agents.unit, units.shown, units.applier, tuned._units),
 )

@@ -28,12 +28,15 @@ from core.test_settings import (
 )
 from synthetic import CPU, Link, Tree, write
 
-from numatune.core import agents, boot_service, catalogue
+from numatune.core import catalogue, ours
+from numatune.core.change import Change, Plan
+from numatune.core.collecting.replay import collect
+from numatune.core.kit import boot_service
 from numatune.core.kit.tmpfiles_d import writes_at_boot
-from numatune.core.model import Change, Plan, Status
+from numatune.core.machine import agents
+from numatune.core.model import Status
 from numatune.core.plan import make_plan
 from numatune.core.profile import from_mapping
-from numatune.core.replay import collect
 
 CONF = boot_service.conf("cpu_governor")
 SERVICE_FILES = [CONF, boot_service.SCRIPT_PATH, boot_service.UNIT_PATH, *boot_service.LINK_PATHS]
@@ -90,8 +93,8 @@ def test_a_modules_governor_is_set_now_and_by_the_boot_service() -> None:
         ("powersave\n", "performance\n")
     }
     conf = next(change for change in plan.changes if change.path == CONF)
-    assert conf.content == boot_service.HEADER + "cpus 1,3,5,7 cpufreq/scaling_governor performance\n"
-    assert (plan.changes[-1].kind, plan.changes[-1].path) == ("service", boot_service.UNIT)
+    assert conf.content == ours.HEADER + "cpus 1,3,5,7 cpufreq/scaling_governor performance\n"
+    assert (plan.changes[-1].kind, plan.changes[-1].path) == ("service", ours.UNIT)
 
 
 def test_a_preference_is_written_after_its_governor() -> None:
@@ -344,7 +347,7 @@ def test_what_sets_no_other_governor_is_no_conflict(case: Case) -> None:
 def test_tuned_keeps_the_rest_where_the_profile_says_so() -> None:
     case = Case("", made=SLOW, files={"etc/tuned/active_profile": "balanced\n"}, commands=unit("tuned"), profile=AFTER)
     plan = converges("cpu_governor", case)
-    assert paths(plan, "service") == [boot_service.UNIT]
+    assert paths(plan, "service") == [ours.UNIT]
     # Without that word the same host is not known to stay, and is refused.
     same = replace(applied(case, plan.changes), profile={})
     assert "tuned.service starts at boot and decides by profile balanced" in judged("cpu_governor", same).reason
@@ -539,7 +542,7 @@ def request(cpu: int) -> str:
 
 
 def idle_text(value: str) -> str:
-    return boot_service.HEADER + "".join(line(value, request(cpu)) for cpu in SERVING)
+    return ours.HEADER + "".join(line(value, request(cpu)) for cpu in SERVING)
 
 
 def test_deep_cpus_are_capped_now_and_at_every_boot() -> None:

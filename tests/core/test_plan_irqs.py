@@ -10,14 +10,17 @@ from typing import Any
 import pytest
 from synthetic import CPU, Link, Tree, host
 
-from numatune.core import boot_service
+from numatune.core import ours
 from numatune.core.audit import judge
+from numatune.core.change import Plan
+from numatune.core.collecting.replay import collect
 from numatune.core.cpuset import CpuSet, parse_mask
-from numatune.core.model import Finding, Plan, Reading, Snapshot, State
+from numatune.core.kit import boot_service
+from numatune.core.model import Finding, Reading, Snapshot, State
 from numatune.core.parsers import interrupts, shell
 from numatune.core.plan import make_plan
-from numatune.core.profile import Profile, from_mapping
-from numatune.core.replay import collect
+from numatune.core.profile import from_mapping
+from numatune.core.wanted import Profile
 
 TODAY = date(2026, 11, 23)
 LIST, MASK = "IRQBALANCE_BANNED_CPULIST", "IRQBALANCE_BANNED_CPUS"
@@ -272,7 +275,7 @@ def test_the_file_is_the_one_that_the_daemon_gets(text: str | None, files: dict[
     content = changed(machine.plan(), path)
     assert content is not None
     assert content.endswith(OWN)
-    assert content.startswith(boot_service.HEADER) == (path not in machine.files)
+    assert content.startswith(ours.HEADER) == (path not in machine.files)
 
 
 REFUSED = {
@@ -419,7 +422,7 @@ def test_each_interrupt_goes_to_the_housekeeping_cpus_of_its_node() -> None:
         "/proc/irq/31/smp_affinity_list": "0,4\n",
         f"/{DEFAULT}": "00000055\n",
     }
-    assert changed(plan, CONF) == boot_service.HEADER + LINES
+    assert changed(plan, CONF) == ours.HEADER + LINES
     before = [change.before for change in plan.changes if change.path == f"/{FIRST}"]
     assert before == ["1\n"]
     kinds = [change.kind for change in plan.changes if change.setting == "irq_affinity"]
@@ -471,7 +474,7 @@ LEFT_ALONE = {
 def test_what_cannot_or_need_not_be_moved_is_not_planned(files: dict[str, str | None]) -> None:
     plan = made(irq_cpus="0", files=files).plan()
     assert not [change for change in plan.changes if "/proc/irq/25/" in change.path]
-    assert changed(plan, CONF) == boot_service.HEADER + LINES
+    assert changed(plan, CONF) == ours.HEADER + LINES
 
 
 MASKS = {
@@ -510,7 +513,7 @@ def test_the_mask_has_the_kernels_form() -> None:
 # After a reboot.
 
 APPLIED = {
-    CONF: boot_service.HEADER + LINES,
+    CONF: ours.HEADER + LINES,
     boot_service.SCRIPT_PATH[1:]: boot_service.SCRIPT,
     boot_service.UNIT_PATH[1:]: boot_service.UNIT_TEXT,
     **{path[1:]: Link(boot_service.UNIT_PATH) for path in boot_service.LINK_PATHS},

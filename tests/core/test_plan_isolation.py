@@ -10,7 +10,7 @@ import pytest
 from core.grub_cfg import debian
 from core.machine import Machine
 
-from numatune.core import boot_service
+from numatune.core.kit import boot_service
 from numatune.core.model import Reading, Snapshot, State
 
 SLICE = "sys/fs/cgroup/numatune.slice"

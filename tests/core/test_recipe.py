@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from numatune.core.journal import ABSENT, Entry, Generation, Seen
-from numatune.core.recipe import recipe
+from numatune.core.undo.journal import ABSENT, Entry, Generation, Seen
+from numatune.core.undo.recipe import recipe
 
 HOSTILE = [
     "a\ntouch PWNED",

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from synthetic import Link, Tree
 
+from numatune.core.collecting.replay import MAX_FILE, collect, extract
 from numatune.core.model import Snapshot, State
-from numatune.core.replay import MAX_FILE, collect, extract
 from numatune.core.sources import Extract
-from numatune.transport.replay import FolderTree
+from numatune.transport.captured.replay import FolderTree
 
 CONF = "etc/sysctl.d/a.conf"
 

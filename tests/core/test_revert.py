@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from numatune.core.journal import (
+from numatune.core.change import Change
+from numatune.core.undo.journal import (
     ABSENT,
     Entry,
     Generation,
@@ -21,10 +22,9 @@ from numatune.core.journal import (
     settle,
     undone_effects,
 )
-from numatune.core.journal_file import dump, load
-from numatune.core.model import Change
-from numatune.core.recipe import recipe
-from numatune.core.revert import Reversal, begin, mark, open_generations, paths, plan_back
+from numatune.core.undo.journal_file import dump, load
+from numatune.core.undo.recipe import recipe
+from numatune.core.undo.revert import Reversal, begin, mark, open_generations, paths, plan_back
 
 BOOT, LATER_BOOT = "boot-1", "boot-2"
 CONF, VALUE, FOLDER = "/etc/sysctl.d/99-x.conf", "/proc/sys/kernel/numa_balancing", "/etc/sysctl.d"

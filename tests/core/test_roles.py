@@ -6,8 +6,8 @@ import pytest
 
 from numatune.core.cpuset import CpuSet, parse_list
 from numatune.core.errors import InputError
-from numatune.core.roles import assign
-from numatune.core.topology import Node, Topology
+from numatune.core.machine.roles import assign
+from numatune.core.machine.topology import Node, Topology
 
 
 def shape(*cores: str, nodes: tuple[str, ...] | None = None) -> Topology:

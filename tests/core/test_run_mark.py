@@ -12,15 +12,15 @@ from typing import Any
 
 import pytest
 
-from numatune.core import run_mark, runs
 from numatune.core.audit import judge
-from numatune.core.collector import script
+from numatune.core.collecting.collector import script
+from numatune.core.collecting.snapshot import parse_stream
 from numatune.core.model import RUN_UNKNOWN, Reading, Snapshot, State
 from numatune.core.profile import builtin
-from numatune.core.run_mark import Mark, MarkError, begin, dump, load
-from numatune.core.snapshot import parse_stream
-from numatune.transport.replay import from_root
-from plugins.module_utils.core.run_mark import MarkError as TargetsMarkError
+from numatune.core.undo import run_mark, runs
+from numatune.core.undo.run_mark import Mark, MarkError, begin, dump, load
+from numatune.transport.captured.replay import from_root
+from plugins.module_utils.core.undo.run_mark import MarkError as TargetsMarkError
 from plugins.module_utils.run_mark import read
 from plugins.module_utils.tree import Tree
 

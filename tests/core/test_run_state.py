@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from numatune.core.run_mark import PATH
 from numatune.core.run_state import Asked, run_state
+from numatune.core.undo.run_mark import PATH
 
 SINCE = "2026-11-24T09:00:00Z"
 HOOK = "-e numatune_undrain_tasks=FILE"

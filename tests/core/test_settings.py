@@ -11,11 +11,12 @@ import pytest
 from synthetic import CPU, Tree, host
 
 from numatune.core import catalogue
+from numatune.core.change import Plan
+from numatune.core.collecting.replay import collect
 from numatune.core.host import Host
-from numatune.core.model import Finding, Plan, Reading, Severity, Snapshot, State
+from numatune.core.model import Finding, Reading, Severity, Snapshot, State
 from numatune.core.plan import make_plan
 from numatune.core.profile import from_mapping
-from numatune.core.replay import collect
 
 SERVING = (1, 3, 5, 7)
 RUNTIME = "proc/sys/kernel/numa_balancing"

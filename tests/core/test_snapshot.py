@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from streams import HEAD
 
+from numatune.core.collecting.snapshot import MAGIC, parse_stream
 from numatune.core.errors import SnapshotError
 from numatune.core.model import Snapshot, State
-from numatune.core.snapshot import MAGIC, parse_stream
 
 STREAM = f"""{HEAD}@states
 d /proc

@@ -10,13 +10,15 @@ from typing import Any
 import pytest
 from synthetic import CPU, Tree, host
 
-from numatune.core import boot_service, catalogue
+from numatune.core import catalogue
+from numatune.core.change import Plan
+from numatune.core.collecting.replay import collect
 from numatune.core.host import Host
-from numatune.core.model import Finding, Plan, Reading, Snapshot, State
+from numatune.core.kit import boot_service
+from numatune.core.model import Finding, Reading, Snapshot, State
 from numatune.core.parsers.sysfs_conf import applied
 from numatune.core.plan import make_plan
 from numatune.core.profile import from_mapping
-from numatune.core.replay import collect
 
 THP = "kernel/mm/transparent_hugepage/enabled"
 CONF, FOLDER = "etc/sysfs.conf", "etc/sysfs.d"

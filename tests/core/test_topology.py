@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import synthetic
 
-from numatune.core import replay, topology
-from numatune.core.topology import Topology
+from numatune.core.collecting import replay
+from numatune.core.machine import topology
+from numatune.core.machine.topology import Topology
 
 CPU = "sys/devices/system/cpu"
 NODE = "sys/devices/system/node"

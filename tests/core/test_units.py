@@ -12,15 +12,18 @@ from typing import Any
 import pytest
 from synthetic import CPU, Link, Tree, host, write
 
-from numatune.core import boot_service, catalogue, units
+from numatune.core import catalogue, ours
+from numatune.core.change import Plan
+from numatune.core.collecting.replay import collect
+from numatune.core.collecting.snapshot import Snapshot
 from numatune.core.host import Host
-from numatune.core.model import Finding, Plan, Reading, State
+from numatune.core.kit import boot_service
+from numatune.core.machine import units
+from numatune.core.machine.units import SYSCTL, TMPFILES, applier
+from numatune.core.model import Finding, Reading, State
 from numatune.core.plan import make_plan
 from numatune.core.profile import from_mapping
-from numatune.core.replay import collect
-from numatune.core.snapshot import Snapshot
 from numatune.core.status import Plane
-from numatune.core.units import SYSCTL, TMPFILES, applier
 
 ETC = "etc/systemd/system"
 VENDOR = "usr/lib/systemd/system"
@@ -221,11 +224,11 @@ def with_service(files: Mapping[str, str | None]) -> dict[str, str | None]:
     return {**made, "boot/config-6.1.0-synthetic": NUMA_ON + "CONFIG_CPU_FREQ_DEFAULT_GOV_SCHEDUTIL=y\n", **files}
 
 
-APPLY = f"{ETC}/{boot_service.UNIT}.d/x.conf"
+APPLY = f"{ETC}/{ours.UNIT}.d/x.conf"
 
 
 @pytest.mark.parametrize(
-    ("shown", "status"), [("", "unknown"), (says(boot_service.UNIT, ConditionResult="no"), "lost_at_reboot")]
+    ("shown", "status"), [("", "unknown"), (says(ours.UNIT, ConditionResult="no"), "lost_at_reboot")]
 )
 def test_a_condition_on_numatunes_own_unit(shown: str, status: str) -> None:
     assert judged("cpu_governor", snapshot(with_service({}))).status.value == "ok"
@@ -267,7 +270,7 @@ def test_three_units_masked_at_once_end_in_no_useless_reboot() -> None:
     masks = {f"{ETC}/{unit}": NULL for unit in (SYSCTL, TMPFILES)}
     snap = snapshot(
         {**with_service({APPLY: CONDITION, **masks}), "etc/tmpfiles.d/a.conf": QOS},
-        says(boot_service.UNIT, ConditionResult="no"),
+        says(ours.UNIT, ConditionResult="no"),
         numa_balancing="1",
         governor="schedutil",
     )

@@ -19,12 +19,12 @@ import pytest
 from core.grub_cfg import menu
 
 from numatune.core import withheld
-from numatune.core.collector import script
+from numatune.core.collecting.collector import script
+from numatune.core.collecting.snapshot import MAGIC, parse_stream
 from numatune.core.model import Snapshot
 from numatune.core.profile import builtin
-from numatune.core.snapshot import MAGIC, parse_stream
 from numatune.fleet.work import Work
-from numatune.transport.replay import from_file, from_root
+from numatune.transport.captured.replay import from_file, from_root
 
 HASH = "grub.pbkdf2.sha512.10000.5D1A00FF.77C0FFEE"
 OUT = withheld.MARK

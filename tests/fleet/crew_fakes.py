@@ -12,11 +12,11 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
-from numatune.core.snapshot import MAGIC
+from numatune.core.collecting.snapshot import MAGIC
 from numatune.transport.endpoint import Endpoint, Secrets, Target
 from numatune.transport.failure import Failure
 from numatune.transport.limits import Limits
-from numatune.transport.room import Place
+from numatune.transport.output_memory import Place
 
 STREAM = f"{MAGIC}\n@end\n"
 PASSWORD = "swordfish-71"

@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 from fleet.sshd import Sshd
 
-from numatune.core.collector import script
+from numatune.core.collecting.collector import script
 from numatune.transport.become import PLAIN, Escalation, command, refusal
 from numatune.transport.endpoint import Become, Endpoint, Secrets, Target
 from numatune.transport.failure import Failure
-from numatune.transport.known_hosts import KnownHosts
+from numatune.transport.host_keys.known_hosts import KnownHosts
 from numatune.transport.limits import Limits
 from numatune.transport.ssh import collect
 

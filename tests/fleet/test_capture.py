@@ -15,7 +15,7 @@ import pytest
 from numatune.transport.capture import Capture
 from numatune.transport.failure import PHASES, Failure, clean
 from numatune.transport.limits import MIB, Deadline, Limits
-from numatune.transport.room import LARGE, PER_HOST, OutputMemory
+from numatune.transport.output_memory import LARGE, PER_HOST, OutputMemory
 
 
 def fed(data: bytes, limit: int = 1 << 20, piece: int = 7) -> Capture:

@@ -19,8 +19,8 @@ from fleet.sshd import Sshd, make_key
 from numatune.transport import openssh, ssh
 from numatune.transport.endpoint import HostKeys, Target
 from numatune.transport.failure import Failure
-from numatune.transport.host_key_lines import written
-from numatune.transport.known_hosts import KnownHosts
+from numatune.transport.host_keys.key_lines import written
+from numatune.transport.host_keys.known_hosts import KnownHosts
 from numatune.transport.limits import Limits
 from numatune.transport.ssh_config import resolve
 

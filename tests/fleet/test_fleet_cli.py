@@ -27,12 +27,12 @@ from synthetic import host
 from numatune.cli import main, output
 from numatune.cli.errors import CliError
 from numatune.cli.progress import Display
-from numatune.fleet import crew, inventory, transports
+from numatune.fleet import inventory, transports, worker_processes
 from numatune.fleet.events import Progress
 from numatune.transport.endpoint import Become, Target
 from numatune.transport.failure import Failure
 from numatune.transport.limits import Limits
-from numatune.transport.room import Place
+from numatune.transport.output_memory import Place
 
 RIGHT = streams.stream(host(4, 1, 1))
 WRONG = streams.stream(host(4, 1, 1, numa_balancing="1", sysctl={}))
@@ -94,7 +94,7 @@ def numatune(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     monkeypatch.setattr(inventory, "targets", targets)
     monkeypatch.setattr(transports, "find", lambda *_: Hosts)
     # What a test changes in this process only a forked worker has, whatever other threads the tests' runner has here.
-    monkeypatch.setattr(crew, "is_alone", lambda: True)
+    monkeypatch.setattr(worker_processes, "is_alone", lambda: True)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.delenv("XDG_STATE_HOME", raising=False)
 

@@ -26,13 +26,13 @@ from streams import HEAD
 from synthetic import host
 
 from numatune.core.audit import judge
+from numatune.core.collecting.snapshot import MAGIC, parse_stream
 from numatune.core.errors import InputError, NumatuneError, SnapshotError
 from numatune.core.model import State
 from numatune.core.profile import builtin
-from numatune.core.snapshot import MAGIC, parse_stream
 from numatune.report.audits import text as text_report
 from numatune.report.audits.hosts import Judged
-from numatune.transport.replay import from_file, from_root
+from numatune.transport.captured.replay import from_file, from_root
 
 GROWTH = 300 << 20
 SECONDS = 4
@@ -48,8 +48,8 @@ from numatune.core.errors import NumatuneError
 from numatune.core.profile import builtin
 from numatune.report.audits.hosts import Judged
 from numatune.report.audits import text
-from numatune.transport import archive, replay
-from numatune.transport.replay import from_file, from_root
+from numatune.transport.captured import archive, replay
+from numatune.transport.captured.replay import from_file, from_root
 archive.MAX_MEMBERS, archive.MAX_NAME_BYTES, replay.MAX_NAMES = 10_000, 4 << 20, 2000
 profile = builtin("inference-latency")
 def one(path):

@@ -17,11 +17,11 @@ from pathlib import Path
 
 import pytest
 
-from numatune.transport import host_key_patterns
 from numatune.transport.failure import Failure
-from numatune.transport.host_key_lines import Line, written
-from numatune.transport.host_key_patterns import Patterns, fits, in_patterns
-from numatune.transport.known_hosts import KnownHosts
+from numatune.transport.host_keys import key_patterns
+from numatune.transport.host_keys.key_lines import Line, written
+from numatune.transport.host_keys.key_patterns import Patterns, fits, in_patterns
+from numatune.transport.host_keys.known_hosts import KnownHosts
 
 KEYGEN = shutil.which("ssh-keygen")
 HOST, PORT = "127.0.7.1", 42222
@@ -150,7 +150,7 @@ def test_unknown_hosts_are_not_compared_with_every_pattern(tmp_path: Path, monke
         compared.append(hosts)
         return in_patterns(name, hosts)
 
-    monkeypatch.setattr(host_key_patterns, "in_patterns", counted)
+    monkeypatch.setattr(key_patterns, "in_patterns", counted)
     assert known.key_types("web5-1", 22) == ("ssh-ed25519",)
     assert len(compared) == 1
     assert known.check("unknown.example.org", 22, "ssh-ed25519", RSA) == "unknown"

@@ -33,7 +33,7 @@ from numatune.transport.capture import Capture
 from numatune.transport.delay import run_delay, starved
 from numatune.transport.endpoint import Target
 from numatune.transport.failure import Failure
-from numatune.transport.known_hosts import KnownHosts
+from numatune.transport.host_keys.known_hosts import KnownHosts
 from numatune.transport.limits import Deadline, Limits
 from numatune.transport.ssh import Gateways, collect
 

@@ -19,8 +19,8 @@ from typing import Any
 import pytest
 from fleet.sshd import Sshd, descendants, free_port, known_name, make_key
 
-from numatune.core.collector import script
-from numatune.core.snapshot import MAGIC, parse_stream
+from numatune.core.collecting.collector import script
+from numatune.core.collecting.snapshot import MAGIC, parse_stream
 from numatune.transport.endpoint import Become, Endpoint, Secrets, Target
 from numatune.transport.failure import PHASES, Failure
 from numatune.transport.limits import Limits

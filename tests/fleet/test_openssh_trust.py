@@ -15,7 +15,7 @@ from fleet.sshd import Sshd, known_name, make_key
 
 from numatune.transport.endpoint import Become, Endpoint, Target
 from numatune.transport.failure import Failure
-from numatune.transport.known_hosts import KnownHosts
+from numatune.transport.host_keys.known_hosts import KnownHosts
 from numatune.transport.limits import Limits
 from numatune.transport.openssh import arguments, collect
 from numatune.transport.openssh.config import opened as written

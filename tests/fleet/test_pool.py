@@ -26,10 +26,10 @@ from fleet import crew_fakes as fakes
 from synthetic import host
 
 from numatune.core.audit import judge
+from numatune.core.collecting.snapshot import MAGIC, parse_stream
 from numatune.core.model import Severity
 from numatune.core.plan import make_plan
 from numatune.core.profile import builtin, from_mapping
-from numatune.core.snapshot import MAGIC, parse_stream
 from numatune.fleet import pool, retry, work, worker
 from numatune.fleet.events import Done, Event, NotDone, Progress
 from numatune.fleet.jumps import Schedule
@@ -38,7 +38,7 @@ from numatune.fleet.transports import Replay
 from numatune.fleet.work import Work
 from numatune.transport.failure import Failure
 from numatune.transport.limits import Deadline, Limits
-from numatune.transport.room import LARGE
+from numatune.transport.output_memory import LARGE
 
 ROOT = Path(__file__).parents[2]
 TODAY = date(2026, 11, 24)

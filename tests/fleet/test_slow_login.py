@@ -16,8 +16,8 @@ import pytest
 from fleet.sshd import Sshd, addresses
 from fleet.test_pool_sshd import endpoint
 
+from numatune.core.collecting.snapshot import MAGIC
 from numatune.core.profile import builtin
-from numatune.core.snapshot import MAGIC
 from numatune.fleet import pool
 from numatune.fleet.events import Done
 from numatune.fleet.work import Work

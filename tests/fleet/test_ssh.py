@@ -20,10 +20,10 @@ from fleet.canned import Canned
 from fleet.sshd import Sshd, make_key
 from paramiko.message import Message
 
-from numatune.core.collector import script
+from numatune.core.collecting.collector import script
 from numatune.transport.endpoint import Endpoint, Secrets, Target
 from numatune.transport.failure import Failure
-from numatune.transport.known_hosts import KnownHosts
+from numatune.transport.host_keys.known_hosts import KnownHosts
 from numatune.transport.limits import Limits
 from numatune.transport.ssh import Gateways, collect
 

@@ -23,7 +23,7 @@ from paramiko.message import Message
 
 from numatune.transport.endpoint import Endpoint, Secrets, Target
 from numatune.transport.failure import Failure
-from numatune.transport.known_hosts import KnownHosts
+from numatune.transport.host_keys.known_hosts import KnownHosts
 from numatune.transport.limits import Limits
 from numatune.transport.ssh import Gateways, collect, link, packets
 from numatune.transport.ssh.packets import LateError, Packets

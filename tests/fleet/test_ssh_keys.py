@@ -11,7 +11,7 @@ from fleet.sshd import Sshd, make_key
 
 from numatune.transport.endpoint import Endpoint, Secrets, Target
 from numatune.transport.failure import Failure
-from numatune.transport.known_hosts import KnownHosts
+from numatune.transport.host_keys.known_hosts import KnownHosts
 from numatune.transport.limits import Limits
 from numatune.transport.ssh import collect
 

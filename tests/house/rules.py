@@ -17,6 +17,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "report": (
         "numatune.core.host_status",
         "numatune.core.model",
+        "numatune.core.change",
         "numatune.core.report_lines",
         "numatune.bench.counted",
         "numatune.bench.result",

@@ -19,8 +19,8 @@ from numatune.cli import COMMANDS, errors
 from numatune.core import catalogue, inventory, variables
 from numatune.core.catalogue import SETTINGS
 from numatune.core.chosen import ALSO, chosen
-from numatune.core.host import Option
 from numatune.core.model import Status
+from numatune.core.setting import Option
 from numatune.verdict.decision import VERDICTS
 
 ROOT = Path(__file__).resolve().parents[2]

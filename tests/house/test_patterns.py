@@ -27,7 +27,7 @@ CATEGORIES = {
 }
 UNBOUNDED = 1000
 # It finds tokens one behind the other in what a profile asks for, and never fails after a run of blanks.
-EXEMPT = {"numatune/core/arguments.py"}
+EXEMPT = {"numatune/core/loaders/arguments.py"}
 REPEATS = (codes.MAX_REPEAT, codes.MIN_REPEAT)
 
 

@@ -9,10 +9,10 @@ import pytest
 import synthetic
 
 from numatune.core.audit import judge
+from numatune.core.collecting.replay import collect
+from numatune.core.machine.topology import read
 from numatune.core.model import Status
 from numatune.core.profile import builtin
-from numatune.core.replay import collect
-from numatune.core.topology import read
 
 TODAY = date(2026, 1, 1)
 

@@ -66,7 +66,9 @@ def test_the_wheel_holds_the_package_and_the_collection_and_nothing_else(built: 
 
 def test_the_graphs_are_in_the_wheel(built: tuple[Path, Path]) -> None:
     with zipfile.ZipFile(built[0]) as archive:
-        graphs = [name for name in archive.namelist() if name.startswith("numatune/bench/graphs/") and ".onnx" in name]
+        graphs = [
+            name for name in archive.namelist() if name.startswith("numatune/bench/model/graphs/") and ".onnx" in name
+        ]
     assert len(graphs) >= 2
 
 

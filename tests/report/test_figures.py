@@ -11,7 +11,7 @@ from report.made_report import HOSTILE, attribution, faulty, source, watch
 
 from numatune.report.html import figures, timeline
 from numatune.report.html.palette import LOOKS
-from numatune.report.html.plain import embed
+from numatune.report.html.readable import embed
 from numatune.report.html.source import of_watch
 from numatune.report.html.thinning import kept, tail
 from numatune.verdict.causes import CAUSES

@@ -14,7 +14,7 @@ from numatune.core.profile import builtin
 from numatune.report.audits import fleet, reading, text
 from numatune.report.audits.failures import kind
 from numatune.report.audits.hosts import Judged
-from numatune.transport.replay import from_file
+from numatune.transport.captured.replay import from_file
 
 HOSTS = sorted((Path(__file__).parents[1] / "hosts").glob("hwloc-*.tar.gz"))
 TODAY = date(2026, 1, 1)

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from report.made_report import HOSTILE, faulty, watch
 
-from numatune.bench import packages
+from numatune.bench.packages import optional
 from numatune.cli import main
 
 pytest.importorskip("plotly")
@@ -136,7 +136,7 @@ def test_without_a_package_of_the_extra_it_says_which_to_install(
     said = capsys.readouterr().err
     assert code == 2
     assert missing in said
-    assert f"{missing} is not installed: a report needs it; run `{packages.how_to_install()}`" in said
+    assert f"{missing} is not installed: a report needs it; run `{optional.how_to_install()}`" in said
     assert not (tmp_path / "r.html").exists()
 
 

@@ -11,22 +11,11 @@ import pytest
 from synthetic import Tree, host
 
 from numatune.core.audit import judge
-from numatune.core.model import (
-    RUN_UNKNOWN,
-    Change,
-    Conflict,
-    Finding,
-    HostReport,
-    Left,
-    Plan,
-    Severity,
-    Snapshot,
-    Status,
-    Waiver,
-)
+from numatune.core.change import Change, Conflict, Left, Plan
+from numatune.core.collecting.replay import collect
+from numatune.core.model import RUN_UNKNOWN, Finding, HostReport, Severity, Snapshot, Status, Waiver
 from numatune.core.plan import make_plan
 from numatune.core.profile import builtin, from_mapping
-from numatune.core.replay import collect
 from numatune.core.report_lines import brief, plan_headline, summary, would
 from numatune.core.wording import plan_spelled, report_spelled, spelled
 from numatune.report.audits import fleet, text

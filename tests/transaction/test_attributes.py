@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from transaction_host import JOURNAL, KERNEL, Target, make, state
 
-from plugins.module_utils.core.journal import Seen
-from plugins.module_utils.core.model import Change, Plan
+from plugins.module_utils.core.change import Change, Plan
+from plugins.module_utils.core.undo.journal import Seen
 from plugins.module_utils.tree import Tree, TreeError
 from plugins.module_utils.undo import undo
 

@@ -11,7 +11,7 @@ import pytest
 from transaction_host import MENU, Target, faults, make, state
 
 from plugins.module_utils import transaction
-from plugins.module_utils.core.recipe import recipe
+from plugins.module_utils.core.undo.recipe import recipe
 
 ARGUMENTS: Any = {"settings": {"kernel_arguments": {"wanted": {"skew_tick": "1"}}}}
 BLOCK = "boot/grub/grubenv"

@@ -8,7 +8,8 @@ import pytest
 from transaction_host import JOURNAL, Target, make, state
 
 from plugins.module_utils import transaction
-from plugins.module_utils.core.model import Change, Plan, Status
+from plugins.module_utils.core.change import Change, Plan
+from plugins.module_utils.core.model import Status
 from plugins.module_utils.core.parsers.choices import chosen, shown_after
 from plugins.module_utils.tree import TreeError
 

@@ -8,7 +8,7 @@ import pytest
 from synthetic import host, write
 from transaction_host import Target
 
-from plugins.module_utils.core.model import Change
+from plugins.module_utils.core.change import Change
 from plugins.module_utils.differences import differences, places
 
 GOVERNOR = "/sys/devices/system/cpu/cpu{}/cpufreq/scaling_governor"

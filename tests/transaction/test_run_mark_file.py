@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from plugins.module_utils import run_mark
-from plugins.module_utils.core.run_mark import Mark, MarkError
+from plugins.module_utils.core.undo.run_mark import Mark, MarkError
 from plugins.module_utils.tree import Tree, TreeError
 
 MARK = Mark("tune", "2026-11-24T10:00:00Z", drained="2026-11-24T10:00:00Z")

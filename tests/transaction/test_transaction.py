@@ -15,9 +15,9 @@ from transaction_host import JOURNAL, KERNEL, MENU, TODAY, TRIAL_SCRIPT, Target,
 
 from plugins.module_utils import reading, transaction, undo
 from plugins.module_utils.core import withheld
-from plugins.module_utils.core.model import Change
+from plugins.module_utils.core.change import Change
+from plugins.module_utils.core.collecting.replay import collect
 from plugins.module_utils.core.plan import make_plan
-from plugins.module_utils.core.replay import collect
 from plugins.module_utils.differences import differences
 from plugins.module_utils.tree import TreeError
 

@@ -15,7 +15,7 @@ import pytest
 from transaction_host import JOURNAL, KERNEL, Crash, Target, copy, faults, make, state
 
 from plugins.module_utils import undo
-from plugins.module_utils.core.journal import JournalError, Seen
+from plugins.module_utils.core.undo.journal import JournalError, Seen
 from plugins.module_utils.tree import TreeError
 
 CONF = "etc/sysctl.d/99-zz-numatune.conf"

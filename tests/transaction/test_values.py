@@ -8,9 +8,9 @@ import pytest
 from transaction_host import JOURNAL, Target, make, state
 
 from plugins.module_utils.core import catalogue
-from plugins.module_utils.core.host import Setting
 from plugins.module_utils.core.kit.sysctl_d import SysctlD
 from plugins.module_utils.core.parsers.choices import chosen
+from plugins.module_utils.core.setting import Setting
 from plugins.module_utils.tree import TreeError
 
 # What each kernel file shows on a host that is not tuned.

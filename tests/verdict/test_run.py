@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 from verdict.made import launch, result
 
-from numatune.bench.latency_log import MOST_REQUESTS
-from numatune.bench.watch import MOST_WINDOWS
+from numatune.bench.watching.latency_log import MOST_REQUESTS
+from numatune.bench.watching.watch import MOST_WINDOWS
 from numatune.cli import main
 from numatune.verdict import blocks, run, statistics
-from numatune.verdict.company import list_spikes
 from numatune.verdict.errors import VerdictError
 from numatune.verdict.run import load_run, parse_run
+from numatune.verdict.spikes import list_spikes
 
 
 def test_a_spike_is_ten_percent_above_the_median_at_least() -> None:

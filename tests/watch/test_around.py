@@ -10,10 +10,10 @@ from bench.test_counters import CONTAINER, V1, V2
 from watch.tree import Process, Thread, Tree
 
 from numatune.bench import counted
-from numatune.bench import windows as windows_module
-from numatune.bench.around import Interrupts, PerCpuFiles, Quota, Stat, Vmstat, open_readers
-from numatune.bench.readers import Reader, Totals
-from numatune.bench.windows import Windows
+from numatune.bench.watching import windows as windows_module
+from numatune.bench.watching.around import Interrupts, PerCpuFiles, Quota, Stat, Vmstat, open_readers
+from numatune.bench.watching.readers import Reader, Totals
+from numatune.bench.watching.windows import Windows
 
 TICK_NS = 10**9 // os.sysconf("SC_CLK_TCK")
 

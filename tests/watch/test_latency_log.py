@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from numatune.bench import latency_log
 from numatune.bench.errors import BenchError
-from numatune.bench.latency_line import parse_line
-from numatune.bench.latency_log import LatencyLog
+from numatune.bench.watching import latency_log
+from numatune.bench.watching.latency_line import parse_line
+from numatune.bench.watching.latency_log import LatencyLog
 
 S = 1_000_000_000
 UNIX = 1_700_000_000 * S  # unix time when the tick's clock is at zero

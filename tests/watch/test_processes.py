@@ -10,7 +10,7 @@ import pytest
 from watch.tree import Process, Thread, Tree
 
 from numatune.bench.errors import BenchError
-from numatune.bench.process import Processes
+from numatune.bench.watching.process import Processes
 
 
 def service() -> Process:

@@ -9,11 +9,13 @@ import pytest
 from bench.test_counters import INTERRUPTS, STAT, V2, idle_state
 from watch.tree import Process, Thread, Tree
 
-from numatune.bench import around, counted, cpufiles, procstat, vmstat
+from numatune.bench import counted
+from numatune.bench.counters import cpufiles, procstat, vmstat
+from numatune.bench.counters.sources import Schedstat, Source
 from numatune.bench.parsers import NO_ACCOUNTS, parse_interrupts
-from numatune.bench.process import Processes
-from numatune.bench.readers import Reader
-from numatune.bench.sources import Schedstat, Source
+from numatune.bench.watching import around
+from numatune.bench.watching.process import Processes
+from numatune.bench.watching.readers import Reader
 
 CPU = "sys/devices/system/cpu"
 V2_SELF = "0::/a/b\n"

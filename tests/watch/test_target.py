@@ -10,7 +10,7 @@ import pytest
 from watch.tree import Process, Thread, Tree
 
 from numatune.bench.errors import BenchError
-from numatune.bench.target import Roots, find_target
+from numatune.bench.watching.target import Roots, find_target
 
 RUNNING = {"LoadState": "loaded", "ControlGroup": "/system.slice/serve.service", "MainPID": "10"}
 

@@ -17,13 +17,13 @@ from typing import Any
 import pytest
 from watch.tree import Process, Thread, Tree
 
-from numatune.bench import windows as windows_module
 from numatune.bench.errors import BenchError
-from numatune.bench.latency_log import LatencyLog
-from numatune.bench.process import Processes
-from numatune.bench.stop import Stop, stopped_by_signals
-from numatune.bench.watch import Request, record
-from numatune.bench.windows import Windows
+from numatune.bench.watching import windows as windows_module
+from numatune.bench.watching.latency_log import LatencyLog
+from numatune.bench.watching.process import Processes
+from numatune.bench.watching.stop import Stop, stopped_by_signals
+from numatune.bench.watching.watch import Request, record
+from numatune.bench.watching.windows import Windows
 from numatune.cli.watch import Status, state_of
 
 ROOT = Path(__file__).parents[2]

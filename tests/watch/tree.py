@@ -6,7 +6,7 @@ import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from numatune.bench.target import Roots
+from numatune.bench.watching.target import Roots
 
 
 @dataclass

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from .. import boot_service
+from .. import ours
 from ..cpuset import CpuSet, parse_list
 from ..errors import InputError
-from ..host import Host, Planned
+from ..host import Host
+from ..machine.topology import CPU
 from ..model import Line, Snapshot, State
+from ..setting import Planned
 from ..sources import Source
 from ..status import Plane
-from ..topology import CPU
+from . import boot_service
 from .said import Right, Said, unread
 from .words import cpu_words
 
@@ -88,4 +90,4 @@ def gone(host: Host, named: Iterable[int], file: str) -> CpuSet:
 
 def fails(setting: str, missing: CpuSet) -> str:
     """Say why the service fails at boot."""
-    return f"{boot_service.UNIT} fails: {boot_service.conf(setting)} names a file that {cpu_words(missing, 'lack')}"
+    return f"{ours.UNIT} fails: {boot_service.conf(setting)} names a file that {cpu_words(missing, 'lack')}"

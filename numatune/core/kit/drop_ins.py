@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from ..boot_service import HEADER
-from ..model import Change, Conflict, Line, Snapshot
-from ..parsers.text import lines
+from ..change import Change, Conflict
+from ..model import Line, Snapshot
+from ..ours import HEADER
+from ..text import lines
 
 
 def foreign(snapshot: Snapshot, setting: str, path: str) -> tuple[Conflict, ...]:

@@ -6,15 +6,17 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Callable, Optional
 
-from .. import agents
-from ..agents import NONE, Agents
+from ..change import Change
 from ..cpuset import CpuSet
-from ..host import Host, Planned
-from ..model import Change, Finding, Reading, Severity, State, Status, ValueGroup
+from ..host import Host
+from ..machine import agents
+from ..machine.agents import NONE, Agents
+from ..machine.topology import CPU
+from ..model import Finding, Reading, Severity, State, Status, ValueGroup
 from ..parsers import choices
+from ..setting import Planned
 from ..sources import File, Source
 from ..status import Plane, combine, outcome
-from ..topology import CPU
 from .apply_service import ApplyService, of
 from .said import Right, Said, doubted, undecided
 from .starts import Start

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Callable, NamedTuple, Optional, Protocol
 
-from ..agents import Agents
-from ..host import Host, Planned
-from ..model import Conflict, Finding, Line, Severity
+from ..change import Conflict
+from ..host import Host
+from ..machine.agents import Agents
+from ..model import Finding, Line, Severity
+from ..setting import Planned
 from ..sources import Source
 from ..status import Plane, outcome
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Optional
 
-from .. import agents, tuned, units
-from ..boot_service import HEADER
-from ..host import Host, Planned
-from ..model import Conflict, Line
+from ..change import Conflict
+from ..host import Host
+from ..machine import agents, tuned, units
+from ..model import Line
+from ..ours import HEADER
 from ..parsers import sysctl
+from ..setting import Planned
 from ..sources import Directory, File, Source
 from ..status import Plane
 from .drop_ins import foreign, outdone, placed

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from .. import agents
+from ..machine import agents
 from ..model import Reading, Snapshot
 from ..parsers.sysfs_conf import CONF, FOLDER, applied
 from ..parsers.tmpfiles import Write

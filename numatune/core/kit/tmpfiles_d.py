@@ -6,14 +6,16 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from .. import agents, tuned, units
-from ..boot_service import HEADER
-from ..host import Host, Planned
-from ..model import Conflict, Reading, Snapshot
+from ..change import Conflict
+from ..host import Host
+from ..machine import agents, tuned, units
+from ..machine.tuned import Sysfs
+from ..model import Reading, Snapshot
+from ..ours import HEADER
 from ..parsers import cmdline, sysctl, tmpfiles
+from ..setting import Planned
 from ..sources import Directory, File, Source
 from ..status import Plane
-from ..tuned import Sysfs
 from . import sysfs_conf
 from .drop_ins import foreign, outdone, placed
 from .said import Right, Said, said, unread

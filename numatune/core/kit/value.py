@@ -6,11 +6,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Callable, Optional, Union
 
-from .. import agents
-from ..agents import NONE, Agents
-from ..host import Host, Option, Planned, Setting
-from ..model import Change, Conflict, Finding, Reading, Severity, State, Status
+from ..change import Change, Conflict
+from ..host import Host
+from ..machine import agents
+from ..machine.agents import NONE, Agents
+from ..model import Finding, Reading, Severity, State, Status
 from ..parsers import choices, sysctl
+from ..setting import Option, Planned, Setting
 from ..sources import File, Source
 from ..status import Plane, combine, outcome
 from .said import Declared, Keeper, Right, Said, doubted, undecided

@@ -17,13 +17,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 
-from ..arguments import edited, join, merged
-from ..boot import next_boot
-from ..boot_service import HEADER
-from ..model import Change, Conflict, Line, Snapshot
+from ..change import Change, Conflict
+from ..model import Line, Snapshot
+from ..ours import HEADER
 from ..parsers import cmdline, shell
-from ..parsers.text import lines as lines_of
+from ..text import lines as lines_of
 from . import loader, records
+from .arguments import edited, join, merged
+from .next_boot import next_boot
 
 FOLDER = "/boot/loader/entries"
 CMDLINE = "/etc/kernel/cmdline"

@@ -10,13 +10,14 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple, Optional
 
-from ..arguments import held, join, merged, quoted
-from ..boot import entry_of_grub
-from ..boot_service import HEADER
-from ..model import Change, Conflict, Line, Snapshot
+from ..change import Change, Conflict
+from ..model import Line, Snapshot
+from ..ours import HEADER
 from ..parsers import cmdline, grub, shell
-from ..parsers.text import lines as lines_of
+from ..text import lines as lines_of
 from . import loader, records
+from .arguments import held, join, merged, quoted
+from .next_boot import entry_of_grub
 
 CONFIG = "/boot/grub/grub.cfg"
 DROP_IN = "/etc/default/grub.d/zz-numatune.cfg"
@@ -176,7 +177,7 @@ class DebianGrub:
         lines = lines_of(self._config)
         drop = self._dropped(wanted)
         body = []
-        # Only an entry with one kernel line is chosen (core.boot), and its end was seen.
+        # Only an entry with one kernel line is chosen (core.loaders.next_boot), and its end was seen.
         for line in lines[entry.start : entry.end - 1] if entry else []:
             kernel = _KERNEL.match(line)
             if kernel:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Union
 
-from ..boot import OUTSIDE, grub_folders, ostree, unread
-from ..boot import SOURCES as BOOT
-from ..distribution import SOURCES as DISTRIBUTION
-from ..distribution import family as family_of
-from ..facts import architecture
+from ..machine.distribution import SOURCES as DISTRIBUTION
+from ..machine.distribution import family as family_of
+from ..machine.facts import architecture
 from ..model import Snapshot
 from ..sources import Directory, File, Source
 from . import bls, debian_grub
 from .loader import HELD, OWNED, Loader
+from .next_boot import OUTSIDE, grub_folders, ostree, unread
+from .next_boot import SOURCES as BOOT
 
 # What manages the entries of a GRUB or another loader itself, and would undo what is written there.
 _MANAGERS = (

@@ -6,12 +6,13 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Optional, Protocol
 
-from ..boot import tuned_params
-from ..boot_service import HEADER
+from ..change import Change, Conflict
 from ..errors import InputError
-from ..model import Change, Conflict, Line, Snapshot
+from ..model import Line, Snapshot
+from ..ours import HEADER
 from ..parsers import cmdline, grub
-from ..parsers.text import lines as lines_of
+from ..text import lines as lines_of
+from .next_boot import tuned_params
 
 SETTING = "kernel_arguments"
 OWNED = "/etc/numatune/kernel-arguments"

@@ -18,12 +18,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Optional
 
-from ..arguments import held, join
-from ..boot import next_boot
-from ..boot_service import HEADER
-from ..model import Change, Snapshot
-from ..parsers.text import lines as lines_of
+from ..change import Change
+from ..model import Snapshot
+from ..ours import HEADER
+from ..text import lines as lines_of
 from . import loader
+from .arguments import held, join
+from .next_boot import next_boot
 
 MARK = "numatune_trial"
 """The variable that says which trial was armed: "TRIAL", or "TRIAL.BOOT" where it was armed again in a later boot."""

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from ..model import Line
-from .text import lines
+from ..text import lines
 
 
 @dataclass(frozen=True)

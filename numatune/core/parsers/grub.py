@@ -9,8 +9,8 @@ from typing import Optional
 
 from ..errors import InputError
 from ..model import Line
-from .numbers import natural
-from .text import lines
+from ..numbers import natural
+from ..text import lines
 
 _TITLE = re.compile(r"^\s*(menuentry|submenu)\s+(?:'((?:[^']|'\\'')*)'|\"([^\"]*)\"|(\S+))")
 _ID = re.compile(r"(?:--id|\$\{?menuentry_id_option\}?)\s+(?:'([^']*)'|\"([^\"]*)\"|([^\s{]+))")

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Optional
 
-from .text import lines
+from ..text import lines
 
 # A word of GRUB's script: quotes hold blanks and ";" together; what follows "#" is a comment.
 _WORD = re.compile(r"""#.*|;|((?:"(?:[^"\\]|\\.)*"|'[^']*'|\\.|[^\s;"'\\])+)""")

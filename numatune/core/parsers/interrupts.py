@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 
 from ..cpuset import CpuSet
-from .numbers import natural
-from .text import lines
+from ..numbers import natural
+from ..text import lines
 
 # Multi-queue block and network drivers ask the kernel to spread these; /proc refuses to move them (EIO).
 # Read in the drivers: vectors before the first queue (nvme0q0, mpi3mr0-msix0, pm80xx0-0) are not spread, those of

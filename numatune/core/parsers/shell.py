@@ -7,7 +7,7 @@ import shlex
 from typing import NamedTuple, Optional
 
 from ..model import Line
-from .text import lines, lines_with_ends
+from ..text import lines, lines_with_ends
 
 _ASSIGNMENT = re.compile(r"\s*(export\s+)?([A-Za-z_][A-Za-z0-9_]*)=(.*)", re.DOTALL)
 _COMMENT = re.compile(r"\s#")

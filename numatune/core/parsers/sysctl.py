@@ -8,9 +8,9 @@ from fnmatch import fnmatchcase
 from typing import Optional
 
 from ..model import Line
-from .kept import kept_for_short
-from .numbers import c_integer
-from .text import lines, systemd_lines
+from ..numbers import c_integer
+from ..text import lines, systemd_lines
+from .caching import kept_for_short
 
 DIRECTORIES = ("/etc/sysctl.d", "/run/sysctl.d", "/usr/local/lib/sysctl.d", "/usr/lib/sysctl.d", "/lib/sysctl.d")
 """In falling priority: a file in an earlier one hides a file of the same name in a later one."""

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from ..model import Line
-from .kept import kept_for_short
-from .text import systemd_lines
+from ..text import systemd_lines
+from .caching import kept_for_short
 
 # A word, of which one pair of quotes is taken off; the argument is the rest of the line as it stands.
 _WORD = r"""(?:"([^"]*)"|'([^']*)'|([^ \t"'][^ \t]*))"""

@@ -6,7 +6,7 @@ import re
 from typing import NamedTuple, Optional
 
 from ..model import Line
-from .text import lines
+from ..text import lines
 
 _SECTION = re.compile(r"\[(.+)\].*")
 

@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from ...core.change import Plan
 from ...core.host_status import counted, failed
-from ...core.model import HostReport, Plan
+from ...core.model import HostReport
 
 
 @dataclass(frozen=True)

@@ -5,20 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from ...core.model import (
-    Change,
-    Conflict,
-    Evidence,
-    Finding,
-    HostReport,
-    Left,
-    Line,
-    Plan,
-    Severity,
-    Status,
-    ValueGroup,
-    Waiver,
-)
+from ...core.change import Change, Conflict, Left, Plan
+from ...core.model import Evidence, Finding, HostReport, Line, Severity, Status, ValueGroup, Waiver
 from .hosts import Judged
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from ...core import report_lines as said
-from ...core.model import Change, Finding, Status
+from ...core.change import Change
+from ...core.model import Finding, Status
 from ..layout import Style, folded, wrapped
 from . import fleet, reading
 from .hosts import Judged

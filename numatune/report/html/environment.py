@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...bench import counted
-from .plain import count, inside, items, number, percent, plain
+from .readable import count, inside, items, number, percent, plain
 from .source import Source
 from .words import cost_of_reading, kind_of, tasks
 

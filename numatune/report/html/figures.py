@@ -14,7 +14,7 @@ import numpy as np
 from ...verdict.attribution import Attribution
 from ...verdict.run import Samples
 from .palette import UNEXPLAINED, look
-from .plain import label, percent
+from .readable import label, percent
 from .thinning import tail
 
 Figure = dict[str, Any]

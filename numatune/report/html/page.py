@@ -15,9 +15,9 @@ from . import environment, figures, tables, timeline, words
 from .palette import AFTER as AFTER_COLOUR
 from .palette import BEFORE as BEFORE_COLOUR
 from .palette import DASHES, RUNS, counter_words
-from .plain import embed, percent, plain, plural
+from .readable import embed, percent, plain, plural
 from .source import Source
-from .still import still_line, still_tail
+from .svg import still_line, still_tail
 
 TIMELINE_POINTS = 6000
 """Points of one line over all timelines of a page, besides the spikes: more runs mean fewer for each."""

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from ...bench.counted import BY_NAME as COUNTERS
 from ...verdict.causes import CAUSES
-from .plain import plain
+from .readable import plain
 
 UNEXPLAINED = "unexplained"
 

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from ...verdict.bursts import find_bursts
-from ...verdict.company import Rise, list_spikes
 from ...verdict.comparison import Comparison
+from ...verdict.spikes import Rise, list_spikes
 from .palette import counter_words, look
-from .plain import FIXED, chance, count, ms, p_of, percent, plain, plural, sentence
+from .readable import FIXED, chance, count, ms, p_of, percent, plain, plural, sentence
 from .source import Source
 from .words import finding, price
 

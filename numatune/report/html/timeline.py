@@ -10,7 +10,7 @@ import numpy as np
 from ...bench.counted import ALL as COUNTERS
 from .figures import LEGEND, LINE, MUTED, Figure, heading_at, layout_of, rounded
 from .palette import counter_words, look
-from .plain import label
+from .readable import label
 from .source import Series, Source
 from .thinning import Places, kept
 

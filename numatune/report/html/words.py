@@ -11,7 +11,7 @@ from ...verdict.attribution import Attribution, Share
 from ...verdict.comparison import Comparison
 from ...verdict.watched import COMMON_NOTE, spikes_are_common
 from .palette import counter_words
-from .plain import count, inside, items, ms, number, p_of, percent, plain, sentence
+from .readable import count, inside, items, ms, number, p_of, percent, plain, sentence
 from .source import BEFORE, Findings, Source
 
 FEW = 1000

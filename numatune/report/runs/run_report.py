@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ...verdict.attribution import Attribution
-    from ...verdict.company import Spike
     from ...verdict.run import Run
+    from ...verdict.spikes import Spike
     from ...verdict.statistics import Summary
 
 SHOWN, RISES = 5, 3
@@ -54,7 +54,7 @@ class Wording:
 
 def make_report(result: dict[str, Any], path: str) -> Report:
     """The figures of a result that was just recorded and written to `path`."""
-    from ...verdict.company import list_spikes
+    from ...verdict.spikes import list_spikes
     from ...verdict.statistics import spike_indices, summarise
 
     run = _as_run(result, path)

@@ -32,8 +32,8 @@ def as_object(figures: Figures) -> dict[str, Any]:
 
 def _alone(result: dict[str, Any], run: Run, summary: Summary, found: Attribution, style: Style) -> list[str]:
     """What `bench` said of a run beside its figures: the sketch, the spikes, their causes and what was ruled out."""
-    from ...verdict.company import list_spikes
     from ...verdict.run import noun_of
+    from ...verdict.spikes import list_spikes
     from ...verdict.statistics import spike_indices
 
     audit = result.get("audit")

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from ...verdict.attribution import Attribution
     from ...verdict.bursts import Bursts
-    from ...verdict.company import Spike
     from ...verdict.run import Run
+    from ...verdict.spikes import Spike
     from ...verdict.statistics import Summary
     from ...verdict.watched import Watched
 
@@ -49,7 +49,7 @@ class Report:
 
 def make_report(result: dict[str, Any], path: str) -> Report:
     """The figures of a watch that was just written to `path`; VerdictError where it is none."""
-    from ...verdict.company import list_spikes
+    from ...verdict.spikes import list_spikes
     from ...verdict.watched import as_run, cost_run, parse_watch, spike_rows, summarise_requests
 
     watched = parse_watch(result, path)

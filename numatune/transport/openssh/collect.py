@@ -9,7 +9,7 @@ from ..capture import Capture
 from ..endpoint import Target
 from ..failure import Failure, hidden, hiding
 from ..limits import Limits
-from ..room import Place
+from ..output_memory import Place
 from . import arguments, askpass, config, messages
 from .decided import decided
 from .process import Ssh

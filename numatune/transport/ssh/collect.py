@@ -9,7 +9,7 @@ from ..capture import Capture
 from ..endpoint import Target
 from ..failure import Failure, clean, hidden, hiding
 from ..limits import Limits
-from ..room import Place
+from ..output_memory import Place
 from .channel import Command
 from .classify import failure_of
 from .connect import connect

@@ -12,7 +12,7 @@ import paramiko
 
 from ..endpoint import Endpoint, chosen
 from ..failure import Failure, clean
-from ..known_hosts import KnownHosts
+from ..host_keys.known_hosts import KnownHosts
 from .blobs import too_short
 
 Known = Callable[[tuple[str, ...]], KnownHosts]

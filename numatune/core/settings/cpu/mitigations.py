@@ -6,13 +6,14 @@ import re
 from dataclasses import replace
 from typing import Optional
 
-from ...host import Host, Option, Setting
+from ...host import Host
 from ...kit.said import Right, Said, said, unread
 from ...kit.starts import Start
 from ...kit.value import Value, setting_of
 from ...kit.words import evidence, sentence
 from ...model import Finding, Reading, State, Status
 from ...parsers import cmdline
+from ...setting import Option, Setting
 from ...sources import File
 
 _FOLDER = "/sys/devices/system/cpu/vulnerabilities"

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from ... import agents
 from ...kit.starts import always
 from ...kit.tmpfiles_d import TmpfilesD
 from ...kit.value import Value, setting_of
+from ...machine import agents
 
 _PATH = "/sys/kernel/mm/ksm/run"
 

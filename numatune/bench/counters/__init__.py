@@ -1,0 +1,1 @@
+"""What the kernel counted over an iteration and over a run, in tiers by what reading it costs."""

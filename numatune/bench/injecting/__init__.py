@@ -1,0 +1,1 @@
+"""Disturbances made on purpose, by processes of their own."""

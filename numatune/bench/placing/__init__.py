@@ -1,0 +1,1 @@
+"""Where threads run and where memory lies: pinning, memory policies, a walk through a buffer."""

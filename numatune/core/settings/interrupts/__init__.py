@@ -1,0 +1,1 @@
+"""Which CPUs are interrupted by devices."""

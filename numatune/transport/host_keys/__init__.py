@@ -1,0 +1,1 @@
+"""known_hosts as OpenSSH reads it: lines, patterns of names, and files that others write too."""

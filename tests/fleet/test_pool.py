@@ -540,7 +540,7 @@ def test_a_profile_that_does_not_fit_a_host_is_that_hosts_failure() -> None:
     profile = from_mapping({"cpus": {"serving": "64-127"}})
     with pytest.raises(Failure, match="the profile does not fit this host") as raised:
         Work("judge", profile, TODAY).make("a", JITTERY)
-    assert raised.value.phase == "parse"
+    assert raised.value.phase == "profile"
 
 
 def test_a_judge_that_breaks_on_a_hosts_bytes_says_so_without_them(monkeypatch: pytest.MonkeyPatch) -> None:

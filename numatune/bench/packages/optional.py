@@ -13,7 +13,7 @@ from ..errors import BenchError
 PACKAGES = ("numpy>=1.26", "onnxruntime>=1.20", "plotly>=6", "ruptures>=1.1.9", "scipy>=1.12")
 """What `[bench]` stands for, as pyproject.toml has it."""
 
-_HERE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+_HERE = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
 
 
 def import_numpy() -> Any:

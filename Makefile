@@ -30,7 +30,7 @@ type: setup-dev ## mypy, strict; the core once more as the oldest Python that my
 	$(BIN)/mypy --python-version 3.10 --cache-dir .mypy_cache/core -p numatune.core
 
 unit: setup-dev ## the tests, on all cores (ARGS="-k name" picks some; ARGS="-n 0 --pdb" one after another)
-	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadgroup $(ARGS)
+	$(BIN)/python -m pytest -n auto --maxprocesses 8 $(ARGS)
 
 # What each variable says stands at the head of its tests.
 exhaustive: export NUMATUNE_INSTANTS := all
@@ -39,8 +39,8 @@ exhaustive: export NUMATUNE_WALKS := 200
 exhaustive: export NUMATUNE_KILLED_ENGINES := 200
 exhaustive: export NUMATUNE_KILLED_RUNS := 4
 exhaustive: setup-dev ## what `make unit` samples, in full: every instant of a power cut, more kills, walks and mutated inputs
-	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadgroup -m slow $(ARGS)
-	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadgroup $(ARGS) tests/transaction/test_crash_arguments.py \
+	$(BIN)/python -m pytest -n auto --maxprocesses 8 -m slow $(ARGS)
+	$(BIN)/python -m pytest -n auto --maxprocesses 8 $(ARGS) tests/transaction/test_crash_arguments.py \
 		tests/transaction/test_undo_walks.py tests/core/test_mutations.py tests/ansible/test_kills.py
 
 benchmark: setup-dev ## numatune's own speed beside what it is held against; asserts nothing

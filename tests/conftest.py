@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+from functools import cache
+from pathlib import Path
+from typing import Any
 
 import pytest
+
+ROOT = Path(__file__).parents[1]
 
 # Some shells export it, and text of that width is not what the tests expect.
 os.environ.pop("COLUMNS", None)
@@ -22,15 +27,22 @@ for _number in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
         signal.signal(_number, _stay)
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the marks in the same hook
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let one worker play all tests that share a module's fixture, which would else be made once more in each."""
-    for item in items:
-        shared = [
-            definition
-            for found in item._fixtureinfo.name2fixturedefs.values()
-            for definition in found
-            if definition.scope == "module"
-        ]
-        if shared:
-            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
+@cache
+def _shares(path: str) -> bool:
+    return '@pytest.fixture(scope="module")' in (ROOT / path).read_text("utf-8")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Let one worker play the files with a fixture of their own, which would else be made once more in each.
+
+    Not by xdist's own groups: their marks have no effect with pytest 9.2, and nothing says so.
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Scheduler(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            path = nodeid.partition("::")[0]
+            return path if _shares(path) else nodeid
+
+    return Scheduler(config, log)

@@ -5,4 +5,4 @@ from __future__ import annotations
 UNIT = "numatune-apply.service"
 
 
-HEADER = "# Written by numatune; `playbooks/revert.yml` puts back what was here.\n"
+HEADER = "# Written by numatune, whose playbook revert.yml puts back what was here.\n"

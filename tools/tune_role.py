@@ -17,7 +17,8 @@ from numatune.core.inventory import OPTIONS
 
 ROLE = Path(__file__).resolve().parents[1] / "roles/tune"
 MADE = (
-    "Made by `make pages` from what the settings declare (Option in core/host.py) and tools/tune_role.py: change those."
+    "Made by `make pages` from what the settings declare (Option in core/setting.py) and tools/tune_role.py: "
+    "change those."
 )
 _TABLE = re.compile(r"(?<=<!-- begin of the options -->\n).*(?=<!-- end of the options -->)", re.S)
 _TYPES = {str: "str", int: "int", bool: "bool", dict: "dict"}

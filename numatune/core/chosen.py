@@ -51,7 +51,7 @@ def chosen(run: Collection[str] = ("all",), skip: Collection[str] = (), named: A
     return tuple(
         item.name
         for item in there
-        if (item.by_default or item.name in extra if everything else _tagged(item, run)) and not _tagged(item, skip)
+        if (_tagged(item, run) or (everything and (item.by_default or item.name in extra))) and not _tagged(item, skip)
     )
 
 

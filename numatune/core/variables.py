@@ -43,6 +43,10 @@ _KNOWN = PLAYBOOKS | KEPT | ROLES | {f"{role}_result" for role in _ROLES}
 _BEFORE = ("core_isolation", "cpu_governor", "cpu_idle", "irq_affinity", "kernel_arguments", "numa_balancing")
 # The roles' names are everyday words, and a user's own variables may begin with them.
 _OURS = ("numatune_", *(f"{role}_" for role in _BEFORE), *(f"tune_{name}_" for name in setting_names()))
+# A setting's name without an option of it is the slip that is made most.
+_SETTINGS = frozenset(f"tune_{name}" for name in setting_names())
+# What the playbooks keep for themselves is nothing that a user meant.
+_MEANT = sorted(PLAYBOOKS | ROLES)
 _ENDS = frozenset(name.rpartition("_")[2] for name in _KNOWN)
 
 
@@ -58,13 +62,20 @@ def _said(name: str) -> str:
     if name in _KNOWN or name.startswith("_"):
         return ""
     # Of all other variables a host may have thousands: look at those that begin or end like one of numatune's.
-    ours = name.startswith(_OURS)
+    ours = name.startswith(_OURS) or name in _SETTINGS
     if not ours and not name.startswith("tune_") and name.rpartition("_")[2] not in _ENDS:
         return ""
     # Where the name of a role stood, the names of the role tune and of the setting stand now.
     near = [f"tune_{name}"] if f"tune_{name}" in _KNOWN else []
+    # Of a setting's bare name, the option that says its value, else its first.
+    near = near or [known for known, (of, _) in OPTIONS.items() if name == f"tune_{of}"][:1]
     for meant in (name, f"tune_{name}"):
-        near = near or difflib.get_close_matches(meant, sorted(_KNOWN), n=1, cutoff=0.7 if ours else 0.9)
+        near = near or difflib.get_close_matches(meant, _MEANT, n=1, cutoff=_cutoff(name, ours))
     if not (ours or near):
         return ""
     return f"numatune has no variable {name}" + (f": did you mean {near[0]}?" if near else "")
+
+
+def _cutoff(name: str, ours: bool) -> float:
+    # Two letters of a short name that changed places are a slip too (tune_alos).
+    return 0.7 if ours else 0.85 if name.startswith("tune_") else 0.9

@@ -68,6 +68,11 @@ MISTYPED = {
     "tune_ksm_expcted": "tune_ksm_expected",
     "tune_ksm_colour": "",
     "tune_alsoo": "tune_also",
+    "tune_alos": "tune_also",
+    # A setting without an option of it.
+    "tune_swappiness": "tune_swappiness_expected",
+    "tune_kernel_arguments": "tune_kernel_arguments_wanted",
+    "tune_irqbalance": "",
     # Of the roles that were.
     "cpu_governor_expected": "tune_cpu_governor_expected",
     "cpu_governor_expcted": "tune_cpu_governor_expected",
@@ -92,6 +97,21 @@ def test_a_mistyped_variable_is_refused_by_name(controller: Controller) -> None:
             assert f"numatune has no variable {name}" + (f": did you mean {meant}?" if meant else "") in said
         assert not re.search("reboot_notes|house_mode|tune_postgres_mode", said), "a user's own"
     assert root.state(journal=True) == before
+
+
+@pytest.mark.parametrize("playbook", ["audit", "tune"])
+def test_what_the_playbooks_give_the_roles_themselves_is_refused(controller: Controller, playbook: str) -> None:
+    controller.root(f"given-{playbook}", tune_serving_cpus="2-3")
+    run = controller.play(f"playbooks/{playbook}.yml", "--check", "--limit", f"given-{playbook}")
+    assert run.code != 0
+    said = " ".join((run.out + run.err).split())
+    assert "the playbooks pass over tune_serving_cpus: give numatune_serving_cpus" in said
+
+
+def test_a_part_of_a_revert_is_refused(controller: Controller) -> None:
+    controller.root("in-parts")
+    run = controller.play("playbooks/revert.yml", "--limit", "in-parts", "--tags", "swappiness")
+    assert "revert.yml undoes runs, not settings" in " ".join(run.failure("in-parts").split())
 
 
 def test_every_variable_that_the_playbooks_read_is_known(controller: Controller) -> None:

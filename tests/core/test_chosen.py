@@ -27,6 +27,7 @@ DEFAULT = (
 CASES = {
     "no tags": (("all",), (), (), DEFAULT),
     "tagged ones": (("tagged",), (), (), DEFAULT),
+    "all, and one that is not tuned by default": (("all", "ksm"), (), (), (*DEFAULT, "ksm")),
     "no tags, and two more": (("all",), (), ["swappiness", "ksm"], (*DEFAULT, "ksm", "swappiness")),
     "text with commas": (("all",), (), "ksm, swappiness", (*DEFAULT, "ksm", "swappiness")),
     "one": (("cpu_idle", "reboot"), (), (), ("cpu_idle",)),

@@ -13,6 +13,7 @@ from typing import Any, Optional
 from .catalogue import SETTINGS, setting
 from .chosen import ALSO, also
 from .errors import InputError
+from .numbers import natural
 from .profile import builtin, cpu_set, from_mapping, with_settings
 from .wanted import Profile
 
@@ -92,8 +93,9 @@ def _typed(name: str, key: str, value: Any) -> Any:
     option = setting(name).options.get(key)
     if option is None or not isinstance(value, str):
         return value
-    if option.kind is int and value.strip().isdigit():
-        return int(value)
+    if option.kind is int:
+        number = natural(value)
+        return value if number is None else number
     if option.kind is bool and value.strip().lower() in _TRUTHS:
         return _TRUTHS[value.strip().lower()]
     return value

@@ -66,11 +66,12 @@ def _said(name: str) -> str:
     if not ours and not name.startswith("tune_") and name.rpartition("_")[2] not in _ENDS:
         return ""
     # Where the name of a role stood, the names of the role tune and of the setting stand now.
-    near = [f"tune_{name}"] if f"tune_{name}" in _KNOWN else []
+    # All else behind "tune_" is an everyday word (profile, state, settings), and a user's own.
+    near = [f"tune_{name}"] if f"tune_{name}" in OPTIONS else []
     # Of a setting's bare name, the option that says its value, else its first.
     near = near or [known for known, (of, _) in OPTIONS.items() if name == f"tune_{of}"][:1]
-    for meant in (name, f"tune_{name}"):
-        near = near or difflib.get_close_matches(meant, _MEANT, n=1, cutoff=_cutoff(name, ours))
+    for meant, known in ((name, _MEANT), (f"tune_{name}", sorted(OPTIONS))):
+        near = near or difflib.get_close_matches(meant, known, n=1, cutoff=_cutoff(name, ours))
     if not (ours or near):
         return ""
     return f"numatune has no variable {name}" + (f": did you mean {near[0]}?" if near else "")

@@ -33,7 +33,7 @@ def _any_case(words: str) -> str:
 # quote stays, and so does the other one at the end, which may have been opened before; else the line could not be read
 # as the shell's any more.
 _VALUE = (
-    r"""((")[^"]*[^"' 	]('?)[ 	]*$|(')[^']*[^"' 	]("?)[ 	]*$|\\"[^"]+$|\\'[^']+$"""
+    r"""((")[^"]*[^"' 	][ 	]*('[' 	]*)?$|(')[^']*[^"' 	][ 	]*("[" 	]*)?$|\\"[^"]+$|\\'[^']+$"""
     r"""|([^ 	"'\\]+|\\"[^"]*"|\\.|"[^"]*"|'[^']*')+)"""
 )
 _WORDS = _any_case("passwd|password|passphrase|token|credential|api[_-]?key|auth[_-]?key|private[_-]?key")

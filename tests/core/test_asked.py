@@ -14,6 +14,7 @@ from synthetic import host
 from numatune.core.audit import judge
 from numatune.core.collecting.collector import make_script, sources
 from numatune.core.collecting.snapshot import MAGIC, Snapshot, parse_stream
+from numatune.core.errors import SnapshotError
 from numatune.core.host import Host
 from numatune.core.kit.starts import kernel_config
 from numatune.core.model import State, Status
@@ -142,3 +143,8 @@ def test_a_real_script_says_what_it_looked_for() -> None:
     assert snapshot.read("/proc/sys/kernel/nosuch").state is State.ABSENT
     assert snapshot.command("init").state is State.NOT_CAPTURED
     assert snapshot.read("/proc/version").present
+
+
+def test_more_than_any_script_looks_for_is_refused() -> None:
+    with pytest.raises(SnapshotError, match="looks for more than any script does"):
+        parse_stream(f"{MAGIC}\n@asked {'0' * (1 << 17)}\n@end\n")

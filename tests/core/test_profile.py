@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from numatune.core import inventory
 from numatune.core.catalogue import names
 from numatune.core.errors import InputError
 from numatune.core.model import Severity, Waiver
@@ -131,3 +132,9 @@ def test_what_a_profile_may_not_say(mapping: Any, message: str) -> None:
 def test_waiver_needs_every_key(key: str) -> None:
     with pytest.raises(InputError, match=f"{key} is missing"):
         from_mapping({"waivers": [{**WAIVER, key: ""}]})
+
+
+@pytest.mark.parametrize("value", ["²", "9" * 5000, "1_0", "-1"])
+def test_a_number_of_an_inventory_that_is_none_is_that_variables_error(value: str) -> None:
+    with pytest.raises(InputError, match="tune_cpu_idle_max_exit_latency_us"):
+        inventory.wanted({"tune_cpu_idle_max_exit_latency_us": value})

@@ -47,7 +47,11 @@ LINES = [
     ('GRUB_PASSWORD="geheim"', f"GRUB_PASSWORD={OUT}"),
     # What the shell reads as one string with an argument that is empty, or in quotes of the other kind.
     ('GRUB_CMDLINE_LINUX="quiet token=" # geheim', f'GRUB_CMDLINE_LINUX="quiet token={OUT}"'),
-    ("GRUB_CMDLINE_LINUX='quiet token=\"geheim' ", f"GRUB_CMDLINE_LINUX='quiet token={OUT}\"'"),
+    ("GRUB_CMDLINE_LINUX='quiet token=\"geheim' ", f"GRUB_CMDLINE_LINUX='quiet token={OUT}\"' "),
+    # The other kind may stand behind blanks, or more than once.
+    ("GRUB_CMDLINE_LINUX='quiet token=\"geheim '", f"GRUB_CMDLINE_LINUX='quiet token={OUT}\"'"),
+    ('GRUB_CMDLINE_LINUX="quiet token=\'ge heim "', f'GRUB_CMDLINE_LINUX="quiet token={OUT}\'"'),
+    ("x passwd=\"geheim''", f"x passwd={OUT}\"''"),
     ('GRUB_CMDLINE_LINUX="psk=\'geheim"', f'GRUB_CMDLINE_LINUX="psk={OUT}\'"'),
     ("options k3s.token=ge\\ heim ro", f"options k3s.token={OUT} ro"),
     ("x client_secret=geheim mysecret=geheim secret=geheim", f"x client_secret={OUT} mysecret={OUT} secret={OUT}"),

@@ -165,3 +165,18 @@ def test_cpus_of_one_frequency_policy_count_once(tmp_path: Path) -> None:
     assert reader.growth([1]) == {"frequency_changes": 2}
     assert reader.growth([2]) == {"frequency_changes": 0}
     reader.close()
+
+
+GARBLED = ("cpu0 1 2 3\n", "cpu0 1 2 3 4 5 x 7 x 9\n", "cpu0 1 2 3\nctxt x\n", "cpu0 1 2\nctxt\n")
+
+
+@pytest.mark.parametrize("text", GARBLED)
+    "text", ["cpu0 1 2 3\n", "cpu0 1 2 3 4 5 x 7 x 9\n", "cpu0 1 2 3\nctxt x\n", "cpu0 1 2\nctxt\n"]
+)
+def test_a_garbled_stat_ends_no_watch(tmp_path: Path, text: str) -> None:
+    tree = Tree(tmp_path)
+    tree.put("proc/stat", text)
+    reader = Stat(tree.roots)
+    reader.growth([0])
+    assert set(reader.growth([0])) <= {"irq_ns", "softirq_ns", "steal_ns"}
+    reader.close()

@@ -61,9 +61,11 @@ class Stat(OneFile):
         found: Totals = {name: {} for name in _COLUMNS}
         for cpu, columns in cpu_ticks(text):
             for name, place in _COLUMNS.items():
-                found[name][cpu] = int(columns[place]) * self._tick_ns
-        switches = text.rpartition("\nctxt ")[2].split(None, 1)[:1]
-        return {**found, HOST_SWITCHES: {-1: int(switches[0])}} if "\nctxt " in text else {}
+                if place < len(columns) and columns[place].isdecimal():
+                    found[name][cpu] = int(columns[place]) * self._tick_ns
+        switches = text.partition("\nctxt ")[2].split(None, 1)[:1]
+        found = {name: counts for name, counts in found.items() if counts}
+        return {**found, HOST_SWITCHES: {-1: int(switches[0])}} if switches and switches[0].isdecimal() else found
 
 
 class Interrupts(OneFile):

@@ -8,6 +8,7 @@ from functools import lru_cache
 from .. import withheld
 from ..errors import SnapshotError
 from ..model import NO_FILE, UNASKED, Reading, Snapshot, State
+from ..sources import Command, ProgramWord
 from .asked import Gaps, gaps
 from .collector import sources
 
@@ -19,6 +20,7 @@ _FRAMES = (*_READING, "@asked", "@states", "@links", "@extract", "@failed", "@de
 _MAX_LISTED = 250_000
 _MAX_PATHS = 16 << 20
 _MAX_NAMES = 4096
+_MAX_ASKED = 1 << 16
 _GREP_ERROR = re.compile(r"\| grep: (/[^:]+): (.*)")
 # What programs also say, and yet read all.
 _HARMLESS = re.compile(r"\| (grep: warning: |ERROR: ld\.so: )")
@@ -103,6 +105,8 @@ class _Reader:
             self._end_batch()
         self.mode = word
         if word == "@asked":
+            if len(rest) > _MAX_ASKED:
+                raise SnapshotError(f"line {number} of the snapshot looks for more than any script does")
             self.asked = tuple(rest.split())
         elif word == "@ended":
             self.ended = rest
@@ -172,7 +176,7 @@ class _Reader:
 
     def snapshot(self, secrets: bool) -> Snapshot:
         self._end_batch()
-        missing = _missing(self.asked, frozenset(self.commands))
+        missing = _missing(self.asked, _questions().intersection(self.commands))
         for folder in missing.folders:
             self.problems.setdefault(folder, Reading(folder, State.NOT_CAPTURED, detail=UNASKED))
         files = {
@@ -206,7 +210,12 @@ class _Reader:
         )
 
 
-# A fleet's hosts say the same.
+@lru_cache(maxsize=1)
+def _questions() -> frozenset[str]:
+    return frozenset(source.name for source in sources() if isinstance(source, (Command, ProgramWord)))
+
+
+# A fleet's hosts say the same. What is kept is small, whatever a host says.
 @lru_cache(maxsize=8)
 def _missing(asked: tuple[str, ...], answered: frozenset[str]) -> Gaps:
     return gaps(asked, answered, sources())

@@ -34,6 +34,18 @@ class Said(NamedTuple):
     remedy: str = ""
 
 
+class AtBoot(NamedTuple):
+    """What the next boot comes to: by the configuration and by the kernel, `kernel` NONE where it does not count."""
+
+    persisted: Said
+    kernel: Said = Said(Plane.NONE)
+
+    @property
+    def after(self) -> Plane:
+        """Return what both come to."""
+        return outcome(self.persisted.plane, self.kernel.plane)
+
+
 def said(value: str, right: Right, where: Optional[Line] = None) -> Said:
     """Return what a plane says that holds this value."""
     return Said(Plane.RIGHT if right(value) else Plane.WRONG, value, where)

@@ -10,6 +10,7 @@ from ...cpuset import CpuSet
 from ...host import Host
 from ...kit import boot_service
 from ...kit.per_cpu import absent, plane_of, unread_in
+from ...kit.said import AtBoot
 from ...kit.words import NOT_NOW, cpu_words, evidence, group, sentence, summary
 from ...machine import agents
 from ...machine.topology import CPU
@@ -27,7 +28,6 @@ from .cpu_governor_boot import (
     OFFERED,
     OWN_SCALING,
     PREFERENCE,
-    AtBoot,
     at_boot,
     path,
     shown,

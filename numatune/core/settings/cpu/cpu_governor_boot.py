@@ -13,7 +13,7 @@ from ...host import Host
 from ...kit import boot_service, sysfs_conf
 from ...kit.apply_service import ApplyService, fails, gone, of
 from ...kit.apply_service import lines as lines_of
-from ...kit.said import Right, Said, doubted, said, unread
+from ...kit.said import AtBoot, Right, Said, doubted, said, unread
 from ...kit.starts import kernel_config, next_release, older
 from ...kit.tmpfiles_d import TMPFILES, written_at_boot, wrong_at_boot
 from ...machine import agents, tuned
@@ -22,7 +22,7 @@ from ...model import Line, State
 from ...ours import UNIT
 from ...parsers import cmdline, shell
 from ...sources import BuildOption, File, Source
-from ...status import Plane, outcome
+from ...status import Plane
 from ...text import lines
 
 NAME = "cpu_governor"
@@ -82,14 +82,6 @@ SOURCES: tuple[Source, ...] = (
 )
 
 
-class AtBoot(NamedTuple):
-    """What the next boot comes to: by the configuration, by the kernel, and by both."""
-
-    persisted: Said
-    kernel: Said
-    after: Plane
-
-
 class _Set(NamedTuple):
     """What an enabled unit sets at boot."""
 
@@ -138,13 +130,12 @@ def at_boot(host: Host, serving: CpuSet, expected: str) -> AtBoot:
     """Return what sets the governor of the serving CPUs at the next boot, and whether it is the wanted one."""
     persisted, kernel = _persisted(host, serving, expected), _kernel(host, partial(_takes, expected))
     persisted = doubted(persisted, kernel, _unseen(host, serving, expected, persisted))
-    after = outcome(persisted.plane, kernel.plane)
     ours = persisted.where is not None and persisted.where.path == boot_service.conf(NAME)
     loose = _loose(host, serving, expected)
-    if after is Plane.RIGHT and loose and not ours:
+    if AtBoot(persisted, kernel).after is Plane.RIGHT and loose and not ours:
         why = f"the energy preference of CPUs {loose} after a boot: their driver does not tie it to the governor"
-        persisted, after = persisted._replace(plane=Plane.UNREAD, why=why), Plane.UNREAD
-    return AtBoot(persisted, kernel, after)
+        persisted = persisted._replace(plane=Plane.UNREAD, why=why)
+    return AtBoot(persisted, kernel)
 
 
 def _unseen(host: Host, serving: CpuSet, expected: str, persisted: Said) -> str:

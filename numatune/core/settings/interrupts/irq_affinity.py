@@ -72,15 +72,16 @@ def judge(host: Host) -> Finding:
     named, movable, settling = found.named, found.movable, found.settling
     unread = [irq for irq in named if irq.cpus is None]
     runtime = Plane.WRONG if movable else Plane.UNREAD if unread or not named else Plane.RIGHT
-    after = irq_placement.outcome(host)
-    status = combine(runtime, after.plane)
+    boot = irq_placement.at_boot(host)
+    persisted, stuck = boot.persisted, boot_service.remedy(snapshot, "irq_affinity")
+    status = combine(runtime, boot.after)
     return Finding(
         "irq_affinity",
         status,
         Severity.WARNING,
         runtime=_count(movable, named),
-        persisted=after.persisted,
-        next_boot=after.next_boot,
+        persisted=persisted.value,
+        next_boot=boot.kernel.value,
         expected=f"no interrupt {'that can be moved ' if found.stuck else ''}on CPUs {roles.serving}",
         values=_values(movable),
         reason=sentence(
@@ -88,22 +89,24 @@ def judge(host: Host) -> Finding:
             f"{len(settling)} more move away at their next interrupt, as asked" if settling else "",
             *_not_moved(host, found),
             f"the affinity of {len(unread)} interrupts could not be read" if unread else "",
-            sentence("where interrupts go after a reboot is not known", after.why)
-            if after.plane is Plane.UNREAD
+            sentence("where interrupts go after a reboot is not known", persisted.why)
+            if boot.after is Plane.UNREAD
             else "",
-            after.why or "nothing on disk keeps them there after a reboot" if status is Status.LOST_AT_REBOOT else "",
+            persisted.why or "nothing on disk keeps them there after a reboot"
+            if status is Status.LOST_AT_REBOOT
+            else "",
         ),
         evidence=evidence(
-            after.where,
+            persisted.where,
             snapshot.read(_DEFAULT),
             *(snapshot.read(f"{_IRQ}/{irq.number}/effective_affinity_list") for irq in movable[:4]),
             *(snapshot.read(f"{_IRQ}/{irq.number}/smp_affinity_list") for irq in movable[:4]),
             host.next_boot.where,
         ),
-        remedy=boot_service.remedy(snapshot, "irq_affinity")
-        if status is not Status.OK and boot_service.remedy(snapshot, "irq_affinity")
-        else ""
-        if status in (Status.OK, Status.UNKNOWN)
+        remedy=""
+        if status is Status.OK
+        else stuck
+        if stuck or status is Status.UNKNOWN
         else "run playbooks/tune.yml, or: ban the serving CPUs in irqbalance, or place the interrupts on CPUs "
         f"{roles.housekeeping} at every boot",
     )
@@ -266,7 +269,7 @@ def changes(host: Host, finding: Finding) -> Planned:
     if refused:
         return (), refused
     moved = irq_placement.moves(host, [irq.number for irq in found.movable])
-    return (*moved, *irq_placement.default(host), *irq_placement.at_boot(host)), ()
+    return (*moved, *irq_placement.default(host), *irq_placement.placed_at_boot(host)), ()
 
 
 def _fought_over(host: Host) -> tuple[Conflict, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple, Optional
+from typing import Optional
 
 from ... import ours
 from ...change import Change, Conflict
@@ -12,11 +12,12 @@ from ...cpuset import CpuSet, parse_list, parse_mask
 from ...errors import InputError
 from ...host import Host
 from ...kit import boot_service
+from ...kit.said import AtBoot, Said, unread
 from ...kit.words import sentence
 from ...machine import agents
 from ...machine.facts import architecture
 from ...machine.roles import Roles
-from ...model import Finding, Line, Severity, Snapshot, Status
+from ...model import Finding, Severity, Snapshot, Status
 from ...parsers import cmdline, interrupts
 from ...sources import Directory, File, Source
 from ...status import Plane
@@ -36,16 +37,6 @@ SOURCES: tuple[Source, ...] = (
     Directory(f"{_NETWORK}/*/device/net/*/queues/rx-*"),
     File(f"{_NETWORK}/*/device/net/*/operstate"),
 )
-
-
-class Outcome(NamedTuple):
-    """What the next boot comes to: the plane, in words what is persisted and what boots, the line, why unknown."""
-
-    plane: Plane
-    persisted: Optional[str] = None
-    next_boot: Optional[str] = None
-    where: Optional[Line] = None
-    why: str = ""
 
 
 def lists(host: Host) -> dict[str, CpuSet]:
@@ -99,7 +90,7 @@ def _default_mask(host: Host) -> Optional[str]:
     return interrupts.mask_like(shown.text, now if now and now <= keeping else keeping)
 
 
-def at_boot(host: Host) -> tuple[Change, ...]:
+def placed_at_boot(host: Host) -> tuple[Change, ...]:
     """Return what makes the boot service place every interrupt, none where it will."""
     mask = _default_mask(host)
     lines = [f"irqs {node} {cpus}" for node, cpus in lists(host).items()]
@@ -108,55 +99,57 @@ def at_boot(host: Host) -> tuple[Change, ...]:
     return boot_service.changes(host.snapshot, "irq_affinity", lines, why)
 
 
-def _by_the_service(host: Host) -> tuple[Plane, Optional[Line], str]:
-    """Return whether the boot service places every interrupt off the serving CPUs, by which line, or why unknown."""
+def _by_the_service(host: Host) -> Said:
+    """Return what the boot service's lines come to, NONE where they do not place every interrupt."""
     runs = boot_service.starts(host.snapshot)
     if runs.plane is not Plane.RIGHT:
-        return runs.plane, None, runs.why
+        return unread(runs.why) if runs.plane is Plane.UNREAD else Said(Plane.NONE)
     last = None
-    for word in boot_service.words(host.snapshot, "irq_affinity"):
-        if word.words[0] != "irqs" or len(word.words) != 3:
+    for words, where in boot_service.words(host.snapshot, "irq_affinity"):
+        if words[0] != "irqs" or len(words) != 3:
             continue
+        said, at = f"{ours.UNIT}, {where.text}", f"{where.path} line {where.line}"
         try:
-            cpus = parse_list(word.words[2])
+            cpus = parse_list(words[2])
         except InputError:
-            return Plane.UNREAD, word.where, f"{word.where.path} line {word.where.line} holds no CPU list"
+            return Said(Plane.UNREAD, said, where, f"{at} holds no CPU list")
         if cpus & host.roles.serving:
-            return Plane.WRONG, word.where, ""
-        if word.words[1] == OTHERS:
-            last = word.where
-    return (Plane.RIGHT if last else Plane.NONE), last, ""
+            return Said(Plane.WRONG, said, where, f"{at} places them on serving CPUs")
+        if words[1] == OTHERS:
+            last = Said(Plane.RIGHT, said, where)
+    return last or Said(Plane.NONE)
 
 
-def outcome(host: Host) -> Outcome:
+def at_boot(host: Host) -> AtBoot:
     """Return the outcome of the next boot.
 
     irqbalance moves interrupts for as long as it runs, so its ban decides where it starts; else the boot service
     does, else irqaffinity=, else the kernel's default (all).
     """
-    unit = agents.unit(host.snapshot, irqbalance_files.UNIT)
-    placed, where, why = _by_the_service(host)
-    by = None if where is None else f"{ours.UNIT}, {where.text}"
-    if placed is Plane.WRONG and where:
-        return Outcome(placed, by, None, where, f"{where.path} line {where.line} places them on serving CPUs")
-    if unit.enabled:
+    enabled = agents.unit(host.snapshot, irqbalance_files.UNIT).enabled
+    placed = _by_the_service(host)
+    if placed.plane is Plane.WRONG:
+        return AtBoot(placed)
+    if enabled:
         ban = irqbalance_files.configured(host)
-        if ban.said is None:
-            return Outcome(Plane.UNREAD, None, None, ban.where, ban.why)
-        lost = "irqbalance starts at boot without the ban and moves them back"
-        said = sentence(by or "", f"irqbalance, {ban.said}")
-        return Outcome(ban.plane, said, None, where or ban.where, lost if ban.plane is Plane.WRONG else "")
-    if unit.enabled is None:
-        return Outcome(Plane.UNREAD)
-    if placed is not Plane.NONE:
-        return Outcome(placed, by, None, where, why)
-    boot = host.next_boot
-    if boot.arguments is None:
-        return Outcome(Plane.UNREAD)
-    kept = cmdline.cpus(boot.arguments, "irqaffinity")
+        if ban.value is None:
+            return AtBoot(ban)
+        lost = "irqbalance starts at boot without the ban and moves them back" if ban.plane is Plane.WRONG else ""
+        said = sentence(placed.value or "", f"irqbalance, {ban.value}")
+        return AtBoot(Said(ban.plane, said, placed.where or ban.where, lost))
+    if enabled is None:
+        return AtBoot(unread(""))
+    return AtBoot(placed, _by_the_kernel(host) if placed.plane is Plane.NONE else Said(Plane.NONE))
+
+
+def _by_the_kernel(host: Host) -> Said:
+    arguments = host.next_boot.arguments
+    if arguments is None:
+        return unread("")
+    kept = cmdline.cpus(arguments, "irqaffinity")
     if not kept:
-        return Outcome(Plane.WRONG, None, "all CPUs (the kernel's default)")
-    return Outcome(Plane.WRONG if kept & host.roles.serving else Plane.RIGHT, None, f"irqaffinity={kept}")
+        return Said(Plane.WRONG, "all CPUs (the kernel's default)")
+    return Said(Plane.WRONG if kept & host.roles.serving else Plane.RIGHT, f"irqaffinity={kept}")
 
 
 def refusals(host: Host, placed: Iterable[int], kept: int) -> tuple[Conflict, ...]:

@@ -6,6 +6,7 @@ from ... import ours
 from ...change import Change, Conflict
 from ...host import Host
 from ...kit import boot_service
+from ...kit.said import Said
 from ...kit.words import evidence, sentence
 from ...machine import agents
 from ...model import Finding, Severity, Snapshot, Status
@@ -19,7 +20,6 @@ from .irqbalance_files import (
     MASK,
     SOURCES,
     UNIT,
-    Ban,
     ban_value,
     banned_by,
     configured,
@@ -42,8 +42,8 @@ def judge(host: Host) -> Finding:
         why = "irqbalance neither runs nor starts at boot; irq_affinity judges where interrupts go"
         return Finding("irqbalance", Status.NOT_APPLICABLE, Severity.WARNING, reason=why)
     placed = _placed(host)
-    ban = _running(host, unit)
-    runtime, running = ban.plane, ban.said
+    running = _running(host, unit)
+    runtime = running.plane
     next_ban = configured(host)
     after = _after(unit, next_ban, placed)
     status = combine(runtime, after)
@@ -51,8 +51,8 @@ def judge(host: Host) -> Finding:
         "irqbalance",
         status,
         Severity.WARNING,
-        runtime=running,
-        persisted=None if unit.enabled is False else next_ban.said,
+        runtime=running.value,
+        persisted=None if unit.enabled is False else next_ban.value,
         next_boot=None if unit.enabled is None else "starts at boot" if unit.enabled else "does not start at boot",
         expected="not running" if placed else f"not running, or CPUs {roles.serving} banned",
         reason=_reason(host, unit, status, runtime, after, next_ban),
@@ -63,7 +63,7 @@ def judge(host: Host) -> Finding:
     )
 
 
-def _reason(host: Host, unit: agents.Unit, status: Status, runtime: Plane, after: Plane, next_ban: Ban) -> str:
+def _reason(host: Host, unit: agents.Unit, status: Status, runtime: Plane, after: Plane, next_ban: Said) -> str:
     placed = _placed(host)
     wrong = (
         "it moves interrupts that are placed one by one" if placed else "it may move any interrupt onto a serving CPU"
@@ -84,14 +84,9 @@ def _reason(host: Host, unit: agents.Unit, status: Status, runtime: Plane, after
     )
 
 
-def _remedy(host: Host, status: Status, next_ban: Ban) -> str:
-    if next_ban.over:
-        where = next_ban.over
-        path = file(host.snapshot)
-        what = f"take line {where.line} ({where.text}) out of {where.path}"
-        return f"{what} and say it in {path}, which counts then; then run playbooks/tune.yml"
-    if status is Status.UNKNOWN:
-        return ""
+def _remedy(host: Host, status: Status, next_ban: Said) -> str:
+    if next_ban.remedy or status is Status.UNKNOWN:
+        return next_ban.remedy
     if status is Status.PENDING_REBOOT and not _placed(host) and next_ban.plane is Plane.RIGHT:
         return f"run playbooks/tune.yml, or: systemctl restart {UNIT}; no reboot is needed"
     if _placed(host):
@@ -105,23 +100,23 @@ def _placed(host: Host) -> bool:
     return bool(host.option("irq_affinity", "method") == "place")
 
 
-def _running(host: Host, unit: agents.Unit) -> Ban:
+def _running(host: Host, unit: agents.Unit) -> Said:
     if unit.active is None:
-        return Ban(Plane.UNREAD)
+        return Said(Plane.UNREAD)
     if not unit.active:
-        return Ban(Plane.RIGHT, "not running")
+        return Said(Plane.RIGHT, "not running")
     environment = host.snapshot.command("irqbalance_environment")
     if not environment.present:
-        return Ban(Plane.WRONG if _placed(host) else Plane.UNREAD, "running" if _placed(host) else None)
+        return Said(Plane.WRONG if _placed(host) else Plane.UNREAD, "running" if _placed(host) else None)
     # What the kernel shows of a process is no shell's text: nothing is quoted there.
     values = dict(line.partition("=")[::2] for line in lines(environment.text))
     banned = banned_by(host.snapshot, values.get(MASK), values.get(LIST))
     said = f"running, banned CPUs: {'not known' if banned is None else banned or 'none'}"
     if _placed(host):
-        return Ban(Plane.WRONG, said)
+        return Said(Plane.WRONG, said)
     if banned is None:
-        return Ban(Plane.UNREAD)
-    return Ban(Plane.RIGHT if host.roles.serving <= banned else Plane.WRONG, said)
+        return Said(Plane.UNREAD)
+    return Said(Plane.RIGHT if host.roles.serving <= banned else Plane.WRONG, said)
 
 
 def running_ban(host: Host) -> Plane:
@@ -129,7 +124,7 @@ def running_ban(host: Host) -> Plane:
     return _running(host, agents.unit(host.snapshot, UNIT)).plane
 
 
-def _after(unit: agents.Unit, next_ban: Ban, placed: bool) -> Plane:
+def _after(unit: agents.Unit, next_ban: Said, placed: bool) -> Plane:
     """Return the outcome of the next boot."""
     if unit.enabled is False:
         return Plane.RIGHT

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import NamedTuple, Optional, Union
+from typing import Optional, Union
 
 from ...change import Conflict
 from ...cpuset import EMPTY, CpuSet, parse_list, parse_mask
 from ...errors import InputError
 from ...host import Host
+from ...kit.said import Said, unread
 from ...machine import distribution
 from ...machine.topology import CPU
 from ...model import Line, Snapshot
@@ -39,17 +40,6 @@ SOURCES: tuple[Source, ...] = (
 )
 
 
-class Ban(NamedTuple):
-    """Which CPUs a daemon is told to leave alone: whether those are the serving ones, in words, and the line."""
-
-    plane: Plane
-    said: Optional[str] = None
-    where: Optional[Line] = None
-    why: str = ""
-    over: Optional[Line] = None
-    """A line elsewhere that may win over the file."""
-
-
 def variables(snapshot: Snapshot) -> tuple[str, str]:
     """Return the variable that a ban is to be written to, and the other one.
 
@@ -60,7 +50,7 @@ def variables(snapshot: Snapshot) -> tuple[str, str]:
     return (MASK, LIST) if counted == "0" else (LIST, MASK)
 
 
-def configured(host: Host) -> Ban:
+def configured(host: Host) -> Said:
     """Return what its files tell a daemon that starts; "unread" too where it is not clear which of them counts."""
     snapshot = host.snapshot
     path = file(snapshot)
@@ -68,10 +58,12 @@ def configured(host: Host) -> Ban:
     if reading.unread:
         both = path in _FILES[:2] and not snapshot.directory(_SYSCONFIG).present
         why = distribution.unread(snapshot, *_FILES[:2]) if both else ""
-        return Ban(Plane.UNREAD, why=why or reading.why())
+        return unread(why or reading.why())
     other = _overridden(snapshot, path)
     if other:
-        return Ban(Plane.UNREAD, None, other, f"{_at(other)} may win over {path}", other)
+        what = f"take line {other.line} ({other.text}) out of {other.path}"
+        remedy = f"{what} and say it in {path}, which counts then; then run playbooks/tune.yml"
+        return Said(Plane.UNREAD, None, other, f"{_at(other)} may win over {path}", remedy=remedy)
     masks, lists = (shell.assignments(path, reading.text, name) for name in (MASK, LIST))
     if variables(snapshot)[0] == MASK:
         lists = []
@@ -79,10 +71,10 @@ def configured(host: Host) -> Ban:
     where = found.where if found else None
     banned = banned_by(snapshot, masks[-1].value if masks else None, lists[-1].value if lists else None)
     if found and not found.clean:
-        return Ban(Plane.UNREAD, None, where, f'{_at(found.where)}: systemd knows no "export" and no comment there')
+        return Said(Plane.UNREAD, None, where, f'{_at(found.where)}: systemd knows no "export" and no comment there')
     if banned is None:
-        return Ban(Plane.UNREAD, None, where)
-    return Ban(Plane.RIGHT if host.roles.serving <= banned else Plane.WRONG, f"banned CPUs: {banned or 'none'}", where)
+        return Said(Plane.UNREAD, None, where)
+    return Said(Plane.RIGHT if host.roles.serving <= banned else Plane.WRONG, f"banned CPUs: {banned or 'none'}", where)
 
 
 def banned_by(snapshot: Snapshot, mask: Optional[str], cpus: Optional[str]) -> Optional[CpuSet]:

@@ -7,11 +7,10 @@ does not help.
 
 from __future__ import annotations
 
-from typing import Optional
-
 from ...change import Change, Conflict
 from ...host import Host
 from ...kit.boot_service import UNIT_NAME
+from ...kit.said import Said, unread
 from ...kit.words import evidence, sentence
 from ...model import Finding, Reading, Severity, Status
 from ...ours import HEADER
@@ -49,42 +48,42 @@ def judge(host: Host, unit: str, severity: Severity, reading: Reading) -> Findin
     """Judge the one unit that gets a memory policy, where the sysctl may not be changed."""
     drop_in = host.snapshot.read(_memory_path(unit))
     after = Plane.UNREAD if drop_in.unread else Plane.RIGHT if drop_in.text == _MEMORY_TEXT else Plane.WRONG
-    runtime, policies, why = _unit_runs(host, unit)
-    status = combine(runtime, after)
+    running = _unit_runs(host, unit)
+    status = combine(running.plane, after)
     return Finding(
         "numa_balancing",
         status,
         severity,
-        runtime=policies,
+        runtime=running.value,
         persisted="NUMAPolicy=local" if after is Plane.RIGHT else None,
         expected=f"memory policy local for {unit}",
         reason=sentence(
             f"the kernel balances (numa_balancing is {reading.text.strip()}), but leaves memory with a policy alone"
             if after is Plane.RIGHT
             else f"{unit} has no memory policy, and its pages are unmapped to sample accesses",
-            why,
+            running.why,
         ),
         evidence=evidence(reading, drop_in),
         remedy="" if status is Status.OK else f"run playbooks/tune.yml, then restart {unit}",
     )
 
 
-def _unit_runs(host: Host, unit: str) -> tuple[Plane, Optional[str], str]:
-    """Return whether the unit's process has a policy everywhere, which ones it has, and what there is to say."""
+def _unit_runs(host: Host, unit: str) -> Said:
+    """Return which policies the unit's process has, right where it has one everywhere."""
     shown = host.snapshot.command("memory_policies")
     said = (line.split() for line in lines(shown.text) if line.startswith(f"Id={unit} "))
     # The line of a damaged stream may end there.
     mine = [words[1] for words in said if len(words) > 1]
     policies = sorted({word.partition("=")[2] for word in mine if word.startswith("policy=")})
     if "pid=0" in mine:
-        return Plane.RIGHT, "not running", "it does not run now, and starts with the policy"
+        return Said(Plane.RIGHT, "not running", why="it does not run now, and starts with the policy")
     if policies:
         default = "default" in policies
         why = f"{unit} runs without the policy: restart it" if default else ""
-        return (Plane.WRONG if default else Plane.RIGHT), ", ".join(policies), why
+        return Said(Plane.WRONG if default else Plane.RIGHT, ", ".join(policies), why=why)
     if not host.snapshot.read(_memory_path(unit)).present:
-        return Plane.WRONG, None, ""
-    return Plane.UNREAD, None, f"the policies of {unit}'s memory could not be read (root reads them)"
+        return Said(Plane.WRONG)
+    return unread(f"the policies of {unit}'s memory could not be read (root reads them)")
 
 
 def _memory_path(unit: str) -> str:

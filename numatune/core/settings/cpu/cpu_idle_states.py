@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import count
 from typing import NamedTuple, Optional
 
@@ -139,6 +140,17 @@ def dma_latency(snapshot: Snapshot) -> Held:
 
 
 _DMA = "/dev/cpu_dma_latency"
+
+
+def wanted_cap(host: Host, states: Mapping[int, list[Idle]]) -> int:
+    """Return the exit latency in µs that a serving CPU may have at most."""
+    wanted = host.option("cpu_idle", "max_exit_latency_us")
+    if wanted is not None:
+        return int(wanted)
+    # The shallowest state that does not poll: polling burns power that turbo needs (kernel, cpuidle.rst).
+    shallow = [min((s.latency for s in found if not s.polls), default=0) for found in states.values() if found]
+    # A request for no latency at all ("n/a") is for the first state alone: a CPU that polls there would spin for ever.
+    return max(*shallow, 1)
 
 
 def capped(value: str, cap: int) -> bool:

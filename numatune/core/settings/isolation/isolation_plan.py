@@ -1,4 +1,4 @@
-"""How core isolation is made: the slice, its partition and the unit's place in it, or the kernel arguments of it."""
+"""How core isolation is made: by the slice, its partition and the unit's place in it, or by kernel arguments."""
 
 from __future__ import annotations
 
@@ -7,66 +7,19 @@ from typing import Optional
 
 from ... import ours
 from ...change import Change, Conflict
-from ...cpuset import EMPTY, CpuSet, parse_list
-from ...errors import InputError
+from ...cpuset import EMPTY
 from ...host import Host
 from ...kit import boot_service
 from ...kit.words import cpu_words
 from ...machine.facts import kernel_release
-from ...machine.topology import CPU
-from ...model import Finding, Reading, Snapshot, State
+from ...model import Finding, Snapshot, State
 from ...setting import Planned
 from ...text import lines
+from .isolated import CGROUP, SLICE, has_nohz, listed
+from .partition import PLACE, SLICE_PATH, kind, place_path, places, slice_text
 
-CGROUP = "/sys/fs/cgroup"
-SLICE = "numatune.slice"
-SLICE_PATH = f"/etc/systemd/system/{SLICE}"
-UNIT_DROP_IN = "zz-numatune-slice.conf"
 CONTROLLERS = f"{CGROUP}/cgroup.controllers"
 _ALLOWED_CPUS_SINCE = 244
-
-
-def words(snapshot: Snapshot) -> list[boot_service.Word]:
-    """Return the lines that make a partition at every boot."""
-    return [item for item in boot_service.words(snapshot, "core_isolation") if item.words[0] == "partition"]
-
-
-def places(snapshot: Snapshot) -> dict[str, str]:
-    """Return numatune's drop-ins that put a unit into the slice, path to text."""
-    found = {}
-    for folder in snapshot.configuration:
-        if folder.startswith("/etc/systemd/system/") and folder.endswith(".service.d"):
-            reading = snapshot.read(f"{folder}/{UNIT_DROP_IN}")
-            if reading.present:
-                found[reading.path] = reading.text
-    return found
-
-
-def place_path(unit: str) -> str:
-    """Return the drop-in that puts a unit into the slice."""
-    return f"/etc/systemd/system/{unit}.d/{UNIT_DROP_IN}"
-
-
-def has_nohz(snapshot: Snapshot) -> bool:
-    """Return whether the kernel can stop the tick, as far as it is known."""
-    reading = snapshot.read(f"{CPU}/nohz_full")
-    return reading.present or reading.unread
-
-
-def kind(host: Host) -> str:
-    """Return the partition's type: without load balancing only where every serving thread is pinned."""
-    return "isolated" if host.option("core_isolation", "pinned") else "root"
-
-
-PLACE = f"{ours.HEADER}[Service]\nSlice={SLICE}\n"
-
-
-def slice_text(host: Host) -> str:
-    """Return the slice's unit file."""
-    return (
-        f"{ours.HEADER}[Unit]\nDescription=The CPUs that serve requests\nBefore={ours.UNIT}\n\n"
-        f"[Slice]\nAllowedCPUs={host.roles.serving}\n\n[Install]\nWantedBy=slices.target\n"
-    )
 
 
 def arguments(host: Host) -> dict[str, str]:
@@ -187,14 +140,3 @@ def _file(snapshot: Snapshot, path: str, content: Optional[str], why: str) -> li
         return []
     mode = None if content is None else "0644"
     return [Change("core_isolation", "file", path, content, before, why, mode, needs_reboot=True)]
-
-
-def listed(snapshot: Snapshot, path: str) -> Optional[CpuSet]:
-    """Return a list, the empty one where the kernel lacks the file (nothing can be isolated), None unread."""
-    reading: Reading = snapshot.read(path)
-    if reading.unread:
-        return None
-    try:
-        return parse_list(reading.text)
-    except InputError:
-        return None

@@ -171,8 +171,6 @@ GARBLED = ("cpu0 1 2 3\n", "cpu0 1 2 3 4 5 x 7 x 9\n", "cpu0 1 2 3\nctxt x\n", "
 
 
 @pytest.mark.parametrize("text", GARBLED)
-    "text", ["cpu0 1 2 3\n", "cpu0 1 2 3 4 5 x 7 x 9\n", "cpu0 1 2 3\nctxt x\n", "cpu0 1 2\nctxt\n"]
-)
 def test_a_garbled_stat_ends_no_watch(tmp_path: Path, text: str) -> None:
     tree = Tree(tmp_path)
     tree.put("proc/stat", text)

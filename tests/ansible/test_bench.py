@@ -161,6 +161,7 @@ def test_what_is_larger_than_any_result_is_not_fetched(
     assert "TASK [numatune.latency.benchmark : Fetch the results]" not in run.out
 
 
+@pytest.mark.slow
 def test_wheels_of_ones_own_run_once_their_hashes_are_named(
     controller: Controller, measured: SimpleNamespace, tmp_path: Path
 ) -> None:

@@ -258,6 +258,7 @@ def test_the_table_is_printed_without_any_configuration(cuts: Cuts, tmp_path: Pa
     assert root.state(journal=True) == before
 
 
+@pytest.mark.slow
 def test_a_host_that_waits_is_named_and_a_mark_that_is_odd_is_refused(cuts: Cuts) -> None:
     root = cuts.controller.root("waits", tune_core_isolation_mode="partition", tune_core_isolation_unit="serve.service")
     before = root.state()
@@ -283,6 +284,7 @@ def test_a_host_that_waits_is_named_and_a_mark_that_is_odd_is_refused(cuts: Cuts
     assert root.read(MARK) == "half of"
 
 
+@pytest.mark.slow
 def test_only_a_run_of_all_settings_and_with_a_hook_returns_a_host(cuts: Cuts) -> None:
     root = cuts.controller.root("held", tune_core_isolation_mode="partition", tune_core_isolation_unit="serve.service")
     before = root.state()
@@ -310,6 +312,7 @@ def test_only_a_run_of_all_settings_and_with_a_hook_returns_a_host(cuts: Cuts) -
     assert root.state() == before
 
 
+@pytest.mark.slow
 def test_a_way_back_into_the_run_that_was_cut_returns_no_host(cuts: Cuts) -> None:
     # Behind the audit, the refusals, the mark and two settings.
     root = cuts.controller.root("partly", ansible_python_interpreter=cuts.interpreter(6))
@@ -349,6 +352,7 @@ def test_a_way_back_into_the_run_that_was_cut_returns_no_host(cuts: Cuts) -> Non
     assert not root.has(MARK)
 
 
+@pytest.mark.slow
 def test_what_qualify_took_out_tune_does_not_put_back(cuts: Cuts) -> None:
     root = cuts.controller.root("measured")
     before = root.state()

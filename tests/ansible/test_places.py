@@ -166,6 +166,7 @@ def test_the_role_alone_plans_for_itself(controller: Controller) -> None:
     assert "did you mean tune_cpu_governor_expected?" in slip.failure("alone")
 
 
+@pytest.mark.slow
 def test_built_installed_and_named_from_an_empty_folder(controller: Controller, tmp_path: Path) -> None:
     build = controller.run("ansible-galaxy", "collection", "build", "--output-path", str(tmp_path))
     assert build.code == 0, build.out + build.err

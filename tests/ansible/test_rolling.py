@@ -97,6 +97,7 @@ def test_an_interrupted_run_is_seen_and_finished(controller: Controller) -> None
     assert ' "state": "completed"' in journal.read_text()
 
 
+@pytest.mark.slow
 def test_what_check_refuses_after_a_cut_run_may_go_once_that_run_is_closed(controller: Controller) -> None:
     root = controller.root("cutcheck")
     assert controller.play("playbooks/tune.yml", "--limit", "cutcheck").code == 0
@@ -167,7 +168,13 @@ TAGS = {
 }
 
 
-@pytest.mark.parametrize("case", TAGS)
+# The choice itself is core/test_chosen.py's.
+FEW = ("skip one of two", "one that stands for two", "and one that is named")
+
+
+@pytest.mark.parametrize(
+    "case", [*FEW, *(pytest.param(case, marks=pytest.mark.slow) for case in TAGS if case not in FEW)]
+)
 def test_tags_choose_what_is_tuned(controller: Controller, case: str) -> None:
     words, items = TAGS[case]
     name = case.replace(" ", "-")
@@ -221,7 +228,7 @@ def test_the_reboot_alone_is_refused(controller: Controller) -> None:
     assert run.recap("reboot-alone")["changed"] == 0
 
 
-@pytest.mark.parametrize("word", ["false", "no", "False"])
+@pytest.mark.parametrize("word", ["false", *(pytest.param(word, marks=pytest.mark.slow) for word in ("no", "False"))])
 def test_a_no_in_words_does_not_reboot(controller: Controller, word: str) -> None:
     name = f"words-{word}"
     # On a tree, the task that refuses to reboot it is where a reboot would be.

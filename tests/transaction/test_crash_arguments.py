@@ -4,7 +4,7 @@ Of every state that the disk passes through: the audit tells the truth in the sa
 would choose it, after a trial that panics, and after an update-grub by somebody else; `tune.yml` with reboot_ok leads
 to the end in at most two reboots and boots no kernel twice that panicked; revert leads back byte for byte.
 
-NUMATUNE_INSTANTS=all walks every instant of every tree; by default that is Debian's, and every third of the others.
+NUMATUNE_INSTANTS=all walks every instant; by default every third.
 """
 
 from __future__ import annotations
@@ -133,18 +133,18 @@ def key_of(root: Path) -> str:
     return repr((state(root), plain, sorted(names)))
 
 
-def cut(template: Path, folder: Path, step: Step, every: int) -> Iterator[tuple[int, Target]]:
-    """Yield (instant, host) for each instant, or one in `every`, at which the disk is in another state than before.
+def cut(template: Path, folder: Path, step: Step) -> Iterator[tuple[int, Target]]:
+    """Yield (instant, host) for each instant, or one in EVERY, at which the disk is in another state than before.
 
     Always before the first write and after the last; which ones between differs by step.
     """
-    first = list(STEPS.values()).index(step) % every
+    first = list(STEPS.values()).index(step) % EVERY
     seen = set()
     whole = Target(copy(template, folder / "whole"), step.profile)
     with faults() as counted:
         step.run(whole)
     total = counted.count
-    for at in sorted({0, *range(first, total, every), total}):
+    for at in sorted({0, *range(first, total, EVERY), total}):
         target = Target(copy(template, folder / f"{at}"), step.profile)
         if at == total:
             step.run(target)
@@ -256,7 +256,7 @@ def test_every_instant_converges(tmp_path: Path, tree: str, step: Step, record_p
     # Entries that somebody edited are his: revert leaves them alone, and says so.
     edited = step.before is taken_out and tree != "debian"
     count = held_unseen = 0
-    for at, target in cut(template, tmp_path / "cut", step, 1 if tree == "debian" else EVERY):
+    for at, target in cut(template, tmp_path / "cut", step):
         for after in AFTER:
             if after is next_boot_and_new_menu and (tree != "debian" or step.before is taken_out):
                 continue

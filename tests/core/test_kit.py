@@ -1,6 +1,7 @@
 """The kit's builders: cases that run for every setting of a kind, on made-up hosts of 8 CPUs.
 
-A setting that a builder makes needs its file, its line in the catalogue, and what is its own below (`OWN`).
+A setting of `Value` needs its file, its line in the catalogue, and what is its own below (`OWN`) and in
+tests/transaction/test_values.py (`WRONG`); tests/core/test_kit_per_cpu.py has the cases of `PerCpu`.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from numatune.core.collecting.replay import collect
 from numatune.core.host import Host
 from numatune.core.kit.sysctl_d import SysctlD
 from numatune.core.kit.tmpfiles_d import TmpfilesD
+from numatune.core.kit.value import Value
 from numatune.core.model import Finding, Reading, Snapshot, State
 from numatune.core.parsers import sysctl, tmpfiles
 from numatune.core.parsers.choices import shown_after
@@ -30,7 +32,7 @@ from numatune.core.setting import Setting
 TODAY = date(2027, 1, 1)
 GRUB = "boot/grub/grub.cfg"
 CONFIG = "boot/config-6.1.0-synthetic"
-KIT = [item for item in catalogue.SETTINGS if item.value]
+KIT = [item for item in catalogue.SETTINGS if isinstance(item.value, Value)]
 SYSCTLS = [item for item in KIT if isinstance(item.value.keeper, SysctlD)]
 TMPFILES = [item for item in KIT if isinstance(item.value.keeper, TmpfilesD)]
 REPORTED = [item for item in KIT if item.value.keeper is None]
@@ -68,7 +70,7 @@ def test_every_setting_of_a_builder_has_its_cases() -> None:
     assert set(OWN) == {item.name for item in KIT}
     assert SYSCTLS
     assert TMPFILES
-    assert [item.name for item in REPORTED] == ["mitigations"]
+    assert len(SYSCTLS) + len(TMPFILES) + len(REPORTED) == len(KIT)
 
 
 @dataclass(frozen=True)
@@ -295,6 +297,21 @@ def test_a_sysctl_is_judged(item: Setting, case: Case) -> None:
 @pytest.mark.parametrize("item", TMPFILES, ids=lambda item: item.name)
 def test_a_kernel_file_of_tmpfiles_d_is_judged(item: Setting, case: Case) -> None:
     check(item, case)
+
+
+@pytest.mark.parametrize("item", REPORTED, ids=lambda item: item.name)
+def test_what_is_reported_only_is_never_changed(item: Setting) -> None:
+    check(item, Case("not_applicable", files={"{path}": None}))
+    for case in (Case(""), Case("", running="{wrong}")):
+        plan = both(item, case)
+        assert (plan.changes, plan.conflicts, item.changes) == ((), (), None)
+    if item.value.shows is None:
+        wrong = item.judge(of(item, Case("", running="{wrong}")))
+        assert (wrong.status.value in ("wrong", "pending_reboot"), wrong.runtime) == (True, OWN[item.name].wrong)
+        assert f"`numatune explain {item.name}`" in wrong.remedy
+        assert item.judge(of(item, Case("", denied=("{path}",)))).status.value != "ok"
+        for value in OWN[item.name].right:
+            assert item.judge(of(item, Case("", running=value))).status.value != "wrong"
 
 
 @pytest.mark.parametrize("item", [*SYSCTLS, *TMPFILES], ids=lambda item: item.name)

@@ -1,4 +1,8 @@
-"""The kit's builder for one file of each CPU, on a made-up setting: 1, 3, 5 and 7 of 8 CPUs serve."""
+"""The kit's builder for one file of each CPU, on a made-up setting and on each of the catalogue's: of 8 CPUs, 4 serve.
+
+A setting of `PerCpu` needs its file, its line in the catalogue, and what is its own below (`WRONG`) and in
+tests/transaction/test_values.py.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,7 @@ from typing import Any
 import pytest
 from synthetic import CPU, Link, Tree, host
 
+from numatune.core import catalogue
 from numatune.core.collecting.replay import collect
 from numatune.core.host import Host
 from numatune.core.kit import boot_service
@@ -17,6 +22,7 @@ from numatune.core.kit.starts import always, argument, first
 from numatune.core.kit.value import setting_of
 from numatune.core.machine.agents import Agent, Agents
 from numatune.core.model import Finding, Reading, State
+from numatune.core.setting import Setting
 from numatune.core.wanted import Profile
 
 FILE = "power/energy_perf_bias"
@@ -35,6 +41,10 @@ ITEM = setting_of(
     remedy="",
     references=(),
 )
+# What the file of each CPU shows that is not wanted.
+WRONG: dict[str, str] = {}
+KIT = [item for item in catalogue.SETTINGS if isinstance(item.value, PerCpu)]
+each = pytest.mark.parametrize("item", [ITEM, *KIT], ids=lambda item: "made up" if item is ITEM else item.name)
 CONF = boot_service.conf(ITEM.name)
 SERVING = (1, 3, 5, 7)
 STANDS: dict[str, str] = {
@@ -44,8 +54,8 @@ STANDS: dict[str, str] = {
 }
 
 
-def line(cpus: str, value: str = "0") -> dict[str, str]:
-    return {**STANDS, CONF[1:]: f"cpus {cpus} {FILE} {value}\n"}
+def line(cpus: str, value: str = "0", item: Setting = ITEM) -> dict[str, str]:
+    return {**STANDS, boot_service.conf(item.name)[1:]: f"cpus {cpus} {item.value.file} {value}\n"}
 
 
 def of(
@@ -55,19 +65,20 @@ def of(
     commands: Mapping[str, str] | None = None,
     captured: bool = False,
     expected: int | None = None,
+    item: Setting = ITEM,
 ) -> Host:
     found = collect(Tree({**host(8), **(files or {})}), complete=not captured)
-    shown = {f"/{CPU}/cpu{cpu}/{FILE}": f"{text}\n" for cpu, text in values.items() if text is not None}
+    shown = {f"/{CPU}/cpu{cpu}/{item.value.file}": f"{text}\n" for cpu, text in values.items() if text is not None}
     said = {name: Reading(name, State.PRESENT, text) for name, text in (commands or {}).items()}
     problems = {path: Reading(path, State.DENIED) for path in denied}
     kept = {path: text for path, text in {**found.files, **shown}.items() if path not in problems}
-    options: Any = {} if expected is None else {ITEM.name: {"expected": expected}}
+    options: Any = {} if expected is None else {item.name: {"expected": expected}}
     snapshot = replace(found, files=kept, problems={**found.problems, **problems}, commands=said)
-    return Host(snapshot, Profile("p", (ITEM.name,), options=options))
+    return Host(snapshot, Profile("p", (item.name,), options=options))
 
 
-def check(one: Host, status: str, words: str = "") -> Finding:
-    finding = ITEM.judge(one)
+def check(one: Host, status: str, words: str = "", item: Setting = ITEM) -> Finding:
+    finding = item.judge(one)
     assert (finding.status.value, words in finding.reason) == (status, True), finding
     return finding
 
@@ -77,6 +88,40 @@ def all_at(value: str) -> dict[int, str | None]:
 
 
 MENU = {"boot/grub/grub.cfg": "set default=0\nmenuentry 'x' {\n linux /vmlinuz-6.1.0-synthetic made_up=on\n}\n"}
+
+
+def test_every_setting_of_the_builder_has_its_wrong_value() -> None:
+    assert set(WRONG) == {item.name for item in KIT}
+
+
+@each
+def test_each_setting_is_judged_planned_and_refused(item: Setting) -> None:
+    wanted, wrong = item.value.wanted, WRONG.get(item.name, "6")
+    kept, conf = line("1,3,5,7", wanted, item), boot_service.conf(item.name)
+
+    def at(value: str, files: Mapping[str, str] | None = None, **more: Any) -> Host:
+        return of(all_at(value), files, item=item, **more)
+
+    check(at(wanted, kept), "ok", f"{conf} keeps it", item)
+    check(at(wrong, kept), "pending_reboot", "but not now", item)
+    check(at(wanted, line("1,3,5,7", wrong, item)), "lost_at_reboot", f"comes up with {wrong}", item)
+    check(at(wanted, kept, denied=(conf,)), "unknown", "needs root", item)
+    check(of({}, item=item), "not_applicable", item.value.absent, item)
+    option = item.options["expected"]
+    check(at(wrong, line("1,3,5,7", wrong, item), expected=option.kind(wrong)), "ok", item=item)
+    assert item.changes is not None
+    bare = at(wrong)
+    changes, conflicts = item.changes(bare, item.judge(bare))
+    assert ([change.path for change in changes][:1], conflicts) == ([conf], ())
+    now = [change for change in changes if change.kind == "runtime"]
+    assert [change.path for change in now] == [f"/{CPU}/cpu{cpu}/{item.value.file}" for cpu in SERVING]
+    assert {(change.content, change.before) for change in now} == {(f"{wanted}\n", f"{wrong}\n")}
+    for agent in item.agents.units:
+        starts = f"Id={agent.unit}\nLoadState=loaded\nActiveState=active\nUnitFileState=enabled\n"
+        fought = at(wrong, commands={"units": starts})
+        changes, conflicts = item.changes(fought, item.judge(fought))
+        assert not changes
+        assert [f"--now {agent.unit}`" in conflict.message for conflict in conflicts] == [True]
 
 
 def test_what_is_right_now_and_at_every_boot_is_ok() -> None:

@@ -42,7 +42,9 @@ ITEM = setting_of(
     references=(),
 )
 # What the file of each CPU shows that is not wanted.
-WRONG: dict[str, str] = {}
+WRONG: dict[str, str] = {
+    # "setting": "value",
+}
 KIT = [item for item in catalogue.SETTINGS if isinstance(item.value, PerCpu)]
 each = pytest.mark.parametrize("item", [ITEM, *KIT], ids=lambda item: "made up" if item is ITEM else item.name)
 CONF = boot_service.conf(ITEM.name)

@@ -91,6 +91,15 @@ def test_no_folder_imports_upwards(package: str) -> None:
     assert upward(package, ARROWS) == []
 
 
+@pytest.mark.parametrize("package", ORDER)
+def test_contributing_lists_the_folders_in_that_order(package: str) -> None:
+    folder = ROOT / package.replace(".", "/")
+    assert {path.parent.name for path in folder.glob("*/__init__.py")} == set(ORDER[package])
+    table = (ROOT / "CONTRIBUTING.md").read_text("utf-8").partition(f"| in `{package.replace('.', '/')}` |")[2]
+    rows = table.partition("\n\n")[0].splitlines()
+    assert [row.split("`")[1] for row in rows if row.startswith("| `")] == ORDER[package]
+
+
 CIRCLES = [
     ({"p/a.py": "from . import b", "p/b.py": "from .a import x"}, {"a", "b"}),
     ({"p/a.py": "from .d.b import y", "p/d/b.py": "from ..c import z", "p/c.py": "from .a import x"}, {"a", "c", "d"}),

@@ -371,8 +371,9 @@ def test_a_bad_snapshot_among_others_is_that_hosts_error(command: str, tmp_path:
     assert set(errors) == {"5-bad", "gone"}
     assert "cut short or damaged" in errors["5-bad"]
     assert "no such file" in errors["gone"]
+    # As wide as the folders' names let it be: a long path goes to a line of its own.
     shown = run(*words)
-    assert "5-bad: unreachable (parse): " in shown.stdout
+    assert "5-bad: unreachable (parse):" in shown.stdout
     assert "hwloc-nvidia-dgx-gb10: " in shown.stdout
 
 
